@@ -1,0 +1,59 @@
+"""`smart-meter run`: serve until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import resource
+import sys
+
+from smart_meter import config
+from smart_meter.listen import TRIAL_PORT, ListenError
+from smart_meter.service import Options, serve
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Return 0 once stopped, 1 where the port can't be had, 2 for a refused configuration."""
+    _keep_standard_descriptors()
+    try:
+        loaded = config.Config() if arguments.config is None else config.load(arguments.config)
+    except config.ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    _allow_many_connections()
+    try:
+        serve(_adapt(loaded, arguments), Options(trial=arguments.trial))
+    except ListenError as error:
+        print(f"smart-meter: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _adapt(loaded: config.Config, arguments: argparse.Namespace) -> config.Config:
+    server = loaded.server
+    if arguments.trial:
+        server = config.ServerConfig("127.0.0.1", TRIAL_PORT)
+    if arguments.host is not None:
+        server = dataclasses.replace(server, host=arguments.host)
+    if arguments.port is not None:
+        server = dataclasses.replace(server, port=arguments.port)
+    journal = loaded.journal
+    if arguments.log_format is not None:
+        journal = dataclasses.replace(journal, format=config.LogFormat(arguments.log_format))
+    return dataclasses.replace(loaded, server=server, journal=journal)
+
+
+def _keep_standard_descriptors() -> None:
+    # Where we were started with one of them closed, a client's connection could get its number, and the
+    # journal's lines would go to that client.
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _allow_many_connections() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

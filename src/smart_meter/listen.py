@@ -1,0 +1,131 @@
+"""Binds the port, and tells what to do where that fails."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+import socket
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+
+from smart_meter.modbus.server import BACKLOG
+
+TRIAL_PORT = 1502
+_LISTEN_STATE = "0A"
+
+
+class ListenError(Exception):
+    """The port can't be had; the text says why and what to do."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address of this machine. Raises ListenError.
+
+    Plain bind(2) on purpose: authbind stands in for that call.
+    """
+    v6 = isinstance(ip_address(host), IPv6Address)
+    listener = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Without it, connections of the last run that linger in TIME-WAIT would keep the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if v6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(explain(error, host, port)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def explain(error: OSError, host: str, port: int) -> str:
+    """Return why the port can't be bound and the way out, in one paragraph."""
+    if error.errno == errno.EADDRINUSE:
+        holders = port_holders(port)
+        if holders:
+            return (
+                f"port {port} is in use by {' and '.join(holders)}. Stop that program "
+                f"(a service with `sudo systemctl stop NAME`), or give another port with --port."
+            )
+        return (
+            f"port {port} is in use by a program that this user may not see. "
+            f"`sudo ss -ltnp 'sport = :{port}'` names it; stop it, or give another port with --port."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        user = _user()
+        return (
+            f"user {user} may not bind port {port}: ports below 1024 need permission, which authbind gives: "
+            f"`sudo apt-get install authbind && sudo install -o {user} -m 0500 /dev/null "
+            f"/etc/authbind/byport/{port}`, then start with `authbind --deep smart-meter run`. "
+            f"To just try it out, `smart-meter run --trial` takes port {TRIAL_PORT}."
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"no address {host} on this machine. `ip -br addr` shows the addresses there are; "
+            f"give one of them with --host, or 0.0.0.0 for all."
+        )
+    return f"can't listen on {host}:{port}: {error.strerror or error}."
+
+
+def port_holders(port: int, proc: Path = Path("/proc")) -> list[str]:
+    """Return `NAME (process PID)` of each process that listens on a TCP port, as far as this user may see."""
+    inodes = {
+        f"socket:[{fields[9]}]"
+        for table in ("tcp", "tcp6")
+        for fields in _socket_table(proc / "net" / table)
+        if fields[3] == _LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port
+    }
+    if not inodes:
+        return []
+    holders = []
+    for process in sorted(
+        (entry for entry in proc.iterdir() if entry.name.isdigit()), key=lambda e: int(e.name)
+    ):
+        if _holds(process, inodes):
+            try:
+                name = (process / "comm").read_text(errors="replace").strip()
+            except OSError:
+                continue
+            holders.append(f"{name} (process {process.name})")
+    return holders
+
+
+def _socket_table(path: Path) -> list[list[str]]:
+    try:
+        rows = path.read_text().splitlines()[1:]
+    except OSError:
+        return []
+    return [fields for fields in map(str.split, rows) if len(fields) > 9]
+
+
+def _holds(process: Path, inodes: set[str]) -> bool:
+    try:
+        links = list((process / "fd").iterdir())
+    except OSError:
+        return False
+    for link in links:
+        try:
+            if str(link.readlink()) in inodes:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def has_address(address: str) -> bool:
+    """Whether this machine has an IPv4 address now. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

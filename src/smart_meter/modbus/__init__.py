@@ -1,0 +1,1 @@
+"""Modbus TCP: framing, function codes and connections. Knows nothing of zones, journals or signals."""

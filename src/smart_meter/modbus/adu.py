@@ -1,0 +1,74 @@
+"""MBAP framing: bytes in any portions become whole application data units. No I/O.
+
+An ADU: transaction identifier (2 bytes), protocol identifier (2), length (2), unit identifier (1), PDU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+UNIT = 6
+"""Offset of the unit identifier. Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3 (MBAP header)."""
+FUNCTION = 7
+"""Offset of the function code, the first byte of the PDU."""
+
+# The length field counts the unit identifier and the PDU (Implementation Guide V1.0b, 3.1.3).
+MIN_LENGTH = 2  # a unit identifier and a function code
+MAX_LENGTH = 254  # a unit identifier and the largest PDU, 253 bytes: Application Protocol V1.1b3, 4.1
+MAX_ADU = 260  # Application Protocol V1.1b3, 4.1
+
+
+class AduReader:
+    """Cuts a stream into ADUs; `error` says what was wrong once the stream can't be followed any more."""
+
+    __slots__ = ("_pending", "error")
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self.error: str | None = None
+
+    @property
+    def in_mid_frame(self) -> bool:
+        """Whether the beginning of a request has arrived and its end has not."""
+        return bool(self._pending)
+
+    def feed(self, data: bytes) -> Sequence[bytes]:
+        """Return the ADUs that `data` completes, in order; those before a framing error are still returned.
+
+        After a framing error nothing more comes: the stream has no mark by which to find the next frame.
+        """
+        # Most segments hold exactly one request: nothing is copied then.
+        if (
+            not self._pending
+            and len(data) > FUNCTION
+            and data[2:5] == b"\0\0\0"
+            and data[5] + 6 == len(data)
+            and self.error is None
+        ):
+            return (data,)
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> list[bytes]:
+        adus: list[bytes] = []
+        if self.error is not None:
+            return adus
+        stream = self._pending + data if self._pending else data
+        size = len(stream)
+        start = 0
+        while size - start >= 6:
+            protocol = stream[start + 2] << 8 | stream[start + 3]
+            length = stream[start + 4] << 8 | stream[start + 5]
+            if protocol != 0:  # Implementation Guide V1.0b, 3.1.3: 0 is Modbus
+                self.error = f"protocol identifier {protocol}, not 0"
+            elif not MIN_LENGTH <= length <= MAX_LENGTH:
+                self.error = f"length {length}, outside {MIN_LENGTH} to {MAX_LENGTH}"
+            if self.error is not None:
+                self._pending = b""
+                return adus
+            end = start + 6 + length
+            if end > size:
+                break
+            adus.append(stream[start:end])
+            start = end
+        self._pending = stream[start:]
+        return adus
