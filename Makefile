@@ -1,0 +1,79 @@
+# `make` lists the targets. Each does its own set-up (tools/setup), and does nothing where it is done already.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down try test lint unit integration pi format lock vault provision verify wheel clean
+
+# Virtual Pis need root: namespaces, mounts, systemd-nspawn.
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+PYTHON := .venv/bin/python
+VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,)
+PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit $(LIMIT),) $(ARGS)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: ## Boot a virtual Pi, provision it, let an ESP32 write and an Opta read; ends with their values
+	@tools/setup virtual-pi
+	@$(ROOT) $(PYTHON) -m tests.virtual_pi.demo up
+
+demo-down: ## Remove the demo's virtual Pi and its networks
+	@$(ROOT) $(PYTHON) -m tests.virtual_pi.demo down
+
+try: ## Run ESP32, concentrator and Opta side by side on this machine; no root, no hardware
+	@tools/setup venv
+	@tools/try
+
+test: ## Lint, unit, integration, and all that is shown on virtual Pis
+	@tools/setup virtual-pi
+	@$(MAKE) --no-print-directory lint unit integration pi
+
+lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck
+	@tools/setup venv
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/yamllint --strict .
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline --strict
+	.venv/bin/shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' | grep -v '\.j2$$')
+
+unit: ## Tests without sockets
+	@tools/setup venv
+	.venv/bin/pytest tests/unit
+
+integration: ## Tests with real sockets on this machine
+	@tools/setup virtual-pi
+	$(ROOT) .venv/bin/pytest tests/integration -m 'not pi'
+
+pi: ## Tests on virtual Pis
+	@tools/setup virtual-pi
+	$(ROOT) .venv/bin/pytest tests/integration -m pi -v
+
+format: ## Let ruff format the code
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+lock: ## Lock the requirements anew, with hashes
+	@tools/setup venv
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/pi.in -o requirements/pi.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/pi.txt requirements/dev.in -o requirements/dev.txt
+
+vault: ## Make or edit the inventory's secrets (inventory/group_vars/all/vault.yml)
+	@tools/setup venv
+	@tools/vault
+
+provision: ## Bring the Pis to what the inventory says (LIMIT=pi-north, ARGS=--check)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/site.yml
+
+verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/verify.yml
+
+wheel: ## Build the concentrator's wheel into dist/
+	@tools/setup venv
+	$(PYTHON) -m hatchling build --target wheel
+
+clean: ## Remove what was built; virtual Pis and their cached root, too
+	@if [ -x $(PYTHON) ]; then $(ROOT) $(PYTHON) -m tests.virtual_pi down --all; fi
+	$(ROOT) rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible

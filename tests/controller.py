@@ -1,0 +1,147 @@
+"""An operator's laptop in the lab's control network: an inventory, a vault, and Ansible run from the control namespace.
+
+    with Lab("test") as lab:
+        controller = Controller(lab)
+        controller.add(lab.boot("pi-north"))
+        controller.playbook("site.yml")
+
+It uses what an operator uses: the repository's playbooks, its ansible.cfg, its group_vars/all, host keys checked, the
+sudo password from an encrypted vault.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.virtual_pi import Lab, Pi
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROGRAMS = Path(sys.executable).parent
+ADDRESS = "192.168.2.100"
+FIELD_ADDRESS = "192.168.1.100"
+
+# What differs from an inventory for real Pis: the virtual wlan0 is a cable, and changes are confirmed in less time.
+SITE: dict[str, Any] = {
+    "network_field_type": "ethernet",
+    "network_confirm_seconds": 45,
+    "firewall_confirm_seconds": 30,
+}
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a run of a playbook printed, and its recap."""
+
+    returncode: int
+    output: str
+
+    def count(self, host: str, what: str) -> int:
+        """Return a number of the recap: ok, changed, unreachable, failed, skipped, rescued or ignored."""
+        found = re.search(rf"^{re.escape(host)}\s*:.*\b{what}=(\d+)", self.output, re.MULTILINE)
+        if not found:
+            raise AssertionError(f"no recap for {host} in:\n{self.output}")
+        return int(found[1])
+
+
+class Controller:
+    """Runs the repository's playbooks against the Pis of a lab."""
+
+    def __init__(self, lab: Lab, site: Mapping[str, Any] | None = None) -> None:
+        self.lab = lab
+        self.secrets = {
+            "vault_become_password": "",
+            "vault_network_field_psk": secrets.token_urlsafe(16),
+        }
+        self.inventory = lab.folder / "inventory"
+        self.hosts: dict[str, dict[str, Any]] = {}
+        self.site = {**SITE, **(site or {})}
+        self._password_file = lab.folder / "vault-password"
+        self._password_file.write_text(secrets.token_urlsafe(24) + "\n")
+        self._password_file.chmod(0o600)
+
+    def add(self, pi: Pi, **variables: Any) -> None:
+        """Put a Pi into the inventory, as fresh: it answers at the address that DHCP gave it."""
+        self.secrets["vault_become_password"] = pi.password
+        self.hosts[pi.name] = {"network_bootstrap_host": pi.bootstrap_address, **variables}
+        self.write()
+
+    def write(self) -> None:
+        """Write the inventory: one site, a line a Pi, secrets in an encrypted vault."""
+        shared = self.inventory / "group_vars" / "all"
+        shared.mkdir(parents=True, exist_ok=True)
+        (self.inventory / "host_vars").mkdir(exist_ok=True)
+        connection = (REPOSITORY / "inventory/group_vars/all/connection.yml").read_text()
+        (shared / "connection.yml").write_text(connection)
+        site = {"smart_meters": {"children": {"site_lab": {"hosts": {name: None for name in self.hosts}}}}}
+        (self.inventory / "hosts.yml").write_text(yaml.safe_dump(site))
+        (self.inventory / "group_vars" / "site_lab.yml").write_text(yaml.safe_dump(self.site))
+        for name, variables in self.hosts.items():
+            (self.inventory / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
+        vault = shared / "vault.yml"
+        vault.unlink(missing_ok=True)
+        subprocess.run(
+            [PROGRAMS / "ansible-vault", "encrypt", "--vault-password-file", self._password_file, "--output", vault],
+            input=yaml.safe_dump(self.secrets),
+            check=True,
+            text=True,
+            capture_output=True,
+        )
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        """Return the command line of `ansible-playbook`, as an operator of this lab would type it."""
+        return [
+            str(PROGRAMS / "ansible-playbook"),
+            f"--inventory={self.inventory / 'hosts.yml'}",
+            f"--vault-password-file={self._password_file}",
+            f"--private-key={self.lab.ssh_key}",
+            f"--ssh-extra-args=-o UserKnownHostsFile={self.lab.known_hosts}",
+            str(REPOSITORY / "playbooks" / playbook),
+            *arguments,
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment for `command`: the repository's ansible.cfg, and a cache of facts of the lab's own."""
+        return {
+            "PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.lab.folder),
+            "LANG": "C.UTF-8",
+            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.lab.folder / "facts"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+
+    def playbook(self, playbook: str, *arguments: str, check: bool = True, timeout: float = 900) -> Played:
+        """Run a playbook from the control namespace; raise AssertionError with its output where it fails."""
+        done = self.lab.run(
+            "control",
+            self.command(playbook, *arguments),
+            check=False,
+            timeout=timeout,
+            env=self.environment,
+            cwd=REPOSITORY,
+        )
+        played = Played(done.returncode, done.stdout + done.stderr)
+        if check and played.returncode:
+            raise AssertionError(f"{playbook} {' '.join(arguments)} failed:\n{played.output}")
+        return played
+
+    def ssh(self, pi: Pi, command: str, *, address: str = ADDRESS) -> subprocess.CompletedProcess[str]:
+        """Run a command on the Pi over SSH, host key checked, as the playbooks come in."""
+        return self.lab.run(
+            "control",
+            ["ssh", "-i", str(self.lab.ssh_key), "-o", f"UserKnownHostsFile={self.lab.known_hosts}"]
+            + ["-o", f"HostKeyAlias={pi.name}", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]
+            + ["-o", "ConnectTimeout=5", f"{pi.user}@{address}", command],
+            check=False,
+            timeout=30,
+        )

@@ -1,0 +1,346 @@
+"""One playbook turns a fresh Pi into the concentrator: one story on one virtual Pi, told in the order of the file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.controller import ADDRESS, FIELD_ADDRESS, Controller
+from tests.virtual_pi import Lab, Pi
+
+pytestmark = pytest.mark.pi
+
+NAME = "pi-north"
+# The document's own example: 250 W, 260 W, 48.5 V, 5.36 A, 850 W/m², 45.6 °C, 2016-01-01T06:00:00Z.
+EXAMPLE = ["250", "260", "485", "536", "850", "456", str(0x5686), str(0x1460)]
+RX = (
+    "[RX FROM ESP32] 2016-01-01T06:00:00+00:00 | P_ac=250.0W P_dc=260.0W V_dc=48.50V I_dc=5.36A "
+    "G=850.0W/m² T_cell=45.6°C | Total RX: 1"
+)
+
+
+@dataclass
+class Story:
+    """The lab, its one Pi, and the operator's laptop."""
+
+    lab: Lab
+    pi: Pi
+    controller: Controller
+
+    def mbpoll(self, zone: str, *arguments: str, address: str = ADDRESS) -> CompletedProcess[str]:
+        """Run Debian's mbpoll once in a zone, on holding registers by their protocol addresses."""
+        command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-t", "4", "-o", "3", *arguments]
+        return self.lab.run(zone, command, check=False, timeout=30)
+
+    def read(self, zone: str = "control", address: str = ADDRESS) -> list[str]:
+        """Return the eight registers as mbpoll prints them."""
+        done = self.mbpoll(zone, "-r", "0", "-c", "8", address)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"^\[\d+\]:\s+(\d+)", done.stdout, re.MULTILINE)
+
+    def write(self, zone: str, *values: str, address: str = FIELD_ADDRESS) -> CompletedProcess[str]:
+        """Write registers from address 0 on."""
+        return self.mbpoll(zone, "-r", "0", address, "--", *values)
+
+    def journal(self) -> str:
+        """Return the service's journal of this boot, the messages alone."""
+        return self.pi.run(["journalctl", "-b", "-u", "smart-meter", "-o", "cat", "--no-pager"]).stdout
+
+    def serves_within(self, seconds: float) -> float:
+        """Return after how many seconds the control zone was answered; fail where it takes longer."""
+        began = time.monotonic()
+        while True:
+            if self.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0:
+                return time.monotonic() - began
+            assert time.monotonic() - began < seconds, self.journal()
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    with Lab("provision") as lab:
+        pi = lab.boot(NAME)
+        controller = Controller(lab)
+        controller.add(pi)
+        yield Story(lab, pi, controller)
+
+
+def shows_no_secret(story: Story, output: str) -> bool:
+    return not any(secret in output for secret in story.controller.secrets.values())
+
+
+def test_check_mode_on_a_fresh_pi_fails_nowhere_and_changes_nothing(story: Story) -> None:
+    played = story.controller.playbook("site.yml", "--check", "--diff")
+
+    assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
+    assert "+net.ipv4.ip_forward = 0" in played.output, "the difference is shown"
+    assert shows_no_secret(story, played.output)
+    there = story.pi.run(["ls", "/etc/smart-meter", "/opt/smart-meter", "/etc/authbind", "/etc/ufw"], check=False)
+    assert there.stdout == ""
+    assert story.pi.run(["hostname"]).stdout.strip() == "raspberrypi"
+
+
+def test_one_playbook_provisions_it_and_moves_the_address_that_it_came_in_by(story: Story) -> None:
+    assert story.pi.bootstrap_address != ADDRESS
+
+    played = story.controller.playbook("site.yml", "--diff")
+
+    assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
+    assert shows_no_secret(story, played.output)
+    assert story.controller.ssh(story.pi, "hostname").stdout.strip() == NAME
+    addresses = story.pi.run(["ip", "-4", "-o", "address"]).stdout
+    assert f"{ADDRESS}/24" in addresses
+    assert f"{FIELD_ADDRESS}/24" in addresses
+    assert story.pi.bootstrap_address not in addresses
+
+
+def test_the_first_lines_of_the_journal_are_the_documents_banner(story: Story) -> None:
+    lines = story.journal().splitlines()
+
+    start = lines.index("RPI#1 - Smart Meter / RTU Server Starting")
+    assert lines[start + 1 : start + 16] == [
+        "=" * 80,
+        "Architecture:",
+        "  ESP32 → RPI#1: WiFi, Modbus TCP (writes data)",
+        "  RPI#1 ← Opta: Ethernet, Modbus TCP (reads data)",
+        "",
+        "Configuration:",
+        "  TCP Server: 0.0.0.0:502",
+        "  Unit ID: 1",
+        "  Interfaces: WiFi (192.168.1.100) + Ethernet (192.168.2.100)",
+        "=" * 80,
+        "Statistics task created",
+        "Starting Modbus TCP server on 0.0.0.0:502...",
+        "Waiting for:",
+        "  - ESP32 to write data (WiFi interface)",
+        "  - Opta to read data (Ethernet interface)",
+    ]
+
+
+def test_the_field_zone_writes_and_reads_eight_registers(story: Story) -> None:
+    done = story.write("field", *EXAMPLE)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert story.read("field", FIELD_ADDRESS) == EXAMPLE
+    assert RX in story.journal().splitlines()
+
+
+def test_the_control_zone_reads(story: Story) -> None:
+    assert story.read("control") == EXAMPLE
+    assert "[TX TO OPTA] Served registers 0-7 | Total served: 1" in story.journal().splitlines()
+
+
+def test_a_write_from_the_control_zone_is_an_illegal_function(story: Story) -> None:
+    done = story.write("control", "1", "2", address=ADDRESS)
+
+    assert done.returncode != 0
+    assert "Illegal function" in done.stdout + done.stderr
+    assert story.read("control") == EXAMPLE
+
+
+def test_a_third_network_gets_no_connection(story: Story) -> None:
+    uplink = story.pi.run(["ip", "-4", "-o", "address", "show", "uplink0"]).stdout
+    address = re.search(r"inet ([\d.]+)/", uplink)
+    assert address
+
+    reached = story.lab.run("stranger", ["ping", "-c", "1", "-W", "2", address[1]], check=False)
+    done = story.mbpoll("stranger", "-r", "0", "-c", "8", address[1])
+
+    assert reached.returncode == 0, "the way there is open, so it is the Pi that refuses"
+    assert done.returncode != 0
+    assert "Connection failed" in done.stdout + done.stderr
+
+
+def test_the_pi_does_not_route_between_the_zones(story: Story) -> None:
+    story.lab.run("field", ["ip", "route", "add", "192.168.2.0/24", "via", FIELD_ADDRESS])
+    story.lab.run("control", ["ip", "route", "add", "192.168.1.0/24", "via", ADDRESS])
+
+    opta = story.lab.run("field", ["ping", "-c", "1", "-W", "2", "192.168.2.10"], check=False)
+    control_address = story.mbpoll("field", "-r", "0", "-c", "8", ADDRESS)
+
+    assert opta.returncode != 0
+    assert control_address.returncode != 0, "a field host does not reach the control address either"
+
+
+def test_a_second_run_changes_nothing(story: Story) -> None:
+    played = story.controller.playbook("site.yml")
+
+    assert played.count(NAME, "changed") == 0, played.output
+    assert played.count(NAME, "failed") == 0
+
+
+def test_check_mode_on_a_provisioned_pi_finds_no_difference(story: Story) -> None:
+    played = story.controller.playbook("site.yml", "--check", "--diff")
+
+    assert played.count(NAME, "changed") == 0, played.output
+
+
+def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
+    played = story.controller.playbook("verify.yml")
+
+    assert played.count(NAME, "changed") == 0
+    assert re.search(r"ok\s+control zone reads unit 1\s+ok, from the controller", played.output), played.output
+    assert re.search(r"ok\s+control zone writes unit 1\s+refused", played.output)
+    assert "BAD" not in played.output
+    exposure = re.search(r"ok\s+service's exposure \(systemd-analyze security\)\s+([\d.]+)", played.output)
+    assert exposure
+    assert float(exposure[1]) <= 1.5
+
+
+def test_the_acceptance_names_what_is_wrong_and_the_mend(story: Story) -> None:
+    story.pi.run(["ufw", "allow", "8080/tcp"])
+
+    played = story.controller.playbook("verify.yml", check=False)
+
+    story.pi.run(["ufw", "delete", "allow", "8080/tcp"])
+    assert played.returncode != 0
+    assert re.search(r"BAD\s+firewall rules", played.output)
+    assert "ufw allow 8080/tcp" in played.output
+    assert f"ansible-playbook playbooks/site.yml --limit {NAME} --tags firewall" in played.output
+
+
+def test_a_killed_service_serves_again_within_two_seconds(story: Story) -> None:
+    story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
+
+    assert story.serves_within(2) < 2
+
+
+def test_only_the_service_user_may_take_the_port(story: Story) -> None:
+    assert story.pi.run(["stat", "-c", "%U %a", "/etc/authbind/byport/502"]).stdout.split() == ["smart-meter", "500"]
+    attempt = ["setpriv", "--reuid=pi", "--regid=pi", "--init-groups", "authbind", "--deep", "python3", "-c"]
+    code = "import socket; socket.socket().bind(('127.0.0.9', 502))"
+    assert "PermissionError" in story.pi.run([*attempt, code], check=False).stderr
+
+
+def test_a_rule_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
+    extra = '{"firewall_extra_rules": [{"comment": "For a day", "from": "192.168.2.0/24", "port": 8081}]}'
+    story.controller.playbook("site.yml", "--tags", "firewall", "-e", extra)
+    assert "For a day" in story.pi.run(["ufw", "status"]).stdout
+
+    story.controller.playbook("site.yml", "--tags", "firewall")
+
+    assert "For a day" not in story.pi.run(["ufw", "status"]).stdout
+
+
+def test_rules_without_the_controller_are_refused_before_anything_changes(story: Story) -> None:
+    before = story.pi.run(["ufw", "show", "added"]).stdout
+
+    played = story.controller.playbook(
+        "site.yml", "--tags", "firewall", "-e", '{"firewall_ssh_from": ["10.9.0.0/16"]}', check=False
+    )
+
+    assert played.count(NAME, "failed") == 1
+    assert "firewall_ssh_from: 10.9.0.0/16 does not hold 192.168.2.1" in " ".join(played.output.split())
+    assert story.pi.run(["ufw", "show", "added"]).stdout == before
+
+
+def test_rules_that_shut_the_controller_out_undo_themselves(story: Story) -> None:
+    before = story.pi.run(["ufw", "show", "added"]).stdout
+
+    played = story.controller.playbook(
+        "site.yml", "--tags", "firewall", "-e", "firewall_ssh_port=2222", check=False
+    )
+
+    assert played.count(NAME, "failed") == 1, played.output
+    assert "the change of firewall rules was undone" in " ".join(played.output.split())
+    assert story.pi.run(["ufw", "show", "added"]).stdout == before
+    assert story.controller.ssh(story.pi, "true").returncode == 0
+
+
+def test_a_change_to_an_unreachable_address_undoes_itself(story: Story) -> None:
+    played = story.controller.playbook(
+        "site.yml", "--tags", "network", "-e", "network_control_address=192.168.3.100/24", check=False
+    )
+
+    said = " ".join(played.output.split())
+    assert played.count(NAME, "failed") == 1, played.output
+    assert f"the network change was undone by the Pi itself, and it answers at {ADDRESS} as before" in said
+    assert story.controller.ssh(story.pi, "true").returncode == 0
+    assert story.read("control") != []
+    assert "192.168.3.100" not in story.pi.run(["nmcli", "connection", "show", "smart-meter-control"]).stdout
+
+
+def test_an_address_that_another_host_has_is_not_taken(story: Story) -> None:
+    played = story.controller.playbook(
+        "site.yml", "--tags", "network", "-e", "network_field_address=192.168.1.50/24", check=False
+    )
+
+    said = " ".join(played.output.split())
+    assert played.count(NAME, "failed") == 1, played.output
+    assert "the network change was undone" in said
+    assert f"{FIELD_ADDRESS}/24" in story.pi.run(["ip", "-4", "-o", "address", "show", "wlan0"]).stdout
+    assert story.read("field", FIELD_ADDRESS) != []
+
+
+def test_after_the_undone_changes_nothing_is_left_to_do(story: Story) -> None:
+    played = story.controller.playbook("site.yml")
+
+    assert played.count(NAME, "changed") == 0, played.output
+
+
+def test_a_new_address_in_the_inventory_moves_the_pi_and_the_old_one_finds_it(story: Story) -> None:
+    story.controller.hosts[NAME]["network_control_address"] = "192.168.2.101/24"
+    story.controller.write()
+    story.controller.playbook("site.yml")
+    assert story.controller.ssh(story.pi, "true", address="192.168.2.101").returncode == 0
+
+    del story.controller.hosts[NAME]["network_control_address"]
+    story.controller.write()
+    story.controller.playbook("site.yml")
+
+    assert story.controller.ssh(story.pi, "true").returncode == 0
+
+
+def test_a_gateway_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
+    story.controller.playbook("site.yml", "--tags", "network", "-e", "network_control_gateway=192.168.2.1")
+    assert "default via 192.168.2.1 dev eth0" in story.pi.run(["ip", "route"]).stdout
+
+    story.controller.playbook("site.yml", "--tags", "network")
+
+    assert "dev eth0" not in story.pi.run(["ip", "route", "show", "default"]).stdout
+
+
+def test_it_serves_again_after_a_reboot(story: Story) -> None:
+    story.pi.reboot()
+    story.pi.wait_until_running(60)
+
+    story.serves_within(30)
+    assert story.pi.run(["hostname"]).stdout.strip() == NAME
+    assert story.write("field", *EXAMPLE).returncode == 0
+    assert story.read("control") == EXAMPLE
+    assert "BAD" not in story.controller.playbook("verify.yml").output
+
+
+def test_a_power_cut_during_an_unconfirmed_change_is_undone_at_the_next_boot(story: Story) -> None:
+    before = story.pi.run(["ufw", "show", "added"]).stdout
+    story.pi.run(["smart-meter-guard", "begin", "firewall", "600", "/etc/ufw", "/etc/default/ufw"])
+    story.pi.run(["ufw", "deny", "in", "proto", "tcp", "from", "any", "to", "any", "port", "9999"])
+    story.pi.run(["sync"])
+
+    story.pi.power_cut()
+    story.pi.power_on()
+    story.pi.wait_until_running(60)
+
+    assert story.pi.run(["ufw", "show", "added"]).stdout == before
+    assert "Status: active" in story.pi.run(["ufw", "status"]).stdout
+    story.serves_within(30)
+
+
+def test_a_refused_inventory_touches_no_pi(story: Story) -> None:
+    story.controller.hosts[NAME]["concentrator_prot"] = 1502
+    story.controller.write()
+
+    played = story.controller.playbook("site.yml", check=False)
+
+    del story.controller.hosts[NAME]["concentrator_prot"]
+    story.controller.write()
+    assert played.returncode != 0
+    assert f"{NAME}.yml" in played.output
+    assert "concentrator_prot" in played.output
+    assert "concentrator_port" in played.output
+    assert "Gather" not in played.output
