@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from ipaddress import ip_address
 
 from smart_meter import __version__
@@ -49,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_check_config(commands)
+    _add_simulate(commands)
+    _add_read(commands)
+    _add_probe(commands)
     return root
 
 
@@ -95,6 +99,132 @@ def _add_check_config(commands: argparse._SubParsersAction[_Parser]) -> None:
     check.add_argument(
         "--json", action="store_true", help="one JSON object: problems, zones and meters by file"
     )
+
+
+def _add_simulate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        help="play the ESP32 or the Opta",
+        description="Play the ESP32, which writes a PV day, or the Opta, which reads and prints it. "
+        "Both wait for a server that is away.",
+        epilog="examples:\n"
+        "  smart-meter simulate esp32 --to localhost:1502\n"
+        "  smart-meter simulate opta --to localhost:1502 --count 10\n"
+        "  smart-meter simulate esp32 --to 192.168.1.100 --start 2016-01-01T06:00:00+00:00 --speed 1\n\n"
+        + EXIT_CODES,
+    )
+    simulate.add_argument("peer", choices=["esp32", "opta"], help="whom to play")
+    simulate.add_argument("--to", metavar="HOST[:PORT]", type=_target, required=True, help="the server")
+    _add_meter(simulate)
+    simulate.add_argument(
+        "--interval", metavar="S", type=_positive, default=2.0, help="seconds between two samples (2)"
+    )
+    simulate.add_argument("--count", metavar="N", type=_count, help="end after so many samples")
+    simulate.add_argument("--seed", metavar="N", type=int, default=0, help="esp32: another day's clouds (0)")
+    simulate.add_argument(
+        "--speed", metavar="X", type=_positive, default=60.0, help="esp32: the sun's seconds in a second (60)"
+    )
+    simulate.add_argument(
+        "--start",
+        metavar="TIME",
+        type=_time,
+        help="esp32: timestamps from this time on, at --speed, instead of the true time",
+    )
+
+
+def _add_read(commands: argparse._SubParsersAction[_Parser]) -> None:
+    read = commands.add_parser(
+        "read",
+        help="print a meter's decoded registers",
+        description="Read a meter's registers and print them decoded.",
+        epilog="examples:\n"
+        "  smart-meter read localhost:1502\n"
+        "  smart-meter read 192.168.2.100 --json\n"
+        "  smart-meter read 192.168.2.100 --config config.toml --unit 2\n\n" + EXIT_CODES,
+    )
+    read.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the server")
+    _add_meter(read)
+    read.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_probe(commands: argparse._SubParsersAction[_Parser]) -> None:
+    probe = commands.add_parser(
+        "probe",
+        help="find out whether this machine may read and write",
+        description="Read a meter's registers, then write the first one back with the value just read, "
+        "and say whether that is as expected from here.",
+        epilog="examples:\n"
+        "  smart-meter probe 192.168.2.100                          from the control zone\n"
+        "  smart-meter probe 192.168.1.100 --expect read-write      from the field zone\n"
+        "  smart-meter probe 192.168.2.100 --expect no-connection   from anywhere else\n\n" + EXIT_CODES,
+    )
+    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the server")
+    _add_meter(probe)
+    probe.add_argument(
+        "--expect",
+        choices=["read-only", "read-write", "no-connection"],
+        default="read-only",
+        help="exit with 0 where this is found, else with 1 (read-only)",
+    )
+    probe.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_meter(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--unit", metavar="N", type=_unit_id, help="unit identifier (the first meter's)")
+    command.add_argument("--config", metavar="FILE", help="take the register map from this TOML file")
+    command.add_argument(
+        "--timeout", metavar="S", type=_positive, default=3.0, help="seconds to wait for an answer (3)"
+    )
+
+
+def _target(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`."""
+    host, colon, port = text, "", ""
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+    elif text.count(":") == 1:
+        host, colon, port = text.partition(":")
+    if not host or colon not in ("", ":") or (colon and not port):
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST or HOST:PORT")
+    number = _port(port) if port else 502
+    if number == 0:
+        raise argparse.ArgumentTypeError("port 0 can't be connected to; give 1 to 65535")
+    return host, number
+
+
+def _unit_id(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 255:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no unit identifier; give 0 to 255")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no count; give 1 or more")
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} can't be used; give a number over 0, at most 1000000")
+    return number
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or not 0 <= time.timestamp() < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} can't be used; give a time with its zone, such as 2016-01-01T06:00:00+00:00"
+        )
+    return time
 
 
 def _ip_address(text: str) -> str:

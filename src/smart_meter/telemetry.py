@@ -165,7 +165,8 @@ class TextLines:
             return f"[ADDRESS] {zone.address} of zone {zone.name} is here now ({zone.interface})"
         return (
             f"[NO ADDRESS] {zone.address} of zone {zone.name} is not on this machine: "
-            f"{zone.peer} can't connect. Look at {zone.interface} with `ip -br addr` and `nmcli device status`"
+            f"{zone.peer} can't connect. "
+            f"Look at {zone.interface} with `ip -br addr` and `nmcli device status`"
         )
 
     def statistics(self, totals: Statistics, age: float | None, *, final: bool) -> str:

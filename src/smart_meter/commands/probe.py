@@ -1,0 +1,63 @@
+"""`smart-meter probe`: what this client may do at a server, found out by trying."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+
+from smart_meter.client import Client, ExceptionAnsweredError, UnreachableError
+from smart_meter.commands.target import told
+from smart_meter.config import MeterConfig
+from smart_meter.modbus.functions import ExceptionCode
+
+NO_CONNECTION = "no-connection"
+READ_ONLY = "read-only"
+READ_WRITE = "read-write"
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found: one of the expectations or `other`, and in words."""
+
+    found: str
+    detail: str
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Return 0 where the server behaves as expected, else 1."""
+
+    def command(client: Client, meter: MeterConfig) -> int:
+        finding = probe(client, meter)
+        as_expected = finding.found == arguments.expect
+        if arguments.json:
+            record = {**asdict(finding), "expected": arguments.expect, "as_expected": as_expected}
+            print(json.dumps(record, ensure_ascii=False))
+        else:
+            verdict = "as expected" if as_expected else f"NOT as expected, which was {arguments.expect}"
+            print(f"{finding.found}: {finding.detail} ({verdict})")
+        return 0 if as_expected else 1
+
+    return told(command, arguments)
+
+
+def probe(client: Client, meter: MeterConfig) -> Finding:
+    """Read the map, then write its first register back with the value just read."""
+    start = meter.map.start
+    try:
+        value = client.read(start, meter.map.quantity)[0]
+    except UnreachableError as error:
+        return Finding(NO_CONNECTION, str(error))
+    except ExceptionAnsweredError as error:
+        return Finding(OTHER, str(error))
+    read = f"registers {start} to {meter.map.end - 1} can be read"
+    try:
+        client.write_one(start, value)
+    except ExceptionAnsweredError as error:
+        if error.code == ExceptionCode.ILLEGAL_FUNCTION:
+            return Finding(READ_ONLY, f"{read}, a write is refused with exception 01")
+        return Finding(OTHER, f"{read}; {error}")
+    except UnreachableError as error:
+        return Finding(OTHER, f"{read}; {error}")
+    return Finding(READ_WRITE, f"{read} and written")
