@@ -1,0 +1,84 @@
+"""Control groups: the one sure record of which processes belong to a lab.
+
+Everything that a lab starts lives below `smart-meter-virtual-pi/LAB` in the cgroup v2 hierarchy, wherever
+the machine has mounted that. A process can't leave its group by forking, so killing the group ends all of
+the lab and nothing else, whatever became of the process that built it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from tests.virtual_pi.commands import LabError
+
+PROGRAMS = "programs"
+SUPERVISORS = "supervisors"
+
+
+@cache
+def base() -> Path:
+    """Return the folder of all labs' groups.
+
+    With systemd as the machine's first process the hierarchy is at /sys/fs/cgroup; beside cgroup v1 it is
+    elsewhere.
+    """
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        if right.split()[0] == "cgroup2":
+            return Path(left.split()[4]) / "smart-meter-virtual-pi"
+    raise LabError("no cgroup v2 hierarchy is mounted; mount one with: mount -t cgroup2 none /sys/fs/cgroup")
+
+
+def of_lab(lab: str) -> Path:
+    return base() / lab
+
+
+def of_pi(lab: str, pi: str) -> Path:
+    return of_lab(lab) / f"pi-{pi}"
+
+
+def create(group: Path) -> Path:
+    """Create a group below base(), and hand it every controller that its parents offer."""
+    for folder in reversed([group, *group.parents]):
+        if folder == base() or base() in folder.parents:
+            folder.mkdir(exist_ok=True)
+    for parent in [base(), *(p for p in reversed(group.parents) if base() in p.parents)]:
+        for controller in (parent / "cgroup.controllers").read_text().split():
+            # A Pi runs without a controller, too: which of them the machine hands down is the machine's
+            # choice.
+            with contextlib.suppress(OSError):
+                (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+    return group
+
+
+def joined(group: Path, command: Sequence[str | Path]) -> list[str]:
+    """Return `command` so wrapped that it moves itself into the group before it starts."""
+    return ["sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"', str(group), *map(str, command)]
+
+
+def processes(group: Path) -> Iterator[int]:
+    """Yield the identifier of each process in the group and below."""
+    for file in group.rglob("cgroup.procs") if group.exists() else ():
+        with contextlib.suppress(OSError):  # A group may go while we look.
+            yield from map(int, file.read_text().split())
+
+
+def remove(group: Path, timeout: float = 20) -> None:
+    """Kill everything in the group at once, and remove it. Does nothing where there is none."""
+    if not group.exists():
+        return
+    (group / "cgroup.kill").write_text("1")
+    deadline = time.monotonic() + timeout
+    while "populated 1" in (group / "cgroup.events").read_text():
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"{group}: processes {sorted(processes(group))} can't be killed within {timeout:.0f} s"
+            )
+        time.sleep(0.01)
+    for folder in sorted(group.rglob("*/"), reverse=True):
+        folder.rmdir()
+    group.rmdir()

@@ -1,0 +1,162 @@
+"""A lab's networks, each in a network namespace of its own.
+
+field     192.168.1.0/24   the access point (.1) and the ESP32 (.50): where wlan0 leads; nobody answers DHCP
+control   192.168.2.0/24   the controller (.1) and the Opta (.10): where eth0 leads; DHCP hands out .150 to
+.199 router    192.168.77.0/24  where uplink0 leads: DHCP, DNS, and a way to the package archive (see
+uplink.py) stranger  192.168.77.50    a host that belongs to neither zone, on the router's network
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.virtual_pi import cgroups, places
+from tests.virtual_pi.commands import LabError, run
+from tests.virtual_pi.places import CONTROL, FIELD, ROUTER, STRANGER
+
+# Where each of a Pi's interfaces leads.
+INTERFACES = {"wlan0": FIELD, "eth0": CONTROL, "uplink0": ROUTER}
+_BRIDGE = "br0"
+
+# The first address is the one that the namespace speaks from unless it is told otherwise.
+ADDRESSES = {
+    FIELD: ("192.168.1.50", "192.168.1.1"),
+    CONTROL: ("192.168.2.1", "192.168.2.10"),
+    ROUTER: ("192.168.77.1",),
+    STRANGER: ("192.168.77.50",),
+}
+
+
+def in_namespace(name: str, command: Sequence[str | Path]) -> list[str]:
+    return ["ip", "netns", "exec", name, *map(str, command)]
+
+
+def create(lab: str) -> None:
+    """Make the four namespaces, their bridges and their DHCP servers; `uplink.create` adds the way out."""
+    for what in places.NAMESPACES:
+        _create_namespace(places.namespace(lab, what))
+    for what in (FIELD, CONTROL, ROUTER):
+        name = places.namespace(lab, what)
+        _ip(name, "link", "add", _BRIDGE, "type", "bridge", "mcast_snooping", "0")
+        _bring_up(name, _BRIDGE, ADDRESSES[what])
+    router, stranger = places.namespace(lab, ROUTER), places.namespace(lab, STRANGER)
+    _ip(router, "link", "add", "stranger", "type", "veth", "peer", "name", "eth0", "netns", stranger)
+    _ip(router, "link", "set", "stranger", "master", _BRIDGE, "up")
+    _bring_up(stranger, "eth0", ADDRESSES[STRANGER])
+    # The control network has no way out: neither a router nor a name server is announced (options 3 and 6).
+    start_dnsmasq(lab, CONTROL, ["--port=0", "--dhcp-option=3", "--dhcp-option=6"])
+
+
+def start_dnsmasq(lab: str, what: str, options: Sequence[str]) -> None:
+    """Start a DHCP server on a network's bridge, and a DNS server unless its options have `--port=0`."""
+    network = ADDRESSES[what][0].rpartition(".")[0]
+    command = [
+        "dnsmasq",
+        "--conf-file=/dev/null",
+        "--user=root",
+        f"--pid-file={places.state_folder(lab) / what}.dnsmasq.pid",
+        f"--log-facility={places.state_folder(lab) / what}.dnsmasq.log",
+        f"--interface={_BRIDGE}",
+        "--bind-interfaces",
+        "--except-interface=lo",
+        f"--dhcp-range={network}.150,{network}.199,255.255.255.0,12h",
+        "--dhcp-authoritative",
+        "--no-ping",
+        f"--dhcp-leasefile={places.state_folder(lab) / what}.leases",
+        *options,
+    ]
+    group = cgroups.create(cgroups.of_lab(lab) / cgroups.PROGRAMS)
+    run(cgroups.joined(group, in_namespace(places.namespace(lab, what), command)))
+
+
+def lease(lab: str, what: str, mac_address: str) -> str | None:
+    """Return the address that the network's DHCP server last gave to an interface, if it ever did."""
+    file = places.state_folder(lab) / f"{what}.leases"
+    for line in file.read_text().splitlines() if file.exists() else ():
+        _, mac, address, *_ = line.split()
+        if mac == mac_address:
+            return address
+    return None
+
+
+def plug(lab: str, pi: str, number: int) -> None:
+    """Give a Pi new interfaces, as they are after power-up: no address, no route, no firewall, no setting
+    left.
+
+    number: tells the Pi's far ends apart in the lab's networks.
+    """
+    unplug(lab, pi)
+    own = places.namespace(lab, pi)
+    _create_namespace(own)
+    for interface, what in INTERFACES.items():
+        far = far_end(number)
+        mac = places.mac_address(lab, pi, interface)
+        network = places.namespace(lab, what)
+        # Names are given in the namespaces themselves: at no time is there a veth in the machine's own.
+        near = ["type", "veth", "peer", "name", interface, "address", mac, "netns", own]
+        _ip(network, "link", "add", far, *near)
+        _ip(network, "link", "set", far, "master", _BRIDGE)
+        if not unplugged_mark(lab, pi, interface).exists():
+            _ip(network, "link", "set", far, "up")
+
+
+def unplug(lab: str, pi: str) -> None:
+    """Remove a Pi's interfaces, and their far ends with them."""
+    remove_namespace(places.namespace(lab, pi))
+
+
+def far_end(number: int) -> str:
+    return f"pi{number}"
+
+
+def unplugged_mark(lab: str, pi: str, interface: str) -> Path:
+    """Return the file whose presence says that the cable is pulled, which it stays over a reboot."""
+    return places.pi_state(lab, pi) / f"{interface}.unplugged"
+
+
+def set_cable(lab: str, pi: str, number: int, interface: str, *, plugged: bool) -> None:
+    """Plug in or pull the cable: the Pi sees its carrier come or go."""
+    if interface not in INTERFACES:
+        raise LabError(f"a Pi has no interface {interface!r}; it has {', '.join(INTERFACES)}")
+    mark = unplugged_mark(lab, pi, interface)
+    if plugged:
+        mark.unlink(missing_ok=True)
+    else:
+        mark.touch()
+    network = places.namespace(lab, INTERFACES[interface])
+    _ip(network, "link", "set", far_end(number), "up" if plugged else "down")
+
+
+def is_alive(name: str) -> bool:
+    """Return whether a name stands for a namespace; after a machine's restart it may be a dead file."""
+    return os.path.ismount(f"/run/netns/{name}")
+
+
+def remove_namespace(name: str) -> None:
+    """Remove a network namespace; what runs in it must have ended before."""
+    file = Path("/run/netns", name)
+    if not file.exists():
+        return
+    if is_alive(name):
+        # Its interfaces would go with it, but only some time later; their far ends would still hold their
+        # names then.
+        for link in run(["ip", "-netns", name, "-o", "link", "show", "type", "veth"]).stdout.splitlines():
+            _ip(name, "link", "delete", link.split(": ")[1].partition("@")[0])
+    run(["ip", "netns", "delete", name])
+
+
+def _create_namespace(name: str) -> None:
+    run(["ip", "netns", "add", name])
+    _ip(name, "link", "set", "lo", "up")
+
+
+def _bring_up(namespace: str, link: str, addresses: Sequence[str]) -> None:
+    for address in addresses:
+        _ip(namespace, "address", "add", f"{address}/24", "brd", "+", "dev", link)
+    _ip(namespace, "link", "set", link, "up")
+
+
+def _ip(namespace: str, *arguments: str) -> None:
+    run(["ip", "-netns", namespace, *arguments])

@@ -1,0 +1,102 @@
+"""Where a lab keeps its things, and what it calls them.
+
+Every name that a lab gives to something of the machine's (namespace, table, link, cgroup, folder) is made
+here, so that what is made and what is removed can't drift apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from tests.virtual_pi.commands import LabError
+
+# Logs, keys and state: gone when the machine restarts, as the labs themselves are.
+RUN = Path("/run/smart-meter-virtual-pi")
+# The Pis' own files: on a disk, as an SD card is, because they may install a lot.
+DISK = Path("/var/lib/smart-meter-virtual-pi")
+# Root file systems, kept from run to run.
+CACHE = Path("/var/cache/smart-meter-virtual-pi")
+
+CONTROL, FIELD, STRANGER, ROUTER = "control", "field", "stranger", "router"
+NAMESPACES = (CONTROL, FIELD, STRANGER, ROUTER)
+
+# No hyphen in a lab's name: what belongs to lab "a" must never look like a part of lab "a-b".
+_LAB_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
+_PI_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z]")
+
+
+def check_lab_name(name: str) -> str:
+    if not _LAB_NAME.fullmatch(name):
+        raise LabError(
+            f"lab name {name!r}: use up to 16 lower-case letters, digits and underscores, a letter first"
+        )
+    return name
+
+
+def check_pi_name(name: str) -> str:
+    if not _PI_NAME.fullmatch(name) or name in NAMESPACES:
+        raise LabError(
+            f"Pi name {name!r}: use up to 32 lower-case letters, digits and hyphens, a letter first, "
+            f"and none of {', '.join(NAMESPACES)}"
+        )
+    return name
+
+
+def state_folder(lab: str) -> Path:
+    return RUN / lab
+
+
+def disk_folder(lab: str) -> Path:
+    return DISK / lab
+
+
+def pi_state(lab: str, pi: str) -> Path:
+    return state_folder(lab) / "pis" / pi
+
+
+def pi_disk(lab: str, pi: str) -> Path:
+    return disk_folder(lab) / pi
+
+
+def namespace_prefix(lab: str) -> str:
+    return f"smv-{lab}-"
+
+
+def namespace(lab: str, what: str) -> str:
+    """Return the name of one of the lab's network namespaces; `what` is one of NAMESPACES or a Pi's name."""
+    return namespace_prefix(lab) + what
+
+
+def machine(lab: str, pi: str) -> str:
+    """Return the container's name on this machine; the Pi itself is called `raspberrypi`."""
+    return namespace(lab, pi).replace("_", "-u")
+
+
+def machine_prefix(lab: str) -> str:
+    return namespace_prefix(lab).replace("_", "-u")
+
+
+def nft_table(lab: str) -> str:
+    return f"smv_{lab}"
+
+
+def host_link(lab: str) -> str:
+    """Return the name of the lab's only interface outside its namespaces; Linux allows 15 characters."""
+    return f"smv-{_digest(lab)[:8]}"
+
+
+def uplink_number(lab: str) -> int:
+    """Return where the search for the lab's free uplink network begins, 0 to 16383."""
+    return int(_digest(lab)[:8], 16) % 16384
+
+
+def mac_address(lab: str, pi: str, interface: str) -> str:
+    """Return the interface's address, the same at every boot; 02 marks it as locally administered."""
+    digest = _digest(f"{lab}/{pi}/{interface}")
+    return ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
