@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -20,8 +21,12 @@ exit codes: 0 done or stopped, 1 failed at run time, 2 refused configuration or 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
     parsed = parser().parse_args(arguments)
-    command = importlib.import_module(f"smart_meter.commands.{parsed.command.replace('-', '_')}")
+    for stream in (sys.stdout, sys.stderr):
+        # A unit such as °C must not end a command where the terminal's encoding has no such letter.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
+        command = importlib.import_module(f"smart_meter.commands.{parsed.command.replace('-', '_')}")
         code: int = command.execute(parsed)
         if sys.stdout is not None:
             sys.stdout.flush()

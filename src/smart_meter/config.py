@@ -179,10 +179,10 @@ def _read_journal(table: Table) -> JournalConfig | None:
 
 
 def _read_zones(root: Table) -> tuple[ZoneConfig, ...]:
+    before = len(root.problems)
     tables = root.tables("zones")
     if tables is None:
         return Config().zones
-    before = len(root.problems)
     zones = [_read_zone(table) for table in tables]
     _check_unique(tables, "name", fold=False)
     _check_unique(tables, "peer", fold=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 MAX_WAITING = 10_000
 """Lines that wait for a reader; some 2 MB."""
+_BATCH = 500
 
 
 class Journal:
@@ -22,44 +23,51 @@ class Journal:
         """`tell_lost` gives the line that says how many others were left out."""
         self._descriptor = descriptor
         self._tell_lost = tell_lost
-        self._waiting: deque[str] = deque()
-        self._lost = 0
-        self._wake = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
+        self._waiting: SimpleQueue[str | threading.Event] = SimpleQueue()
+        # Each of the three is changed by one thread alone, so none needs a lock.
+        self._refused = 0
+        self._unwritten = 0
+        self._lost_told = 0
         # A daemon, since one that is blocked in a write can't be waited for at exit.
-        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._write_all, name="journal", daemon=True).start()
 
     def tell(self, line: str) -> None:
         """Print a line (or several, joined by newlines) soon, or count it as lost."""
-        if len(self._waiting) >= MAX_WAITING:
-            self._lost += 1
-            return
-        self._waiting.append(line)
-        if not self._wake.is_set():
-            self._idle.clear()
-            self._wake.set()
+        if self._waiting.qsize() >= MAX_WAITING:
+            self._refused += 1
+        else:
+            self._waiting.put(line)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything is printed, `timeout` seconds at most; return whether it is."""
-        return self._idle.wait(timeout)
+        """Wait until what was told before is printed, `timeout` seconds at most; return whether it is."""
+        reached = threading.Event()
+        self._waiting.put(reached)
+        return reached.wait(timeout)
 
     def _write_all(self) -> None:
         while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 500))]
-                lost, self._lost = self._lost, 0
-                if lost:
-                    batch.append(self._tell_lost(lost))
-                # A surrogate can't come out of the configuration, yet a line must not end the journal.
-                data = ("\n".join(batch) + "\n").encode(errors="replace")
-                if not self._write(data):
-                    self._lost += len(batch)
-            if not self._wake.is_set():
-                self._idle.set()
+            batch = self._next_batch()
+            lines = [item for item in batch if isinstance(item, str)]
+            lost = self._refused + self._unwritten - self._lost_told
+            if lost:
+                lines.append(self._tell_lost(lost))
+            # A surrogate can't come out of the configuration, yet no line may end this thread.
+            if not lines or self._write(("\n".join(lines) + "\n").encode(errors="replace")):
+                self._lost_told += lost
+            else:
+                self._unwritten += len(lines) - bool(lost)
+            for item in batch:
+                if isinstance(item, threading.Event):
+                    item.set()
+
+    def _next_batch(self) -> list[str | threading.Event]:
+        batch = [self._waiting.get()]
+        while len(batch) < _BATCH:
+            try:
+                batch.append(self._waiting.get_nowait())
+            except Empty:
+                break
+        return batch
 
     def _write(self, data: bytes) -> bool:
         view = memoryview(data)

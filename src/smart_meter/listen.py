@@ -12,7 +12,8 @@ from pathlib import Path
 from smart_meter.modbus.server import BACKLOG
 
 TRIAL_PORT = 1502
-_LISTEN_STATE = "0A"
+_LISTEN_STATE = "0A"  # include/net/tcp_states.h: TCP_LISTEN is 10
+_MAX_NAME = 80
 
 
 class ListenError(Exception):
@@ -53,7 +54,7 @@ def explain(error: OSError, host: str, port: int) -> str:
             f"port {port} is in use by a program that this user may not see. "
             f"`sudo ss -ltnp 'sport = :{port}'` names it; stop it, or give another port with --port."
         )
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if error.errno in (errno.EACCES, errno.EPERM) and port < 1024:
         user = _user()
         return (
             f"user {user} may not bind port {port}: ports below 1024 need permission, which authbind gives: "
@@ -79,17 +80,8 @@ def port_holders(port: int, proc: Path = Path("/proc")) -> list[str]:
     }
     if not inodes:
         return []
-    holders = []
-    for process in sorted(
-        (entry for entry in proc.iterdir() if entry.name.isdigit()), key=lambda e: int(e.name)
-    ):
-        if _holds(process, inodes):
-            try:
-                name = (process / "comm").read_text(errors="replace").strip()
-            except OSError:
-                continue
-            holders.append(f"{name} (process {process.name})")
-    return holders
+    processes = sorted((int(entry.name), entry) for entry in proc.iterdir() if entry.name.isdigit())
+    return [f"{_name(process)} (process {pid})" for pid, process in processes if _holds(process, inodes)]
 
 
 def _socket_table(path: Path) -> list[list[str]]:
@@ -112,6 +104,20 @@ def _holds(process: Path, inodes: set[str]) -> bool:
         except OSError:
             continue
     return False
+
+
+def _name(process: Path) -> str:
+    try:
+        arguments = (process / "cmdline").read_bytes().split(b"\0")
+        name = (process / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return "a program that has just ended"
+    if name.startswith("python") and len(arguments) > 1:
+        # The interpreter's name alone says nothing.
+        name = b" ".join(arguments).decode(errors="replace").strip()
+    # Whoever runs a program chooses its name: nothing in it may reach the terminal as a control character.
+    shown = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return shown if len(shown) <= _MAX_NAME else shown[: _MAX_NAME - 1] + "…"
 
 
 def has_address(address: str) -> bool:

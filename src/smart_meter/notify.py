@@ -29,7 +29,7 @@ class Notifier:
 
     def ready(self) -> None:
         """The port is bound and clients can connect."""
-        self._send(f"READY=1\nMAINPID={os.getpid()}")
+        self._send("READY=1")
 
     def stopping(self) -> None:
         """The service is on its way out."""

@@ -181,7 +181,7 @@ class TextLines:
 
     def lost(self, lines: int) -> str:
         """Tell how many lines could not be printed."""
-        return f"[JOURNAL] {lines} lines were left out: the output was not read fast enough"
+        return f"[JOURNAL] {lines} lines could not be printed and were left out"
 
     def notice(self, text: str) -> str:
         """Tell anything else."""

@@ -38,9 +38,22 @@ def show(value: object) -> str:
     elif isinstance(value, int) and abs(value) >= 10**_MAX_SHOWN:
         # Python refuses to print an integer of some thousand digits; a hexadecimal one can get in.
         text = f"an integer of {value.bit_length()} bits"
+    elif isinstance(value, list | dict):
+        text = _show_container(value)
     else:
         text = repr(value)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def _show_container(value: list[Any] | dict[str, Any]) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # An integer of that kind in it, or containers nested too deep to be written out.
+        text = ""
+    if text.isprintable() and 0 < len(text) <= _MAX_SHOWN:
+        return text
+    return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)}"
 
 
 def show_key(key: str) -> str:
@@ -61,9 +74,7 @@ def read_toml(path: Path, problems: list[Problem]) -> str | None:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        problems.append(
-            Problem(source, "", "there is no such file; create it, or name another with --config")
-        )
+        problems.append(Problem(source, "", "there is no such file; create it, or name another"))
     except IsADirectoryError:
         problems.append(Problem(source, "", "is a directory; name the TOML file in it"))
     except OSError as error:
