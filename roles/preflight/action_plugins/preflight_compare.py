@@ -1,0 +1,75 @@
+"""Compare all Pis of the play with each other, print what is wrong with any, and fail where something is.
+
+Takes `checks`: the name under which each host has registered its `preflight_check`. Runs once. Hosts
+outside this run (`--limit`) are compared, too: a new Pi may not take the address of one that is in the
+field already.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible import constants
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+for _folder in (_REPOSITORY, _REPOSITORY / "src"):
+    if str(_folder) not in sys.path:
+        sys.path.append(str(_folder))
+
+from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402 - the path
+comes first. from roles.preflight.rules.variables import Roles, Variables, load_roles  # noqa: E402
+
+
+class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
+    """The action `preflight_compare`."""
+
+    _VALID_ARGS = frozenset({"checks"})
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Print every problem of every host on a line of its own."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        roles = load_roles(self._loader, _REPOSITORY)
+        registered = str(self._task.args["checks"])
+        problems: dict[str, list[str]] = {}
+        identities: list[Identity] = []
+        for host in self._targets(task_vars):
+            raw = task_vars["hostvars"].raw_get(host)
+            if registered in raw:
+                check = raw[registered]
+                problems[host] = list(check["problems"])
+                identities.append(Identity(**check["identity"]))
+            else:
+                identities.append(self._identify(host, raw, roles))
+        for host, found in compare(identities, in_this_run=list(problems)):
+            place = next(pi.places[found.variable] for pi in identities if pi.name == host)
+            problems.setdefault(host, []).append(f"{place}: {found.variable}: {found.message}")
+        lines = [line for host in problems for line in problems[host]]
+        for line in dict.fromkeys(lines):
+            # By the screen and not in the result, which would quote and wrap the lines, and show them twice.
+            self._display.display(line, color=constants.COLOR_ERROR)
+        wrong = sum(1 for host in problems if problems[host])
+        if not lines:
+            return {**result, "changed": False, "msg": f"{len(problems)} checked, nothing to mend"}
+        count = "1 problem" if len(set(lines)) == 1 else f"{len(set(lines))} problems"
+        message = (
+            f"{count} in the inventory ({wrong} of {len(problems)} Pis), listed above; no Pi was touched"
+        )
+        return {**result, "changed": False, "failed": True, "msg": message}
+
+    def _targets(self, task_vars: dict[str, Any]) -> list[str]:
+        """Return the hosts that the play is for, whatever --limit leaves of them."""
+        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader)
+        hosts: list[str] = lookup.run(list(self._task.get_play().hosts), variables=task_vars)
+        return hosts
+
+    def _identify(self, host: str, raw: dict[str, Any], roles: Roles) -> Identity:
+        variables = Variables(host, raw, roles, self._loader)
+        variables.resolve([*IDENTITY, "ansible_ssh_common_args", "preflight_site"])
+        return identify(host, variables.values, variables.places())

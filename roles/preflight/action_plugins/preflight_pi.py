@@ -1,0 +1,70 @@
+"""Look at a Pi whose facts have been gathered; say everything that stands against making it a concentrator.
+
+One short command on the Pi, which changes nothing, and runs in check mode, too. Takes no arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+for _folder in (_REPOSITORY, _REPOSITORY / "src"):
+    if str(_folder) not in sys.path:
+        sys.path.append(str(_folder))
+
+from roles.preflight.rules.pi import Found, examine  # noqa: E402 - the path comes first.
+from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
+
+_QUESTIONS = "date +%s; id -u; systemctl is-active NetworkManager.service"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
+    """The action `preflight_pi`."""
+
+    _VALID_ARGS = frozenset[str]()
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with all problems of the Pi, each on a line of its own; warn of what it can live with."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        variables = Variables(
+            str(task_vars["inventory_hostname"]),
+            task_vars,
+            load_roles(self._loader, _REPOSITORY),
+            self._loader,
+        )
+        variables.resolve(
+            [
+                "network_field_interface",
+                "network_control_interface",
+                "preflight_disk_megabytes",
+                "preflight_clock_may_differ",
+            ]
+        )
+        before = time.time()
+        answer = self._low_level_execute_command(_QUESTIONS)
+        # The Pi looked at its clock somewhere between the two; half way is nearest.
+        now = (before + time.time()) / 2
+        lines = [*answer["stdout"].split(), "", "", ""]
+        if not lines[0].isdigit() or not lines[1].isdigit():
+            said = f"{answer['stdout']} {answer['stderr']}".strip()
+            return {**result, "failed": True, "msg": f"{variables.host}: can't run `{_QUESTIONS}`: {said}"}
+        found = Found(
+            facts=task_vars["ansible_facts"],
+            clock_ahead=int(lines[0]) - now,
+            network_manager=lines[2],
+            user_id=int(lines[1]),
+        )
+        problems, warnings = examine(found, variables.values)
+        for warning in warnings:
+            self._display.warning(f"{variables.host}: {warning}.")
+        if not problems:
+            return {**result, "changed": False}
+        lines = [f"{variables.host}: {problem}" for problem in problems]
+        return {**result, "changed": False, "failed": True, "msg": "\n".join(lines)}

@@ -1,0 +1,223 @@
+"""Addresses, networks, host names and firewall rules of one Pi."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_network
+
+from roles.preflight.rules.problem import Key, Problem, Values, integer, problem, show, text, texts
+
+ZONES = ("field", "control")
+
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # RFC 1123, 2.1
+_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ of linux/if.h is 16 with its end mark.
+_MAX_DOMAIN_NAME = 253  # RFC 1035, 2.3.4, without the length octets
+
+
+def is_host_name(name: str, longest: int = _MAX_DOMAIN_NAME) -> bool:
+    """Say whether a name is a host's after RFC 1123: labels of letters, digits and hyphens."""
+    return len(name) <= longest and all(_LABEL.fullmatch(label) for label in name.split("."))
+
+
+def interface_of(values: Values, zone: str) -> IPv4Interface | None:
+    """Return a zone's address with its network, or None where it is malformed."""
+    address = text(values, f"network_{zone}_address")
+    try:
+        return IPv4Interface(address) if address and "/" in address else None
+    except ValueError:
+        return None
+
+
+def check_networks(values: Values) -> Iterator[Problem]:
+    """Check what the role `network` is given."""
+    for zone in ZONES:
+        yield from _check_address(values, zone)
+        yield from _check_gateway(values, zone)
+        yield from _check_dns(values, zone)
+        name = f"network_{zone}_interface"
+        interface = values.get(name)
+        if isinstance(interface, str) and not _INTERFACE.fullmatch(interface):
+            yield problem(name, f"{show(interface)} is no interface's name; give one such as wlan0 or eth0")
+    field, control = interface_of(values, "field"), interface_of(values, "control")
+    if field and control and field.network.overlaps(control.network):
+        overlap = f"{field.network} overlaps {control.network} of network_control_address"
+        yield problem("network_field_address", f"{overlap}; give each zone a network of its own")
+    shared = text(values, "network_control_interface")
+    if shared and shared == text(values, "network_field_interface"):
+        message = f"{show(shared)} is network_field_interface already; give each zone its own"
+        yield problem("network_control_interface", message)
+    if text(values, "network_field_gateway") and text(values, "network_control_gateway"):
+        message = "is a second default route beside network_field_gateway; leave one of them empty"
+        yield problem("network_control_gateway", message)
+
+
+def _check_address(values: Values, zone: str) -> Iterator[Problem]:
+    name = f"network_{zone}_address"
+    value = values.get(name)
+    hint = "give this Pi's own address with the prefix length, such as 192.168.1.100/24"
+    if not isinstance(value, str):
+        return
+    interface = interface_of(values, zone)
+    if interface is None:
+        try:
+            IPv4Address(value)
+        except ValueError:
+            yield problem(name, f"{show(value)} is no IPv4 address; {hint}")
+        else:
+            yield problem(name, f"{show(value)} has no prefix length; {hint}")
+        return
+    if not re.fullmatch(r"[0-9.]+/[0-9]+", value):
+        yield problem(name, f"{show(value)} has a netmask; write {interface.with_prefixlen}")
+    elif wrong := _no_host(interface.ip, interface.network):
+        yield problem(name, f"{show(value)} {wrong}; {hint}")
+
+
+def _no_host(address: IPv4Address, network: IPv4Network) -> str | None:
+    """Say why an address can't be a host's in its network."""
+    if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_reserved:
+        return "is no address of a host on a network"
+    if not 1 <= network.prefixlen <= 30:
+        return "has a prefix length without room for a neighbour (1 to 30)"
+    if address == network.network_address:
+        return f"is the address of the network {network} itself"
+    if address == network.broadcast_address:
+        return f"is the broadcast address of {network}"
+    return None
+
+
+def _check_gateway(values: Values, zone: str) -> Iterator[Problem]:
+    name = f"network_{zone}_gateway"
+    value = text(values, name)
+    own = interface_of(values, zone)
+    if value is None:
+        return
+    try:
+        gateway = IPv4Address(value)
+    except ValueError:
+        yield problem(name, f"{show(value)} is no IPv4 address; give the router's, or nothing")
+        return
+    if own is None:
+        return
+    if gateway == own.ip:
+        yield problem(name, f"{gateway} is this Pi's own address; give the router's, or nothing")
+    elif gateway not in own.network:
+        yield problem(name, f"{gateway} is not in the zone's network {own.network}; give a router within it")
+    elif wrong := _no_host(gateway, own.network):
+        yield problem(name, f"{gateway} {wrong}; give the router's, or nothing")
+
+
+def _check_dns(values: Values, zone: str) -> Iterator[Problem]:
+    own = interface_of(values, zone)
+    for key, value in texts(values, f"network_{zone}_dns"):
+        try:
+            server = IPv4Address(value)
+        except ValueError:
+            yield Problem(key, f"{show(value)} is no IPv4 address; give a name server's")
+            continue
+        if own and server == own.ip:
+            yield Problem(
+                key, f"{server} is this Pi's own address, and it runs no name server; give another's"
+            )
+
+
+def check_reach(values: Values) -> Iterator[Problem]:
+    """Check where the controller looks for the Pi."""
+    yield from _check_host(values, "network_bootstrap_host")
+    found = list(_check_host(values, "ansible_host"))
+    yield from found
+    host = text(values, "ansible_host")
+    if found or host is None:
+        return
+    try:
+        address = IPv4Address(host)
+    except ValueError:
+        return
+    for zone in ZONES:
+        own = interface_of(values, zone)
+        if own and address in own.network and address != own.ip:
+            lost = f"{address} is in the {zone} network, where this Pi will have {own.ip}"
+            mend = "give that, and where a fresh Pi answers as network_bootstrap_host"
+            yield problem("ansible_host", f"{lost}; {mend}")
+
+
+def _check_host(values: Values, name: str) -> Iterator[Problem]:
+    value = values.get(name)
+    hint = "give a name or an address alone; user and port have variables of their own"
+    if not isinstance(value, str) or (not value and name != "ansible_host"):
+        return
+    try:
+        address = ip_address(value)
+    except ValueError:
+        # Four numbers are meant as an address, whatever RFC 1123 says.
+        if re.fullmatch(r"[0-9.]+", value) or not is_host_name(value):
+            yield problem(name, f"{show(value)} is neither a host name nor an address; {hint}")
+        return
+    if address.is_unspecified or address.is_multicast or value == "255.255.255.255":
+        yield problem(name, f"{address} is no address of a host; {hint}")
+
+
+def check_firewall(values: Values) -> Iterator[Problem]:
+    """Check what the role `firewall` is given, and that all agree about the port."""
+    sources = texts(values, "firewall_ssh_from")
+    for key, value in sources:
+        yield from _check_network(key, value)
+    if isinstance(values.get("firewall_ssh_from"), list) and not values["firewall_ssh_from"]:
+        message = "is empty, and nobody could log in any more; give the controller's network"
+        yield problem("firewall_ssh_from", message)
+    yield from _check_port(("firewall_ssh_port",), integer(values, "firewall_ssh_port"))
+    served = integer(values, "concentrator_port")
+    for name in ("firewall_modbus_port", "authbind_port"):
+        port = integer(values, name)
+        if port is not None and served is not None and port != served:
+            message = f"{port} is not concentrator_port ({served}); leave it out, and it follows that"
+            yield problem(name, message)
+    rules = values.get("firewall_extra_rules")
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        if isinstance(rule, dict):
+            yield from _check_rule(("firewall_extra_rules", index), rule)
+
+
+def _check_rule(key: Key, rule: dict[str, object]) -> Iterator[Problem]:
+    comment, source, target, interface = (rule.get(name) for name in ("comment", "from", "to", "interface"))
+    if isinstance(comment, str) and (
+        not comment.strip() or "'" in comment or '"' in comment or not comment.isprintable()
+    ):
+        message = (
+            f"{show(comment)} can't stand beside a rule; give words without quotation marks or line breaks"
+        )
+        yield Problem((*key, "comment"), message)
+    if isinstance(source, str):
+        yield from _check_network((*key, "from"), source)
+    if isinstance(target, str):
+        try:
+            ip_address(target)
+        except ValueError:
+            yield Problem(
+                (*key, "to"), f"{show(target)} is no address; give one of this Pi's own, or leave it out"
+            )
+    if isinstance(interface, str) and not _INTERFACE.fullmatch(interface):
+        yield Problem((*key, "interface"), f"{show(interface)} is no interface's name; give one such as eth0")
+    yield from _check_port((*key, "port"), integer(rule, "port"))
+
+
+def _check_network(key: Key, value: str) -> Iterator[Problem]:
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        yield Problem(key, f"{show(value)} is no network; give one as 192.168.2.0/24")
+        return
+    # ufw writes each of these in another way, and the next run would find a difference.
+    if network.prefixlen == 0:
+        yield Problem(key, f"{show(value)} is everybody; name the networks that are meant")
+    elif "/" not in value:
+        return
+    elif network.num_addresses == 1:
+        yield Problem(key, f"{show(value)} is a single address; write {network.network_address}")
+    elif value != str(network):
+        yield Problem(key, f"{show(value)} has host bits set or a netmask; write {network}")
+
+
+def _check_port(key: Key, port: int | None) -> Iterator[Problem]:
+    if port is not None and not 1 <= port <= 65535:
+        yield Problem(key, f"{port} is no port; give 1 to 65535")

@@ -1,0 +1,81 @@
+"""Problems, and the variables that they are about."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Key = tuple[str | int, ...]
+"""The way to a value: `("concentrator_meters", 1, "unit_id")` is `concentrator_meters[1].unit_id`."""
+
+Values = Mapping[str, Any]
+"""A host's variables by name; one that could not be templated is left out."""
+
+_MAX_SHOWN = 60
+_KEY_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with one variable: what, and after a semicolon what would be right."""
+
+    key: Key
+    message: str
+
+    @property
+    def variable(self) -> str:
+        """Return the name of the variable as a whole."""
+        return str(self.key[0])
+
+
+def problem(name: str, message: str) -> Problem:
+    """Return a problem of a whole variable."""
+    return Problem((name,), message)
+
+
+def show_key(key: Key) -> str:
+    """Return a key as a person would write it: `concentrator_meters[1].unit_id`."""
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    return shown.removeprefix(".")
+
+
+def parse_key(text: str) -> Key:
+    """Return the key that `show_key` has written."""
+    return tuple(int(index) if index else name for index, name in _KEY_PART.findall(text))
+
+
+def show(value: object) -> str:
+    """Return a value as a message may carry it: on one line, escaped, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean X?` for the nearest of the known names, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def text(values: Values, name: str) -> str | None:
+    """Return a variable that is a string and not empty; None where there is nothing to judge."""
+    value = values.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def texts(values: Values, name: str) -> list[tuple[Key, str]]:
+    """Return the strings of a list with their keys."""
+    value = values.get(name)
+    if not isinstance(value, list):
+        return []
+    return [((name, index), entry) for index, entry in enumerate(value) if isinstance(entry, str)]
+
+
+def integer(values: Values, name: str) -> int | None:
+    """Return a variable that is an integer."""
+    value = values.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,72 @@
+"""Host name, time zone, intervals: the settings of one Pi that are neither network nor secret."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Iterator
+from functools import cache
+from ipaddress import ip_address
+
+from roles.preflight.rules.networks import is_host_name
+from roles.preflight.rules.problem import Problem, Values, integer, near, problem, show, text, texts
+
+# What the roles need to have room for: the longest wait within each is beside it.
+_RANGES = {
+    "appliance_watchdog_seconds": (0, 15, "the hardware watchdog of a Pi counts 15 at most, and 0 is off"),
+    "concentrator_restart_seconds": (0, 300, "the service has to come back by itself"),
+    "concentrator_watchdog_seconds": (1, 600, "the service feeds its watchdog twice in that time"),
+    "concentrator_releases_kept": (1, 100, "the running release stays"),
+    "network_confirm_seconds": (45, 900, "the controller needs some 30 of them to come in again"),
+    "firewall_confirm_seconds": (30, 900, "the controller needs some of them to come in again"),
+    "network_conflict_milliseconds": (0, 30000, "activation waits for it"),
+    "preflight_reach_seconds": (2, 120, "an address that is dead takes so long"),
+}
+_MAX_HOST_NAME = 64  # HOST_NAME_MAX of Linux
+_SIZE = re.compile(r"[1-9][0-9]*[KMGT]?")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+def check_settings(values: Values) -> Iterator[Problem]:
+    """Check what has a form or a range that a type does not tell."""
+    host_name = values.get("appliance_hostname")
+    if isinstance(host_name, str) and not is_host_name(host_name, _MAX_HOST_NAME):
+        allowed = "letters, digits and hyphens, up to 63 between two dots and 64 in all"
+        yield problem("appliance_hostname", f"{show(host_name)} is no host name; give {allowed} (RFC 1123)")
+    yield from _check_time_zone(values)
+    for key, server in texts(values, "appliance_ntp_servers"):
+        if not _is_host(server):
+            yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server's")
+    size = values.get("appliance_journal_max_use")
+    if isinstance(size, str) and not _SIZE.fullmatch(size):
+        yield problem("appliance_journal_max_use", f"{show(size)} is no size; give one such as 200M")
+    reboot = text(values, "appliance_unattended_reboot_time")
+    if reboot and not _TIME.fullmatch(reboot):
+        message = f"{show(reboot)} is no time of day; give HH:MM, such as 03:30, or nothing"
+        yield problem("appliance_unattended_reboot_time", message)
+    for name, (low, high, why) in _RANGES.items():
+        value = integer(values, name)
+        if value is not None and not low <= value <= high:
+            yield problem(name, f"{value} is out of range; give {low} to {high}: {why}")
+
+
+def _check_time_zone(values: Values) -> Iterator[Problem]:
+    zone = values.get("appliance_timezone")
+    known = _time_zones()
+    # A controller without the time zone database can't tell.
+    if isinstance(zone, str) and known and zone not in known:
+        hint = near(zone, known) or "; give one of `timedatectl list-timezones`, such as Europe/Berlin"
+        yield problem("appliance_timezone", f"{show(zone)} is no time zone{hint}")
+
+
+def _is_host(value: str) -> bool:
+    try:
+        ip_address(value)
+    except ValueError:
+        return is_host_name(value) and not re.fullmatch(r"[0-9.]+", value)
+    return True

@@ -1,0 +1,206 @@
+"""A host's variables as Ansible has them: templated one by one, and each with the file that sets it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError, AnsibleUndefinedVariable
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import AnsibleVaultError
+from ansible.template import Templar, trust_as_template
+
+# There is no public way to ask where a value was read. Should this one go, the host's own file is named
+# for all.
+try:
+    from ansible._internal._datatag._tags import Origin
+except ImportError:
+    Origin = None
+
+from roles.preflight.rules.fleet import IDENTITY
+from roles.preflight.rules.problem import Key, Problem, show_key
+from roles.preflight.rules.shapes import Options
+
+# How Ansible reaches the Pi. In the plays that do so the other roles' defaults are out of sight.
+CONNECTION = (
+    "ansible_host",
+    "ansible_port",
+    "ansible_user",
+    "ansible_become_password",
+    "ansible_become_pass",
+    "ansible_ssh_common_args",
+)
+TEMPLATE = Path("templates/etc/smart-meter/config.toml.j2")
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the repository's roles say of their variables: specs by role, defaults by variable."""
+
+    repository: Path
+    specs: Mapping[str, Options]
+    defaults: Mapping[str, Any]
+
+    @property
+    def variables(self) -> list[str]:
+        """Return the names of all the roles' variables."""
+        return [name for options in self.specs.values() for name in options]
+
+
+def load_roles(loader: DataLoader, repository: Path) -> Roles:
+    """Read every role's meta/argument_specs.yml and defaults/main.yml."""
+    specs: dict[str, Options] = {}
+    defaults: dict[str, Any] = {}
+    for path in sorted(repository.glob("roles/*/meta/argument_specs.yml")):
+        role = path.parent.parent
+        entry_points = loader.load_from_file(str(path))["argument_specs"].values()
+        specs[role.name] = {
+            name: option for entry in entry_points for name, option in entry["options"].items()
+        }
+        if (file := role / "defaults/main.yml").exists():
+            defaults.update(loader.load_from_file(str(file), trusted_as_template=True) or {})
+    return Roles(repository, specs, defaults)
+
+
+@dataclass(slots=True)
+class Variables:
+    """One host's variables; raw: untemplated, as the play sees them, without defaults of roles outside it."""
+
+    host: str
+    raw: Mapping[str, Any]
+    roles: Roles
+    loader: DataLoader
+    values: dict[str, Any] = field(default_factory=dict)
+    failures: list[Problem] = field(default_factory=list)
+    default_failures: list[Problem] = field(default_factory=list)
+
+    @property
+    def merged(self) -> dict[str, Any]:
+        """Return all variables with all roles' defaults beneath them."""
+        return {**self.roles.defaults, **self.raw}
+
+    def resolve(self, names: Iterable[str]) -> None:
+        """Template the variables into `values`; note those that can't be."""
+        merged = self.merged
+        reaching = Templar(self.loader, dict(self.raw))
+        templar = Templar(self.loader, merged)
+        for name in names:
+            if name in merged:
+                failures: list[Problem] = []
+                value = _resolve(reaching if name in CONNECTION else templar, (name,), merged[name], failures)
+                if not failures:
+                    self.values[name] = value
+                elif self.is_default(name):
+                    self.default_failures += failures
+                else:
+                    self.failures += failures
+
+    def render(self) -> str:
+        """Return the configuration file, as the role `concentrator` would write it."""
+        source = (self.roles.repository / TEMPLATE).read_text(encoding="utf-8")
+        templar = Templar(self.loader, {**self.merged, "ansible_managed": "Rendered on the controller"})
+        rendered = templar.template(
+            trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True}
+        )
+        return str(rendered)
+
+    def by_hand(self) -> list[str]:
+        """Return the names of variables set in the inventory, beside a playbook, or on the command line."""
+        if Origin is None:
+            return []
+        return [
+            name
+            for name, value in self.raw.items()
+            if (Origin.get_tag(value) or Origin.get_tag(name)) is not None and not self.is_default(name)
+        ]
+
+    def is_default(self, name: str) -> bool:
+        """Say whether a variable has its role's default, because nobody has set it."""
+        if name not in self.raw:
+            return True
+        path = getattr(self._origin((name,)), "path", None)
+        return path is not None and Path(path).is_relative_to(self.roles.repository / "roles")
+
+    def place(self, key: Key) -> str:
+        """Return the file and line that set a value; where nobody has, the file to set it in."""
+        origin = None if self.is_default(str(key[0])) else self._origin(key)
+        if origin is not None and origin.path:
+            return _relative(Path(origin.path)) + (f":{origin.line_num}" if origin.line_num else "")
+        if origin is not None and "-e" in (origin.description or ""):
+            return "command line (-e)"
+        return _relative(self._host_file())
+
+    def places(self) -> dict[str, str]:
+        """Return the places of all variables that have to be one host's own."""
+        return {name: self.place((name,)) for name in IDENTITY}
+
+    def line(self, problem: Problem) -> str:
+        """Return a problem as it is printed."""
+        return f"{self.place(problem.key)}: {show_key(problem.key)}: {problem.message}"
+
+    def _origin(self, key: Key) -> Any:
+        """Return where the innermost part of a key was read that Ansible still knows of."""
+        if Origin is None:
+            return None
+        node: Any = self.raw
+        found = None
+        for part in key:
+            if isinstance(node, Mapping) and part in node:
+                name = next(name for name in node if name == part)
+                node = node[part]
+                # Truth values and nothing carry no origin; their keys do.
+                found = Origin.get_tag(node) or Origin.get_tag(name) or found
+            elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+                node = node[part]
+                found = Origin.get_tag(node) or found
+            else:
+                break
+        return found
+
+    def _host_file(self) -> Path:
+        folder = Path(self.raw.get("inventory_dir") or self.raw.get("playbook_dir") or ".") / "host_vars"
+        if (folder / self.host).is_dir():
+            return folder / self.host / "main.yml"
+        names = (f"{self.host}.yml", f"{self.host}.yaml", f"{self.host}.json", self.host)
+        return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
+
+
+def _relative(path: Path) -> str:
+    path = Path(os.path.abspath(path))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> Any:
+    """Template a value part by part, so that a failure is told with its own key."""
+    if isinstance(raw, Mapping):
+        return {
+            str(name): _resolve(templar, (*key, str(name)), value, failures) for name, value in raw.items()
+        }
+    if isinstance(raw, list):
+        return [_resolve(templar, (*key, index), value, failures) for index, value in enumerate(raw)]
+    try:
+        return templar.template(raw)
+    except AnsibleError as error:
+        failures.append(Problem(key, _explain(error)))
+        return None
+
+
+def _explain(error: AnsibleError) -> str:
+    """Say why a value can't be had. Never with the value: it may be a secret."""
+    if isinstance(error, AnsibleUndefinedVariable):
+        reason = str(error.message).splitlines()[0]
+        if "'vault_" in reason:
+            return f"{reason}; define it in the vault (make vault, or ansible-vault edit)"
+        return f"{reason}; define it, or mend the expression"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AnsibleVaultError) or "undecryptable" in str(cause):
+            return (
+                "can't be decrypted with the vault passwords at hand; give the right one"
+                " (--vault-password-file or --ask-vault-pass), or encrypt the value anew (ansible-vault encrypt_string)"
+            )
+        cause = cause.__cause__
+    return "can't be templated; mend the expression (ansible -m debug -a var=NAME HOST shows what is wrong)"
