@@ -20,8 +20,8 @@ for _folder in (_REPOSITORY, _REPOSITORY / "src"):
     if str(_folder) not in sys.path:
         sys.path.append(str(_folder))
 
-from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402 - the path
-comes first. from roles.preflight.rules.variables import Roles, Variables, load_roles  # noqa: E402
+from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402 - path first
+from roles.preflight.rules.variables import Roles, Variables, load_roles  # noqa: E402
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.

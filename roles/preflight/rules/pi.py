@@ -42,7 +42,7 @@ def examine(found: Found, values: Values) -> tuple[list[str], list[str]]:
     facts = found.facts
     if facts.get("distribution") == "Debian" and _release(facts) == OLDEST_RELEASE:
         warnings.append(
-            "runs Debian 12 (bookworm), where the concentrator has less of a sandbox; it is made for Debian 13"
+            "runs Debian 12 (bookworm), where the concentrator has less of a sandbox; Debian 13 is better"
         )
     clock = abs(found.clock_ahead)
     side = "ahead of" if found.clock_ahead > 0 else "behind"

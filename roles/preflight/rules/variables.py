@@ -200,7 +200,8 @@ def _explain(error: AnsibleError) -> str:
         if isinstance(cause, AnsibleVaultError) or "undecryptable" in str(cause):
             return (
                 "can't be decrypted with the vault passwords at hand; give the right one"
-                " (--vault-password-file or --ask-vault-pass), or encrypt the value anew (ansible-vault encrypt_string)"
+                " (--vault-password-file or --ask-vault-pass), or encrypt the value anew"
+                " (ansible-vault encrypt_string)"
             )
         cause = cause.__cause__
     return "can't be templated; mend the expression (ansible -m debug -a var=NAME HOST shows what is wrong)"
