@@ -22,6 +22,11 @@ from roles.preflight.rules.fleet import identify  # noqa: E402 - the path comes 
 from roles.preflight.rules.host import Host, check_host  # noqa: E402
 from roles.preflight.rules.variables import CONNECTION, Variables, load_roles  # noqa: E402
 
+# Ansible imports this in its own process, and runs each host in a fork of that: what is read and rendered
+# here, with nothing but defaults, every host finds done.
+_ROLES = load_roles(_REPOSITORY)
+Variables("", {}, _ROLES).render()
+
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
     """The action `preflight_check`; takes no arguments."""
@@ -34,20 +39,19 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         """Return the host's problems, and its identity."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         raw = self._inventory_variables(task_vars or {})
-        roles = load_roles(self._loader, _REPOSITORY)
-        variables = Variables(str(raw["inventory_hostname"]), raw, roles, self._loader)
-        variables.resolve([*CONNECTION, *roles.variables])
+        variables = Variables(str(raw["inventory_hostname"]), raw, _ROLES)
+        variables.resolve([*CONNECTION, *_ROLES.variables])
         host = Host(
             values=variables.values,
             names=list(raw),
             by_hand=variables.by_hand(),
-            defaults=[name for name in roles.variables if variables.is_default(name)],
+            defaults=[name for name in _ROLES.variables if variables.is_default(name)],
             password_asked=any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file")),
             render=variables.render,
             failures=variables.failures,
             default_failures=variables.default_failures,
         )
-        problems = check_host(roles.specs, host)
+        problems = check_host(_ROLES.specs, host)
         identity = identify(variables.host, variables.values, variables.places())
         return {
             **result,

@@ -21,7 +21,7 @@ for _folder in (_REPOSITORY, _REPOSITORY / "src"):
         sys.path.append(str(_folder))
 
 from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402 - path first
-from roles.preflight.rules.variables import Roles, Variables, load_roles  # noqa: E402
+from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -35,7 +35,6 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         """Print every problem of every host on a line of its own."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        roles = load_roles(self._loader, _REPOSITORY)
         registered = str(self._task.args["checks"])
         problems: dict[str, list[str]] = {}
         identities: list[Identity] = []
@@ -46,7 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
                 problems[host] = list(check["problems"])
                 identities.append(Identity(**check["identity"]))
             else:
-                identities.append(self._identify(host, raw, roles))
+                identities.append(self._identify(host, raw))
         for host, found in compare(identities, in_this_run=list(problems)):
             place = next(pi.places[found.variable] for pi in identities if pi.name == host)
             problems.setdefault(host, []).append(f"{place}: {found.variable}: {found.message}")
@@ -69,7 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         hosts: list[str] = lookup.run(list(self._task.get_play().hosts), variables=task_vars)
         return hosts
 
-    def _identify(self, host: str, raw: dict[str, Any], roles: Roles) -> Identity:
-        variables = Variables(host, raw, roles, self._loader)
+    def _identify(self, host: str, raw: dict[str, Any]) -> Identity:
+        variables = Variables(host, raw, load_roles(_REPOSITORY))
         variables.resolve([*IDENTITY, "ansible_ssh_common_args", "preflight_site"])
         return identify(host, variables.values, variables.places())

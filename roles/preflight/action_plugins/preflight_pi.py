@@ -36,8 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         variables = Variables(
             str(task_vars["inventory_hostname"]),
             task_vars,
-            load_roles(self._loader, _REPOSITORY),
-            self._loader,
+            load_roles(_REPOSITORY),
         )
         variables.resolve(
             [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Roles:
     repository: Path
     specs: Mapping[str, Options]
     defaults: Mapping[str, Any]
+    loader: DataLoader
 
     @property
     def variables(self) -> list[str]:
@@ -50,8 +52,10 @@ class Roles:
         return [name for options in self.specs.values() for name in options]
 
 
-def load_roles(loader: DataLoader, repository: Path) -> Roles:
+@cache
+def load_roles(repository: Path) -> Roles:
     """Read every role's meta/argument_specs.yml and defaults/main.yml."""
+    loader = DataLoader()
     specs: dict[str, Options] = {}
     defaults: dict[str, Any] = {}
     for path in sorted(repository.glob("roles/*/meta/argument_specs.yml")):
@@ -62,7 +66,7 @@ def load_roles(loader: DataLoader, repository: Path) -> Roles:
         }
         if (file := role / "defaults/main.yml").exists():
             defaults.update(loader.load_from_file(str(file), trusted_as_template=True) or {})
-    return Roles(repository, specs, defaults)
+    return Roles(repository, specs, defaults, loader)
 
 
 @dataclass(slots=True)
@@ -72,7 +76,6 @@ class Variables:
     host: str
     raw: Mapping[str, Any]
     roles: Roles
-    loader: DataLoader
     values: dict[str, Any] = field(default_factory=dict)
     failures: list[Problem] = field(default_factory=list)
     default_failures: list[Problem] = field(default_factory=list)
@@ -85,8 +88,8 @@ class Variables:
     def resolve(self, names: Iterable[str]) -> None:
         """Template the variables into `values`; note those that can't be."""
         merged = self.merged
-        reaching = Templar(self.loader, dict(self.raw))
-        templar = Templar(self.loader, merged)
+        reaching = Templar(self.roles.loader, dict(self.raw))
+        templar = Templar(self.roles.loader, merged)
         for name in names:
             if name in merged:
                 failures: list[Problem] = []
@@ -101,7 +104,7 @@ class Variables:
     def render(self) -> str:
         """Return the configuration file, as the role `concentrator` would write it."""
         source = (self.roles.repository / TEMPLATE).read_text(encoding="utf-8")
-        templar = Templar(self.loader, {**self.merged, "ansible_managed": "Rendered on the controller"})
+        templar = Templar(self.roles.loader, {**self.merged, "ansible_managed": "Rendered on the controller"})
         rendered = templar.template(
             trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True}
         )
