@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import context
+from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
@@ -25,7 +26,7 @@ from roles.preflight.rules.variables import CONNECTION, Variables, load_roles  #
 # Ansible imports this in its own process, and runs each host in a fork of that: what is read and rendered
 # here, with nothing but defaults, every host finds done.
 _ROLES = load_roles(_REPOSITORY)
-Variables("", {}, _ROLES).render()
+Variables("", {}, _ROLES, DataLoader()).render()
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         """Return the host's problems, and its identity."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         raw = self._inventory_variables(task_vars or {})
-        variables = Variables(str(raw["inventory_hostname"]), raw, _ROLES)
+        variables = Variables(str(raw["inventory_hostname"]), raw, _ROLES, self._loader)
         variables.resolve([*CONNECTION, *_ROLES.variables])
         host = Host(
             values=variables.values,

@@ -69,6 +69,6 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         return hosts
 
     def _identify(self, host: str, raw: dict[str, Any]) -> Identity:
-        variables = Variables(host, raw, load_roles(_REPOSITORY))
+        variables = Variables(host, raw, load_roles(_REPOSITORY), self._loader)
         variables.resolve([*IDENTITY, "ansible_ssh_common_args", "preflight_site"])
         return identify(host, variables.values, variables.places())

@@ -37,6 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             str(task_vars["inventory_hostname"]),
             task_vars,
             load_roles(_REPOSITORY),
+            self._loader,
         )
         variables.resolve(
             [
@@ -65,5 +66,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             self._display.warning(f"{variables.host}: {warning}.")
         if not problems:
             return {**result, "changed": False}
-        lines = [f"{variables.host}: {problem}" for problem in problems]
+        lines = [
+            variables.line(problem) if problem.key else f"{variables.host}: {problem.message}"
+            for problem in problems
+        ]
         return {**result, "changed": False, "failed": True, "msg": "\n".join(lines)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from roles.preflight.rules.problem import Values
+from roles.preflight.rules.problem import Problem, Values, problem
 
 TESTED_RELEASE = 13
 OLDEST_RELEASE = 12
@@ -31,12 +31,12 @@ class Found:
     user_id: int
 
 
-def examine(found: Found, values: Values) -> tuple[list[str], list[str]]:
-    """Return (problems, warnings), each with its mend."""
+def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
+    """Return (problems, warnings), each with its mend; a problem with no key is the Pi's own."""
     problems = [
-        *_check_system(found),
+        *(Problem((), message) for message in _check_system(found)),
         *_check_interfaces(found.facts, values),
-        *_check_disk(found.facts, values),
+        *(Problem((), message) for message in _check_disk(found.facts, values)),
     ]
     warnings = []
     facts = found.facts
@@ -50,7 +50,8 @@ def examine(found: Found, values: Values) -> tuple[list[str], list[str]]:
     why = "TLS and the signatures of packages are refused by a clock that is wrong"
     mend = "set it (sudo date -s), and name a time server that it reaches in appliance_ntp_servers"
     if clock > CLOCK_LIMIT_SECONDS and values.get("preflight_clock_may_differ") is not True:
-        problems.append(f"{said}, and {why}; {mend}, or set preflight_clock_may_differ: true")
+        message = f"{said}, and {why}; {mend}, or set preflight_clock_may_differ: true"
+        problems.append(Problem((), message))
     elif clock > CLOCK_WARNING_SECONDS:
         warnings.append(f"{said}; {why}. {mend[0].upper()}{mend[1:]}")
     return problems, warnings
@@ -88,13 +89,14 @@ def _check_system(found: Found) -> Iterator[str]:
         )
 
 
-def _check_interfaces(facts: Mapping[str, Any], values: Values) -> Iterator[str]:
+def _check_interfaces(facts: Mapping[str, Any], values: Values) -> Iterator[Problem]:
     present = sorted(name for name in facts.get("interfaces", []) if name != "lo")
     for zone in ("field", "control"):
         name = f"network_{zone}_interface"
         if values.get(name) not in present:
             there = ", ".join(present) or "none"
-            yield f"{name}: there is no interface {values.get(name)} (there are: {there}); name one of those"
+            message = f"this Pi has no interface {values.get(name)}; name one of those that it has: {there}"
+            yield problem(name, message)
 
 
 def _check_disk(facts: Mapping[str, Any], values: Values) -> Iterator[str]:

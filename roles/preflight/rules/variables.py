@@ -44,7 +44,6 @@ class Roles:
     repository: Path
     specs: Mapping[str, Options]
     defaults: Mapping[str, Any]
-    loader: DataLoader
 
     @property
     def variables(self) -> list[str]:
@@ -66,7 +65,7 @@ def load_roles(repository: Path) -> Roles:
         }
         if (file := role / "defaults/main.yml").exists():
             defaults.update(loader.load_from_file(str(file), trusted_as_template=True) or {})
-    return Roles(repository, specs, defaults, loader)
+    return Roles(repository, specs, defaults)
 
 
 @dataclass(slots=True)
@@ -76,6 +75,7 @@ class Variables:
     host: str
     raw: Mapping[str, Any]
     roles: Roles
+    loader: DataLoader
     values: dict[str, Any] = field(default_factory=dict)
     failures: list[Problem] = field(default_factory=list)
     default_failures: list[Problem] = field(default_factory=list)
@@ -88,8 +88,8 @@ class Variables:
     def resolve(self, names: Iterable[str]) -> None:
         """Template the variables into `values`; note those that can't be."""
         merged = self.merged
-        reaching = Templar(self.roles.loader, dict(self.raw))
-        templar = Templar(self.roles.loader, merged)
+        reaching = Templar(self.loader, dict(self.raw))
+        templar = Templar(self.loader, merged)
         for name in names:
             if name in merged:
                 failures: list[Problem] = []
@@ -104,7 +104,7 @@ class Variables:
     def render(self) -> str:
         """Return the configuration file, as the role `concentrator` would write it."""
         source = (self.roles.repository / TEMPLATE).read_text(encoding="utf-8")
-        templar = Templar(self.roles.loader, {**self.merged, "ansible_managed": "Rendered on the controller"})
+        templar = Templar(self.loader, {**self.merged, "ansible_managed": "Rendered on the controller"})
         rendered = templar.template(
             trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True}
         )
