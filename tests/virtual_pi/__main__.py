@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.virtual_pi import removal
-from tests.virtual_pi.commands import LabError, require_machine
+from tests.virtual_pi.commands import LabError, environment, require_machine
 from tests.virtual_pi.lab import Lab
 from tests.virtual_pi.places import CONTROL, FIELD, STRANGER
 
@@ -57,9 +57,8 @@ def _up(options: argparse.Namespace) -> int:
             lab.down()
             raise
         for pi in pis:
-            print(
-                f"\n{pi.name} at {pi.bootstrap_address}: user {pi.user}, password {pi.password} (sudo asks for it)"
-            )
+            print(f"\n{pi.name} at {pi.bootstrap_address}")
+            print(f"  user {pi.user}, password {pi.password} (sudo asks for it)")
             print(f"  {_this('run', lab)} --in {CONTROL} -- {' '.join(lab.ssh(pi))}")
             print(f"  {_this('shell', lab)} --in {pi.name}")
     print(f"\nRemove it all with: {_this('down', lab)}")
@@ -108,7 +107,7 @@ def _hand_over(options: argparse.Namespace, command: Sequence[str]) -> int:
         inside = lab.entering(options.place, command)
     else:
         inside = lab.pi(options.place).entering(command, {"TERM": os.environ.get("TERM", "dumb")})
-    os.execvp(inside[0], inside)  # noqa: S606 - a list of words; there is no shell to mislead
+    os.execvpe(inside[0], inside, environment())  # noqa: S606 - a list of words; there is no shell to mislead
 
 
 def _this(command: str, lab: Lab | None = None) -> str:
@@ -120,7 +119,7 @@ def _this(command: str, lab: Lab | None = None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.virtual_pi",
-        description="Boot virtual Raspberry Pis, fresh as after flashing, between a field and a control network.",
+        description="Boot virtual Raspberry Pis, as after flashing, between a field and a control network.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,6 +8,7 @@ the lab and nothing else, whatever became of the process that built it.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -62,22 +63,27 @@ def joined(group: Path, command: Sequence[str | Path]) -> list[str]:
 
 def processes(group: Path) -> Iterator[int]:
     """Yield the identifier of each process in the group and below."""
-    for file in group.rglob("cgroup.procs") if group.exists() else ():
-        with contextlib.suppress(OSError):  # A group may go while we look.
-            yield from map(int, file.read_text().split())
+    for folder, _, _ in os.walk(group):  # It passes over what goes while it walks.
+        with contextlib.suppress(OSError):
+            yield from map(int, Path(folder, "cgroup.procs").read_text().split())
+
+
+def kill(group: Path) -> None:
+    """Kill every process in the group and below, all at once. Does nothing where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        (group / "cgroup.kill").write_text("1")
 
 
 def remove(group: Path, timeout: float = 20) -> None:
-    """Kill everything in the group at once, and remove it. Does nothing where there is none."""
+    """Kill everything in the group, wait for its end, and remove it. Does nothing where there is none."""
     if not group.exists():
         return
-    (group / "cgroup.kill").write_text("1")
+    kill(group)
     deadline = time.monotonic() + timeout
     while "populated 1" in (group / "cgroup.events").read_text():
         if time.monotonic() > deadline:
-            raise LabError(
-                f"{group}: processes {sorted(processes(group))} can't be killed within {timeout:.0f} s"
-            )
+            left = sorted(processes(group))
+            raise LabError(f"{group}: processes {left} can't be killed within {timeout:.0f} s")
         time.sleep(0.01)
     for folder in sorted(group.rglob("*/"), reverse=True):
         folder.rmdir()

@@ -37,10 +37,15 @@ PROGRAMS = {
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def environment() -> dict[str, str]:
+    """Return this process's environment, with the administrator's programs in its PATH."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}".lstrip(":")}
+
+
 def require_machine() -> None:
     """Raise LabError unless this process may and can build labs here."""
     if os.geteuid() != 0:
-        raise LabError("virtual Pis need root: they make network namespaces and mounts; start this with sudo")
+        raise LabError("virtual Pis need root, to make network namespaces and mounts: start this with sudo")
     missing = sorted(
         {package for name, package in PROGRAMS.items() if not shutil.which(name, path=SYSTEM_PATH)}
     )
@@ -71,7 +76,7 @@ def run(
         [str(part) for part in command],
         check=False,
         timeout=timeout,
-        env=env,
+        env=environment() if env is None else env,
         cwd=cwd,
         input=stdin,
         stdout=pipe,

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.virtual_pi import cgroups, networks, places, removal, rootfs, state, supervisor, uplink
-from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, require_machine, run
+from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, environment, require_machine, run
 from tests.virtual_pi.pi import Pi
 from tests.virtual_pi.state import LabState, PiState
 
@@ -116,7 +116,7 @@ class Lab:
             places.check_pi_name(name)
             if name in state.names(self.name) or names.count(name) > 1:
                 raise LabError(f"lab {self.name!r} has a Pi {name!r} already")
-        with rootfs.locked():
+        with places.locked("build"):
             base = rootfs.ready(self.say)
             pis = [self._flash(name, base) for name in names]
         self._write_known_hosts()
@@ -173,7 +173,13 @@ class Lab:
         """Start a program of this machine in one of the lab's networks, with pipes to all of its streams."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.entering(where, command), env=env, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+            self.entering(where, command),
+            env=environment() if env is None else env,
+            cwd=cwd,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
         )
 
     def entering(self, where: str, command: Sequence[str | Path]) -> list[str]:

@@ -28,6 +28,21 @@ ADDRESSES = {
     STRANGER: ("192.168.77.50",),
 }
 
+# A new namespace takes these over from the machine, which forwards for the labs and may have been hardened.
+# A Pi that boots has the kernel's own, and its distribution's sysctl.d changes them from there.
+_KERNEL_DEFAULTS = (
+    "forwarding=0",
+    "accept_redirects=1",
+    "arp_announce=0",
+    "arp_filter=0",
+    "arp_ignore=0",
+    "log_martians=0",
+    "proxy_arp=0",
+    "rp_filter=0",
+    "secure_redirects=1",
+    "send_redirects=1",
+)
+
 
 def in_namespace(name: str, command: Sequence[str | Path]) -> list[str]:
     return ["ip", "netns", "exec", name, *map(str, command)]
@@ -149,6 +164,10 @@ def remove_namespace(name: str) -> None:
 
 def _create_namespace(name: str) -> None:
     run(["ip", "netns", "add", name])
+    settings = [
+        f"net.ipv4.conf.{which}.{setting}" for which in ("all", "default") for setting in _KERNEL_DEFAULTS
+    ]
+    run(in_namespace(name, ["sysctl", "-q", "-w", *settings]))
     _ip(name, "link", "set", "lo", "up")
 
 

@@ -22,6 +22,8 @@ _ENVIRONMENT = {
     "TERM": "dumb",
     "USER": "root",
 }
+# How timeout(1) and nsenter(1) pass on that a command ended by SIGKILL.
+_KILLED = (137, -9)
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,12 @@ class Pi:
         """
         # Killing the command from outside would leave its children: the Pi's own timeout(1) ends it.
         inside = self.entering(["timeout", "--signal=KILL", str(timeout), *map(str, command)])
+        begun = time.monotonic()
         try:
             done = run(inside, check=False, timeout=timeout + 10, stdin=stdin)
         except subprocess.TimeoutExpired as error:
             raise subprocess.TimeoutExpired(command, timeout, error.output, error.stderr) from None
-        if done.returncode == 137:
+        if done.returncode in _KILLED and time.monotonic() - begun >= timeout:
             raise subprocess.TimeoutExpired(command, timeout, done.stdout, done.stderr)
         if check and done.returncode != 0:
             raise CommandError(
@@ -125,26 +128,22 @@ class Pi:
 
     def reboot(self, timeout: float = 60) -> None:
         """Reboot in good order, and wait until the next boot is complete."""
-        before = self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout
+        before = self._boot()
         # It may end with the Pi before it can say that all is well.
         self.run(["systemctl", "reboot"], check=False)
-
-        def has_new_boot() -> bool:
-            now = self._boot()
-            return now is not None and now != before
-
-        self.wait_for(has_new_boot, timeout, "did not reboot")
+        # Watched from outside: a shutdown waits for 90 s to hear of the end of a command of ours.
+        self.wait_for(lambda: self._boot() not in (None, before), timeout, "did not reboot")
         self.wait_until_running(timeout)
 
     def power_cut(self) -> None:
         """Cut the power: everything of the Pi's ends at once, with no chance to tidy up."""
-        cgroups.remove(cgroups.of_pi(self.lab, self.name))
-        self.wait_for(lambda: not self.is_on, 20, "still has power")
+        cgroups.kill(cgroups.of_pi(self.lab, self.name))
+        self.wait_for(lambda: not self.is_on, 20, "still has power", powered=False)
 
     def power_off(self, timeout: float = 60) -> None:
         """Shut down in good order, and wait until the Pi is off."""
         self.run(["systemctl", "poweroff"], check=False)
-        self.wait_for(lambda: not self.is_on, timeout, "did not power off")
+        self.wait_for(lambda: not self.is_on, timeout, "did not power off", powered=False)
 
     def power_on(self, timeout: float = 60) -> None:
         """Give the Pi power again after a power cut or a shutdown, and wait until it has booted."""
@@ -156,7 +155,7 @@ class Pi:
         if self.is_on:
             raise LabError(f"{self.name} is on already")
         supervisor.start(self.lab, self.name)
-        self.wait_for(lambda: self.is_on, 20, "has no power supply")
+        self.wait_for(lambda: self.is_on, 20, "has no power supply", powered=False)
 
     def wait_until_running(self, timeout: float = 60) -> str:
         """Wait until the boot is complete; return `running`, or `degraded` if a unit failed.
@@ -173,36 +172,43 @@ class Pi:
         self.wait_for(has_booted, timeout, "has not booted")
         return said
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float, otherwise: str) -> None:
-        """Wait until the condition holds; raise LabError, with the end of the console's log, after `timeout`
-        seconds.
+    def wait_for(
+        self, condition: Callable[[], bool], timeout: float, otherwise: str, *, powered: bool = True
+    ) -> None:
+        """Wait until the condition holds.
 
-        otherwise: what is wrong then, as in "has not booted".
+        otherwise: what is wrong if it doesn't within `timeout` seconds, as in "has not booted".
+        powered: give up as soon as the Pi has lost its power.
+        Raises LabError, with the end of the Pi's console.
         """
         deadline = time.monotonic() + timeout
         while not condition():
-            if time.monotonic() > deadline:
-                logs = [end_of(self.console_log), end_of(self.folder / "supervisor.log", 10)]
-                raise LabError(
-                    "\n".join(
-                        [f"{self.name} {otherwise} within {timeout:.0f} s. Its console ends with:", *logs]
-                    )
-                )
-            time.sleep(0.05)
+            if powered and not self.is_on:
+                otherwise += " and is off"
+            elif time.monotonic() > deadline:
+                otherwise += f" within {timeout:.0f} s"
+            else:
+                time.sleep(0.05)
+                continue
+            logs = [end_of(self.console_log), end_of(self.folder / "supervisor.log", 10)]
+            raise LabError("\n".join([f"{self.name} {otherwise}. Its console ends with:", *logs]))
 
     def _system_state(self) -> str:
-        return self._glimpse(["systemctl", "is-system-running"]).strip()
-
-    def _boot(self) -> str | None:
-        # systemd-nspawn gives each start of a container a boot identifier of its own.
-        return self._glimpse(["cat", "/proc/sys/kernel/random/boot_id"]) or None
-
-    def _glimpse(self, command: list[str]) -> str:
-        """Return what a command says, or nothing where the Pi can't be asked at the moment."""
         try:
-            return self.run(command, check=False, timeout=10).stdout
+            return self.run(["systemctl", "is-system-running"], check=False, timeout=10).stdout.strip()
         except (LabError, subprocess.TimeoutExpired):
             return ""
+
+    def _boot(self) -> tuple[int, str] | None:
+        """Return what tells one boot from another: the Pi's process 1, and when it was started."""
+        leader = self._first_process()
+        if leader is None:
+            return None
+        try:
+            # The 22nd field of proc(5)'s stat; the second, in parentheses, may have spaces.
+            return (leader, Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[19])
+        except OSError:  # It has ended meanwhile.
+            return None
 
     def _first_process(self) -> int | None:
         """Return the identifier, on this machine, of the Pi's own process 1."""

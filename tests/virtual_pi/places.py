@@ -6,8 +6,11 @@ here, so that what is made and what is removed can't drift apart.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.virtual_pi.commands import LabError
@@ -25,6 +28,15 @@ NAMESPACES = (CONTROL, FIELD, STRANGER, ROUTER)
 # No hyphen in a lab's name: what belongs to lab "a" must never look like a part of lab "a-b".
 _LAB_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
 _PI_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z]")
+
+
+@contextmanager
+def locked(what: str) -> Iterator[None]:
+    """Hold a lock among all labs of this machine."""
+    CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (CACHE / f".{what}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def check_lab_name(name: str) -> str:
@@ -72,10 +84,6 @@ def namespace(lab: str, what: str) -> str:
 def machine(lab: str, pi: str) -> str:
     """Return the container's name on this machine; the Pi itself is called `raspberrypi`."""
     return namespace(lab, pi).replace("_", "-u")
-
-
-def machine_prefix(lab: str) -> str:
-    return namespace_prefix(lab).replace("_", "-u")
 
 
 def nft_table(lab: str) -> str:

@@ -11,7 +11,6 @@ from tests.virtual_pi import cgroups, networks, places, uplink
 from tests.virtual_pi.commands import LabError, run
 
 _NETNS = Path("/run/netns")
-_NSPAWN = Path("/run/systemd/nspawn")
 
 
 def remove(lab: str) -> None:
@@ -25,11 +24,9 @@ def remove(lab: str) -> None:
     uplink.remove(lab)
     _remove_folder(places.disk_folder(lab))
     _remove_folder(places.state_folder(lab))
-    for folder in _NSPAWN.glob(f"*/{places.machine_prefix(lab)}*"):
-        folder.rmdir()
     if not labs():
         uplink.restore_forwarding()
-        for parent in (places.DISK, cgroups.base()):
+        for parent in (places.RUN, places.DISK, cgroups.base()):
             if parent.exists() and not any(child.is_dir() for child in parent.iterdir()):
                 parent.rmdir()
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.virtual_pi import archive, cgroups, places
@@ -24,17 +22,11 @@ _BUILDING = "building-"
 _GROUP = "-build"  # No lab's name begins with a hyphen.
 
 
-@contextmanager
-def locked(what: str = "build") -> Iterator[None]:
-    """Hold a lock among all labs of this machine."""
-    places.CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (places.CACHE / f".{what}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def ready(say: Callable[[str], None]) -> Path:
-    """Return the folder of a fresh root file system, built now if there is none. Call it while `locked()`."""
+    """Return the folder of a fresh root file system, built now if there is none.
+
+    Call it in `places.locked("build")`, and stay there until a Pi's `base` file says that it is in use.
+    """
     source = archive.of_this_machine()
     recipe = _digest(source)
     found = sorted(places.CACHE.glob(f"ROOT-{recipe}-*"))

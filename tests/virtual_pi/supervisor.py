@@ -59,7 +59,9 @@ def boot_command(lab: str, pi: str, base: Path) -> list[str]:
         "--link-journal=no",
         "--console=read-only",
     ]
-    return mounted(lab, pi, base, container)
+    # The container's locks and sockets on this machine go with its mounts, too.
+    private = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn"
+    return mounted(lab, pi, base, ["sh", "-c", f'{private} && exec "$0" "$@"', *container])
 
 
 def supervise(lab: str, pi: str) -> None:
@@ -84,8 +86,8 @@ def supervise(lab: str, pi: str) -> None:
 def main() -> None:
     lab, pi = sys.argv[1:]
     with (places.pi_state(lab, pi) / "supervisor.lock").open("w") as lock:
-        # Held as long as the Pi has power: whoever wants to know tries to take it.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Held as long as the Pi has power; whoever wants to know tries to take it, and lets go at once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         supervise(lab, pi)
 
 

@@ -9,11 +9,9 @@ namespaces, and lets nothing through to a private network that the machine may b
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.virtual_pi import archive, cgroups, networks, places
@@ -23,6 +21,8 @@ from tests.virtual_pi.commands import LabError, run
 _POOL = ipaddress.IPv4Network("198.18.0.0/16")
 _LINK = "outside"
 _PRIVATE = "10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 198.18.0.0/15"
+# What ip_forward was before the first lab: the boot's identifier, and the value.
+_RECORD = places.RUN / ".ip_forward"
 _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _PROBE = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()"
 
@@ -140,33 +140,24 @@ def _resolvers(lab: str, outer: str) -> list[str]:
     return [outer]
 
 
-@contextmanager
-def _forwarding_record() -> Iterator[Path]:
-    """Hold the record of what ip_forward was before the first lab: the boot's identifier, the value."""
-    places.RUN.mkdir(mode=0o755, exist_ok=True)
-    with (places.RUN / ".ip_forward.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield places.RUN / ".ip_forward"
-
-
 def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _allow_forwarding() -> None:
-    with _forwarding_record() as record:
+    with places.locked("ip_forward"):
         # A record of an earlier boot says nothing about this one.
-        if not record.exists() or record.read_text().split()[0] != _boot():
-            record.write_text(f"{_boot()} {_IP_FORWARD.read_text()}")
+        if not _RECORD.exists() or _RECORD.read_text().split()[0] != _boot():
+            _RECORD.write_text(f"{_boot()} {_IP_FORWARD.read_text()}")
         if _IP_FORWARD.read_text().strip() != "1":
             _IP_FORWARD.write_text("1")
 
 
 def restore_forwarding() -> None:
     """Set ip_forward as it was before the first lab. Call it when the last lab has gone."""
-    with _forwarding_record() as record:
-        if record.exists():
-            boot, value = record.read_text().split()
+    with places.locked("ip_forward"):
+        if _RECORD.exists():
+            boot, value = _RECORD.read_text().split()
             if boot == _boot() and _IP_FORWARD.read_text().strip() != value:
                 _IP_FORWARD.write_text(value)
-            record.unlink()
+            _RECORD.unlink()

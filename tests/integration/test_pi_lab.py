@@ -1,0 +1,272 @@
+"""The virtual Pi itself: is it as fresh, as separate and as perishable as what it stands for?"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.virtual_pi import CommandError, Lab, LabError, Pi, cgroups, places, removal
+
+pytestmark = pytest.mark.pi
+
+LAB = "labtest"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(LAB) as lab:
+        lab.boot_many(["pi-north", "pi-south"])
+        yield lab
+
+
+@pytest.fixture
+def north(lab: Lab) -> Pi:
+    return lab.pi("pi-north")
+
+
+@pytest.fixture
+def south(lab: Lab) -> Pi:
+    return lab.pi("pi-south")
+
+
+def ssh(
+    lab: Lab, pi: Pi, *command: str, stdin: str = "", check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    return lab.run("control", lab.ssh(pi, command), stdin=stdin, check=check)
+
+
+def traces_of(name: str) -> list[str]:
+    """Return all that a lab of this name has on the machine, by other ways than those that remove it."""
+    links = subprocess.check_output(["ip", "-o", "link"], text=True)
+    tables = subprocess.check_output(["nft", "list", "tables"], text=True).split("\n")
+    mounts = Path("/proc/self/mountinfo").read_text()
+    commands = [
+        file.read_bytes()
+        for file in Path("/proc").glob("[0-9]*/cmdline")
+        if file.exists() and file.parent.exists()
+    ]
+    return [
+        *(str(file) for file in Path("/run/netns").glob(f"smv-{name}-*")),
+        *(link for link in links.splitlines() if places.host_link(name) in link),
+        *(table for table in tables if table.endswith(f" smv_{name}")),
+        *(line for line in mounts.splitlines() if f"/smart-meter-virtual-pi/{name}/" in line),
+        *(command.decode() for command in commands if f"smv-{name}-".encode() in command),
+        *(
+            str(path)
+            for path in (places.RUN / name, places.DISK / name, cgroups.base() / name)
+            if path.exists()
+        ),
+    ]
+
+
+def test_a_fresh_pi_has_booted_without_a_failed_unit(north: Pi) -> None:
+    assert north.wait_until_running() == "running"
+    assert north.run(["systemctl", "--failed", "--no-legend"]).stdout == ""
+
+
+def test_a_fresh_pi_is_as_raspberry_pi_os_lite_leaves_it(north: Pi) -> None:
+    assert north.run(["hostname"]).stdout == "raspberrypi\n"
+    assert "trixie" in north.run(["cat", "/etc/os-release"]).stdout
+    for absent in ("ufw", "authbind", "nft", "iptables", "pip"):
+        assert north.run(["which", absent], check=False).returncode == 1, absent
+    for present in ("python3", "nmcli", "sudo", "wpa_supplicant", "rfkill"):
+        north.run(["which", present])
+    assert north.run(["find", "/etc/NetworkManager/system-connections", "-type", "f"]).stdout == ""
+    assert north.run(["find", "/boot/firmware", "-type", "d"]).stdout == "/boot/firmware\n"
+
+
+def test_networkmanager_manages_all_three_links(north: Pi) -> None:
+    listing = north.run(["nmcli", "--terse", "--fields", "DEVICE,TYPE,STATE,CONNECTION", "device"]).stdout
+    devices = {line.split(":")[0]: line.split(":")[1:] for line in listing.splitlines()}
+    assert devices["eth0"][:2] == ["ethernet", "connected"]
+    assert devices["eth0"][2].startswith("Wired connection ")
+    assert devices["uplink0"] == ["ethernet", "connected", "uplink0"]
+    # Nobody answers DHCP there: it is between two attempts, or in one.
+    assert devices["wlan0"][0] == "ethernet"
+    assert devices["wlan0"][1].startswith(("connecting", "disconnected"))
+
+
+def test_the_controller_logs_in_with_its_key_at_a_checked_host_key(lab: Lab, north: Pi) -> None:
+    assert ssh(lab, north, "id", "-un").stdout == "pi\n"
+
+
+def test_a_pi_with_another_host_key_is_refused(lab: Lab, north: Pi, south: Pi) -> None:
+    impostor = lab.run("control", lab.ssh(north, ["true"], address=south.bootstrap_address), check=False)
+    assert impostor.returncode == 255
+    assert "Host key verification failed" in impostor.stderr
+
+
+def test_sudo_asks_for_the_password(lab: Lab, north: Pi) -> None:
+    assert ssh(lab, north, "sudo", "-n", "true", check=False).returncode == 1
+    wrong = ssh(lab, north, "sudo", "-S", "-k", "id", "-un", stdin="wrong\n", check=False)
+    assert wrong.returncode == 1
+    right = ssh(lab, north, "sudo", "-S", "-k", "-p", "''", "id", "-un", stdin=f"{north.password}\n")
+    assert right.stdout == "root\n"
+
+
+def test_a_pi_reaches_the_package_archive(north: Pi) -> None:
+    north.run(["apt-get", "-o", "APT::Update::Error-Mode=any", "update"], timeout=120)
+    assert "Candidate: (none)" not in north.run(["apt-cache", "policy", "ufw"]).stdout
+
+
+def test_each_pi_has_an_identity_of_its_own(north: Pi, south: Pi) -> None:
+    for file in ("/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub", "/sys/class/net/eth0/address"):
+        assert north.run(["cat", file]).stdout != south.run(["cat", file]).stdout, file
+    assert north.bootstrap_address != south.bootstrap_address
+
+
+def test_field_control_and_stranger_are_apart(lab: Lab) -> None:
+    places_and_others = {
+        "field": ("control", "stranger"),
+        "control": ("field", "stranger"),
+        "stranger": ("field", "control"),
+    }
+    for place, others in places_and_others.items():
+        assert lab.address(place) in lab.run(place, ["ip", "address"]).stdout
+        for other in others:
+            route = lab.run(place, ["ip", "route", "get", lab.address(other)], check=False)
+            assert "Network is unreachable" in route.stderr, f"{place} to {other}: {route.stdout}"
+
+
+def test_a_pi_reaches_no_private_network_of_the_machine(lab: Lab, north: Pi) -> None:
+    reach = "import socket; socket.create_connection(('192.168.200.1', 502), timeout=5)"
+    refused = north.run(["python3", "-c", reach], check=False)
+    assert "No route to host" in refused.stderr
+    assert "dev uplink0" in north.run(["ip", "route", "get", "192.168.200.1"]).stdout
+
+
+def test_a_pulled_cable_takes_the_carrier_away(north: Pi) -> None:
+    north.link("wlan0").down()
+    try:
+        assert north.run(["cat", "/sys/class/net/wlan0/carrier"]).stdout == "0\n"
+        assert north.run(["cat", "/sys/class/net/eth0/carrier"]).stdout == "1\n"
+    finally:
+        north.link("wlan0").up()
+    assert north.run(["cat", "/sys/class/net/wlan0/carrier"]).stdout == "1\n"
+
+
+def test_a_networkmanager_checkpoint_can_be_made(north: Pi) -> None:
+    manager = "org.freedesktop.NetworkManager"
+    call = ["busctl", "call", manager, f"/{manager.replace('.', '/')}", manager]
+    path = north.run([*call, "CheckpointCreate", "aouu", "0", "30", "6"]).stdout.split('"')[1]
+    north.run([*call, "CheckpointDestroy", "o", path])
+
+
+def test_network_settings_of_the_kernel_can_be_written(north: Pi) -> None:
+    north.run(["sysctl", "-w", "net.ipv4.conf.all.rp_filter=1"])
+    assert north.run(["cat", "/proc/sys/net/ipv4/conf/all/rp_filter"]).stdout == "1\n"
+
+
+def test_a_unit_s_address_rules_are_in_force(north: Pi) -> None:
+    probe = ["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 22), timeout=2)"]
+    unit = ["systemd-run", "--wait", "--collect", "--quiet", "--property=IPAddressDeny=any"]
+    north.run([*unit, "--property=IPAddressAllow=localhost", *probe])
+    assert north.run([*unit, *probe], check=False).returncode == 1
+
+
+def test_a_failed_command_tells_where_and_what_it_said(lab: Lab, north: Pi) -> None:
+    with pytest.raises(CommandError, match=r"(?s)pi-north: ls /nowhere: exit status 2.*No such file"):
+        north.run(["ls", "/nowhere"])
+    with pytest.raises(CommandError, match=r"(?s)control: ls /nowhere: exit status 2.*No such file"):
+        lab.run("control", ["ls", "/nowhere"])
+
+
+def test_a_command_that_takes_too_long_is_ended_inside_the_pi(north: Pi) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        north.run(["sleep", "87654"], timeout=0.2)
+    assert north.run(["pgrep", "--full", "^sleep 87654"], check=False).returncode == 1
+
+
+def test_files_outlive_a_reboot_and_kernel_settings_do_not(north: Pi) -> None:
+    forwarding = ["cat", "/proc/sys/net/ipv4/ip_forward"]
+    assert north.run(forwarding).stdout == "0\n"
+    north.run(["tee", "/home/pi/kept"], stdin="before the reboot")
+    before = north.run(["cat", "/etc/machine-id"]).stdout
+    north.run(["sysctl", "-w", "net.ipv4.ip_forward=1"])
+    north.reboot()
+    assert north.run(["cat", "/home/pi/kept"]).stdout == "before the reboot"
+    assert north.run(["cat", "/etc/machine-id"]).stdout == before
+    assert north.run(forwarding).stdout == "0\n"
+
+
+def test_files_outlive_a_power_cut_and_processes_do_not(lab: Lab, south: Pi) -> None:
+    south.run(["tee", "/home/pi/kept"], stdin="before the cut")
+    south.run(["systemd-run", "--unit=lamp", "sleep", "infinity"])
+    south.power_cut()
+    assert not south.is_on
+    with pytest.raises(LabError, match="pi-south is off"):
+        south.run(["true"])
+    south.power_on()
+    assert south.run(["cat", "/home/pi/kept"]).stdout == "before the cut"
+    assert south.run(["systemctl", "is-active", "lamp"], check=False).stdout == "inactive\n"
+    south.wait_for(
+        lambda: ssh(lab, south, "true", check=False).returncode == 0, 30, "does not answer at its old address"
+    )
+
+
+def test_a_pi_that_was_shut_down_can_be_switched_on_again(south: Pi) -> None:
+    south.power_off()
+    south.power_on()
+    assert south.run(["true"]).returncode == 0
+
+
+def test_another_process_finds_the_lab_and_can_not_take_it_away(lab: Lab, north: Pi) -> None:
+    tool = [sys.executable, "-m", "tests.virtual_pi"]
+    inside = subprocess.run(
+        [*tool, "run", "--lab", LAB, "--in", "pi-north", "--", "cat", "/proc/1/comm"],
+        cwd=_REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert inside.stdout == "systemd\n"
+    refused = subprocess.run(
+        [*tool, "down", "--lab", LAB], cwd=_REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert f"lab '{LAB}' is being used by another process" in refused.stderr
+    assert north.is_on
+
+
+def test_a_name_that_could_be_taken_for_another_lab_s_part_is_refused() -> None:
+    with pytest.raises(LabError, match="lab name 'a-b'"):
+        Lab("a-b")
+
+
+def test_nothing_is_left_behind_by_a_run_that_was_killed() -> None:
+    name = "labkilled"
+    killed = (
+        "import time\n"
+        "from tests.virtual_pi import Lab\n"
+        f"lab = Lab({name!r})\n"
+        "lab.up()\n"
+        "lab.popen('field', ['sleep', 'infinity'])\n"
+        "lab.boot('pi-lost')\n"
+        "print('up', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", killed], cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "up\n"
+        run.send_signal(signal.SIGKILL)
+    assert name in removal.labs()
+    # Its Pi runs on: whoever comes next under that name clears it away.
+    assert Lab.attach(name).pi("pi-lost").is_on
+    Lab(name).down()
+    assert traces_of(name) == []
+    assert name not in removal.labs()
+
+
+def test_a_lab_removes_itself_at_the_end_of_its_context() -> None:
+    name = "labshort"
+    with Lab(name):
+        assert traces_of(name) != []
+    assert traces_of(name) == []
