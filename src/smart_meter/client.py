@@ -32,7 +32,7 @@ MEANINGS: dict[int, str] = {
 }
 
 # It would print to stderr what we tell in our own words.
-logging.getLogger("pymodbus_internal").setLevel(logging.CRITICAL + 1)
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL + 1)
 
 
 class ClientError(Exception):

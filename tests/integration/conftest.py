@@ -1,0 +1,32 @@
+"""Asynchronous tests run on both event loops that the service runs on."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from tests.integration.program import Program
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Name the loops for pytest-asyncio."""
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.Loop}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start programs that are killed at the end of the test, if they still run."""
+    programs: list[Program] = []
+
+    def start_program(*arguments: str, **keywords: object) -> Program:
+        program = Program(arguments, tmp_path, **keywords)  # type: ignore[arg-type]  # passed on as they are
+        programs.append(program)
+        return program
+
+    yield start_program
+    for program in programs:
+        program.kill()

@@ -1,0 +1,384 @@
+"""`smart-meter run` as a process: what it prints, how it fails, and how it ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.program import PATIENCE, SOURCE, Connection, Program, environment, run
+from tests.unit.test_telemetry import BANNER
+from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write, write_one
+
+Start = Callable[..., Program]
+WRITTEN = wire("0001 0000 0006 01 10 0000 0008")
+TRIAL = ("run", "--trial", "--port", "0")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_the_journal_is_the_documented_one(start: Start) -> None:
+    program = start("run", "--port", "0")
+    port = program.port()
+    banner = BANNER.replace(":502", f":{port}")
+    program.wait_for("data \\(Ethernet interface\\)$")
+    assert program.out.startswith(f"{banner}\n")
+    # The zones' addresses are not on this machine, and clients can't be told to come there.
+    told = [line for line in program.out.splitlines() if line.startswith("[NO ADDRESS]")]
+    assert [re.findall(r"192\.168\.\d\.100|wlan0|eth0", line) for line in told] == [
+        ["192.168.1.100", "wlan0"],
+        ["192.168.2.100", "eth0"],
+    ]
+    with program.connect() as client:
+        assert client.ask(read(0, 8)) == answer(1, (0,) * 8)
+        assert client.ask(write(0)) == wire("0001 0000 0003 01 90 01")
+    program.wait_for(r"^\[TX TO LOCALHOST\] Served registers 0-7 \| Total served: 1$")
+    program.wait_for(r"^\[REFUSED\] LOCALHOST \(127\.0\.0\.1\) may only read: function 16 got exception 01$")
+
+
+def test_a_trial_shows_both_peers_and_sums_up_at_the_end(start: Start) -> None:
+    program = start(*TRIAL)
+    with program.connect() as client:
+        assert client.ask(write(0)) == WRITTEN
+        assert client.ask(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+    assert program.stop()[0] == 0
+    assert program.out.splitlines()[-3:-1] == [
+        "[RX FROM ESP32] 2016-01-01T06:00:00+00:00 | P_ac=250.0W P_dc=260.0W V_dc=48.50V I_dc=5.36A "
+        "G=850.0W/m² T_cell=45.6°C | Total RX: 1",
+        "[TX TO OPTA] Served registers 0-7 | Total served: 1",
+    ]
+    last = program.out.splitlines()[-1]
+    assert last.startswith(
+        "[STATS] Stopped | Received: 1 | Served: 1 | Refused: 0 | Exceptions: 0 | Connections: 1"
+    )
+    assert program.err == ""
+
+
+def test_statistics_come_at_their_interval(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[journal]\nstatistics_interval = 0.2\n")
+    program = start(*TRIAL, "--config", str(config))
+    program.wait_for(r"^\[STATS\] Received: 0 .* \| Last sample: none yet$", count=2)
+    with program.connect() as client:
+        client.ask(write(0))
+    program.wait_for(r"^\[STATS\] Received: 1 .* \| Last sample: \d\.\d s ago$")
+
+
+def test_for_machines_every_line_is_json(start: Start) -> None:
+    program = start(*TRIAL, "--log-format", "json")
+    program.wait_for('"event":"start"')
+    port = json.loads(program.out.splitlines()[0])["port"]
+    with Connection(port) as client:
+        client.ask(write(0))
+        client.ask(read(2, 3))
+    assert program.stop()[0] == 0
+    events = [json.loads(line) for line in program.out.splitlines()]
+    assert [event["event"] for event in events] == ["start", "rx", "tx", "stop"]
+    assert events[1]["values"]["T_cell"] == 45.6
+    assert (events[2]["address"], events[2]["quantity"]) == (2, 3)
+
+
+def test_pymodbus_is_not_loaded_to_serve(start: Start) -> None:
+    program = start(*TRIAL, extra={"PYTHONPROFILEIMPORTTIME": "1"})
+    with program.connect() as client:
+        client.ask(read(0, 1))
+    program.stop()
+    assert "smart_meter.service" in program.err
+    assert "pymodbus" not in program.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0_within_two_seconds(number: signal.Signals, start: Start) -> None:
+    program = start(*TRIAL)
+    with program.connect() as client:
+        client.ask(read(0, 1))
+        code, seconds = program.stop(number)
+    assert code == 0
+    assert seconds < 2
+    assert "[STATS] Stopped" in program.out
+    assert program.err == ""
+
+
+def test_a_request_that_is_under_way_at_sigterm_is_answered(start: Start) -> None:
+    program = start(*TRIAL)
+    with program.connect() as client:
+        client.ask(write(0))
+        client.send(read(0, 8)[:9])
+        began = time.monotonic()
+        program.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        client.send(read(0, 8)[9:])
+        assert client.receive(25) == answer(1, SAMPLE_REGISTERS)
+        assert client.is_closed()
+    assert program.process.wait(PATIENCE) == 0
+    assert time.monotonic() - began < 2
+
+
+def test_all_requests_sent_before_sigterm_are_answered(start: Start) -> None:
+    program = start(*TRIAL)
+    with program.connect() as client:
+        client.ask(read(0, 1))
+        client.send(read(0, 8) * 200)
+        program.process.send_signal(signal.SIGTERM)
+        assert client.receive(25 * 200) == answer(1, (0,) * 8) * 200
+        assert client.is_closed()
+    assert program.process.wait(PATIENCE) == 0
+
+
+def test_a_hang_up_does_not_end_it(start: Start) -> None:
+    program = start(*TRIAL)
+    with program.connect() as client:
+        program.process.send_signal(signal.SIGHUP)
+        program.wait_for("^SIGHUP: ")
+        assert client.ask(read(0, 1)) == answer(1, (0,))
+    assert program.stop()[0] == 0
+
+
+def test_after_a_kill_it_can_take_the_port_again_at_once(start: Start) -> None:
+    first = start(*TRIAL)
+    port = first.port()
+    with first.connect() as client:
+        client.ask(write(0))
+        first.kill()
+        second = start("run", "--trial", "--port", str(port))
+        assert second.port() == port
+        with second.connect() as again:
+            assert again.ask(read(0, 1)) == answer(1, (0,))
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+def test_a_service_manager_is_told_what_it_needs(abstract: bool, start: Start, tmp_path: Path) -> None:
+    name = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(f"\0{name}" if abstract else name)
+        manager.settimeout(PATIENCE)
+        port = free_port()
+        program = start(
+            *TRIAL[:-1],
+            str(port),
+            extra={"NOTIFY_SOCKET": f"@{name}" if abstract else name, "WATCHDOG_USEC": "200000"},
+        )
+        assert manager.recv(4096) == b"READY=1"
+        with Connection(port) as client:
+            client.ask(write(0))
+            told = [manager.recv(4096)]
+            # The watchdog is fed each 0.1 s, the status line is looked at each 3 s.
+            while not told[-1].startswith(b"STATUS=Received 1"):
+                told.append(manager.recv(4096))
+            assert told[0] == b"STATUS=Received 0, served 0, refused 0, 0 connections"
+            assert told[-1] == b"STATUS=Received 1, served 0, refused 0, 1 connections"
+            assert 15 <= told.count(b"WATCHDOG=1") <= 40
+        program.process.send_signal(signal.SIGTERM)
+        rest = [manager.recv(4096)]
+        while rest[-1] != b"STOPPING=1":
+            rest.append(manager.recv(4096))
+        assert set(rest[:-1]) <= {b"WATCHDOG=1"}
+        assert program.process.wait(PATIENCE) == 0
+
+
+def test_a_watchdog_for_another_process_is_not_fed(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        extra = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"}
+        program = start(*TRIAL, extra=extra)
+        assert manager.recv(4096) == b"READY=1"
+        assert manager.recv(4096).startswith(b"STATUS=")
+        time.sleep(0.2)
+        program.process.send_signal(signal.SIGTERM)
+        assert manager.recv(4096) == b"STOPPING=1"
+
+
+def test_a_port_in_use_names_its_holder() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        ended = run(*TRIAL[:-1], str(port))
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"smart-meter: port {port} is in use by ")
+    assert f"(process {os.getpid()})" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+
+
+def as_nobody(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*prefix, *AS_NOBODY, sys.executable, "-m", "smart_meter", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=environment(),
+        check=False,
+    )
+
+
+def test_a_port_in_use_by_someone_elses_program_says_how_to_find_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        ended = as_nobody(*TRIAL[:-1], str(port))
+    assert ended.returncode == 1
+    assert f"`sudo ss -ltnp 'sport = :{port}'` names it" in ended.stderr
+
+
+def test_a_port_below_1024_without_permission_names_the_way_to_get_it() -> None:
+    # A network namespace of its own, so that whatever else listens on this machine is out of the way.
+    ended = as_nobody("run", prefix=("unshare", "--net"))
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(
+        "smart-meter: user nobody may not bind port 502: ports below 1024 need permission"
+    )
+    for part in (
+        "authbind --deep smart-meter run",
+        "-o nobody -m 0500",
+        "/etc/authbind/byport/502",
+        "--trial",
+    ):
+        assert part in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_an_address_of_another_machine_is_told() -> None:
+    ended = run("run", "--host", "192.0.2.1", "--port", "0")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("smart-meter: no address 192.0.2.1 on this machine.")
+
+
+def test_a_refused_configuration_exits_with_2(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[server]\nport = 0\n")
+    ended = run("run", "--config", str(config))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"{config}: server.port: 0 is out of range; give an integer from 1 to 65535\n"
+
+
+def test_a_journal_that_nobody_reads_does_not_stop_modbus(start: Start, tmp_path: Path) -> None:
+    out, into = os.pipe()
+    try:
+        port = free_port()
+        program = start(*TRIAL[:-1], str(port), stdout=into)
+        # The banner is printed once the port is bound.
+        assert os.read(out, 4096).startswith(b"=====")
+        with Connection(port) as client:
+            # Some 500 kB of journal, into a pipe that holds 64 kB.
+            for _ in range(100):
+                client.send(read(0, 8) * 100)
+                assert client.receive(2500) == answer(1, (0,) * 8) * 100
+        code, seconds = program.stop()
+    finally:
+        os.close(out)
+        os.close(into)
+    assert code == 0
+    assert seconds < 2
+    assert program.err == ""
+
+
+def test_a_journal_whose_reader_is_gone_does_not_stop_modbus(start: Start) -> None:
+    out, into = os.pipe()
+    port = free_port()
+    program = start(*TRIAL[:-1], str(port), stdout=into)
+    os.close(into)
+    os.read(out, 4096)
+    os.close(out)
+    with Connection(port) as client:
+        for _ in range(100):
+            assert client.ask(read(0, 8)) == answer(1, (0,) * 8)
+    assert program.stop()[0] == 0
+    assert program.err == ""
+
+
+def test_a_journal_on_a_full_disk_does_not_stop_modbus(start: Start) -> None:
+    port = free_port()
+    with Path("/dev/full").open("wb") as full:
+        program = start(*TRIAL[:-1], str(port), stdout=full.fileno())
+    with wait_for_connection(port) as client:
+        for _ in range(100):
+            assert client.ask(read(0, 8)) == answer(1, (0,) * 8)
+    assert program.stop()[0] == 0
+    assert program.err == ""
+
+
+def wait_for_connection(port: int) -> Connection:
+    """Connect to a program that can't say when it is ready."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return Connection(port)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_started_without_an_output_no_client_gets_the_journal(tmp_path: Path) -> None:
+    port = free_port()
+    command = f"exec {sys.executable} -m smart_meter run --trial --port {port} <&- >&- 2>&-"
+    process = subprocess.Popen(["sh", "-c", command], env=environment(), cwd=tmp_path)
+    try:
+        with wait_for_connection(port) as client:
+            for _ in range(50):
+                assert client.ask(read(0, 8)) == answer(1, (0,) * 8)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_out_of_descriptors_the_clients_there_are_go_on_and_new_ones_come_in_later(start: Start) -> None:
+    program = start(*TRIAL, prefix=("prlimit", "--nofile=40:40"))
+    port = program.port()
+    with program.connect() as first:
+        crowd = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(60)]
+        for _ in range(20):
+            assert first.ask(read(0, 1)) == answer(1, (0,))
+        for client in crowd:
+            client.close()
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with Connection(port) as late:
+                    assert late.ask(read(0, 1)) == answer(1, (0,))
+                break
+            except (ConnectionError, AssertionError):
+                assert time.monotonic() < deadline
+        assert first.ask(read(0, 1)) == answer(1, (0,))
+    assert program.stop()[0] == 0
+    assert "Traceback" not in program.out + program.err
+
+
+def test_random_bytes_from_many_clients_leave_no_traceback_and_no_harm(start: Start) -> None:
+    program = start(*TRIAL)
+    port = program.port()
+    for number in range(200):
+        with Connection(port) as client:
+            client.send(os.urandom(1 + number * 7 % 300))
+    with program.connect() as client:
+        assert client.ask(write_one(0, 1)) == write_one(0, 1)
+        assert client.ask(read(0, 1)) == answer(1, (1,))
+    program.stop()
+    bad = re.search(r"Bad frames: (\d+)", program.out)
+    assert bad is not None
+    assert int(bad[1]) > 100
+    assert program.err == ""
+
+
+def test_without_uvloop_it_serves_with_the_standard_loop(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text('raise ImportError("not here")\n')
+    program = start(*TRIAL, extra={"PYTHONPATH": f"{tmp_path}:{SOURCE}"})
+    with program.connect() as client:
+        assert client.ask(read(0, 1)) == answer(1, (0,))
+    assert program.stop()[0] == 0

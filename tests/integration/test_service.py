@@ -1,0 +1,223 @@
+"""The service within the test's own event loop, on both loops: many clients, odd segments, and its end."""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from smart_meter.config import Config, ServerConfig
+from smart_meter.listen import bind
+from smart_meter.service import Options, Service
+from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write
+
+PATIENCE = 20.0
+WRITTEN = wire("0001 0000 0006 01 10 0000 0008")
+
+
+class Running:
+    """A service that runs, and its clients."""
+
+    def __init__(self, service: Service, task: asyncio.Task[None]) -> None:
+        self.service = service
+        self.task = task
+        self.port = service.port
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._writers.append(writer)
+        return reader, writer
+
+    async def end(self) -> float:
+        """Stop the service; return how many seconds that took."""
+        began = time.monotonic()
+        self.service.stop()
+        await asyncio.wait_for(self.task, PATIENCE)
+        return time.monotonic() - began
+
+    async def close(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        await self.end()
+
+
+@asynccontextmanager
+async def running(config: Config = Config()) -> AsyncIterator[Running]:  # noqa: B008 - frozen
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    service = Service(config, bind("127.0.0.1", 0), Options(trial=True, output=nowhere))
+    served = Running(service, asyncio.create_task(service.run()))
+    try:
+        yield served
+    finally:
+        await served.close()
+        os.close(nowhere)
+
+
+async def receive(reader: asyncio.StreamReader, size: int) -> bytes:
+    return await asyncio.wait_for(reader.readexactly(size), PATIENCE)
+
+
+async def test_what_is_written_can_be_read() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        writer.write(write(0))
+        assert await receive(reader, 12) == WRITTEN
+        writer.write(read(0, 8))
+        assert await receive(reader, 25) == answer(1, SAMPLE_REGISTERS)
+
+
+async def test_a_thousand_requests_in_one_go_get_a_thousand_answers_in_order() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        requests = [number.to_bytes(2) + read(0, 8)[2:] for number in range(1000)]
+        writer.write(b"".join(requests))
+        replies = await receive(reader, 25 * 1000)
+        assert [int.from_bytes(replies[i : i + 2]) for i in range(0, len(replies), 25)] == list(range(1000))
+
+
+async def test_a_request_in_thirteen_segments_gets_one_answer() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        request = read(0, 8)
+        for byte in request:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.001)
+        writer.write(read(0, 1))
+        assert await receive(reader, 25 + 11) == answer(1, (0,) * 8) + answer(1, (0,))
+
+
+async def test_two_hundred_clients_are_served_side_by_side() -> None:
+    async with running() as served:
+        clients = await asyncio.gather(*(served.connect() for _ in range(200)))
+
+        async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[bytes]:
+            replies = []
+            for _ in range(20):
+                writer.write(read(0, 8))
+                replies.append(await receive(reader, 25))
+            return replies
+
+        replies = await asyncio.gather(*(exchange(*client) for client in clients))
+        assert replies == [[answer(1, (0,) * 8)] * 20] * 200
+        totals = served.service.concentrator.statistics
+        assert (totals.open_connections, totals.served) == (200, 4000)
+
+
+@pytest.mark.parametrize("bad", ["0001 0001 0006 01 03 0000 0008", "0001 0000 0001 01", "0001 0000 00ff 01"])
+async def test_a_bad_frame_closes_its_own_connection_and_no_other(bad: str) -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        other_reader, other_writer = await served.connect()
+        writer.write(read(0, 1) + wire(bad))
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == answer(1, (0,))
+        other_writer.write(read(0, 1))
+        assert await receive(other_reader, 11) == answer(1, (0,))
+        totals = served.service.concentrator.statistics
+        assert (totals.bad_frames, totals.open_connections) == (1, 1)
+
+
+async def test_a_client_that_does_not_read_is_held_back_and_gets_all_it_asked_for_later() -> None:
+    async with running() as served:
+        client = socket.create_connection(("127.0.0.1", served.port))
+        client.setblocking(False)
+        request = read(0, 8) * 100
+        sent = 0
+        with client:
+            # The kernel's buffers and ours are full once nothing was taken for a while.
+            idle_since = time.monotonic()
+            while time.monotonic() - idle_since < 0.3:
+                try:
+                    sent += client.send(request[sent % len(request) :])
+                    idle_since = time.monotonic()
+                except BlockingIOError:
+                    await asyncio.sleep(0.01)
+            held_back = served.service.concentrator.statistics.served
+            assert sent // 12 > held_back
+            received = 0
+            while received < sent // 12 * 25:
+                received += len(await asyncio.get_running_loop().sock_recv(client, 1 << 20))
+            assert received == sent // 12 * 25
+            assert served.service.concentrator.statistics.served == sent // 12 > held_back
+
+
+async def test_at_the_end_idle_clients_are_told_and_it_is_quick() -> None:
+    async with running() as served:
+        clients = [await served.connect() for _ in range(50)]
+        seconds = 0.0
+
+        async def wait_for_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+            rest = await asyncio.wait_for(reader.read(), PATIENCE)
+            writer.close()
+            return rest
+
+        ends = asyncio.gather(*(wait_for_the_end(*client) for client in clients))
+        seconds = await served.end()
+        assert await ends == [b""] * 50
+        assert seconds < 0.5
+
+
+async def test_at_the_end_a_request_that_has_begun_is_answered() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        writer.write(write(0) + read(0, 8)[:7])
+        assert await receive(reader, 12) == WRITTEN
+        end = asyncio.create_task(served.end())
+        await asyncio.sleep(0.1)
+        writer.write(read(0, 8)[7:] + read(0, 8))
+        assert await asyncio.wait_for(reader.read(), PATIENCE) in (
+            answer(1, SAMPLE_REGISTERS),
+            answer(1, SAMPLE_REGISTERS) * 2,
+        )
+        writer.close()
+        assert await end < 1.0
+
+
+async def test_at_the_end_requests_that_wait_in_the_kernel_are_answered() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        writer.write(read(0, 1))
+        await receive(reader, 11)
+        raw = socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
+        with raw:
+            # Nothing is read by the service between these two lines: the loop does not turn.
+            raw.send(read(0, 8) * 50)
+            served.service.stop()
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == answer(1, (0,) * 8) * 50
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["idle", "deaf"])
+async def test_at_the_end_a_client_that_never_closes_is_not_waited_for_long(reads: bool) -> None:
+    async with running() as served:
+        _, writer = await served.connect()
+        if not reads:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a stream can
+            writer.write(read(0, 8) * 100_000)
+        await asyncio.sleep(0.2)
+        assert await served.end() < 1.5
+
+
+async def test_no_new_client_is_taken_after_the_end() -> None:
+    async with running() as served:
+        await served.end()
+        with pytest.raises(ConnectionRefusedError):
+            await served.connect()
+
+
+async def test_it_listens_on_both_families_where_asked_and_knows_ipv4_clients() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    service = Service(
+        Config(server=ServerConfig("::", 0)), bind("::", 0), Options(trial=True, output=nowhere)
+    )
+    served = Running(service, asyncio.create_task(service.run()))
+    for host in ("127.0.0.1", "::1"):
+        reader, writer = await asyncio.open_connection(host, served.port)
+        writer.write(read(0, 1))
+        assert await receive(reader, 11) == answer(1, (0,))
+        writer.close()
+    await served.end()
+    os.close(nowhere)

@@ -1,0 +1,231 @@
+"""Clients that we did not write, and our own tools, against the running program."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
+
+from tests.integration.program import PATIENCE, Program, run
+from tests.unit.wire import SAMPLE_REGISTERS, write
+
+Start = Callable[..., Program]
+
+
+@pytest.fixture
+def server(start: Start) -> Program:
+    """A trial with one sample in it."""
+    program = start("run", "--trial", "--port", "0")
+    with program.connect() as client:
+        client.ask(write(0))
+    return program
+
+
+@pytest.fixture
+def reading_only(start: Start) -> Program:
+    """Not a trial: this machine may only read."""
+    return start("run", "--host", "127.0.0.1", "--port", "0")
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def mbpoll(port: int, *arguments: str, values: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
+    # -0: addresses as they are on the wire; -1: once.
+    command = ["mbpoll", "-m", "tcp", "-p", str(port), "-0", "-1", *arguments, "127.0.0.1", *map(str, values)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def test_mbpoll_reads_and_writes_eight_registers(server: Program) -> None:
+    values = (1, 2, 3, 4, 5, 6, 7, 65535)
+    written = mbpoll(server.port(), "-a", "1", "-r", "0", "-t", "4", values=values)
+    assert "Written 8 references." in written.stdout, written
+    polled = mbpoll(server.port(), "-a", "1", "-r", "0", "-c", "8", "-t", "4")
+    assert re.findall(r"^\[(\d)\]:\s+(\d+)", polled.stdout, re.MULTILINE) == [
+        (str(register), str(value)) for register, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-a", "9", "-r", "0", "-c", "1", "-t", "4"], "Target device failed to respond"),
+        (["-a", "1", "-r", "4", "-c", "8", "-t", "4"], "Illegal data address"),
+        (["-a", "1", "-r", "0", "-c", "8", "-t", "3"], "Illegal function"),
+        (["-a", "1", "-r", "0", "-c", "8", "-t", "0"], "Illegal function"),
+    ],
+    ids=["unknown unit", "outside the map", "input registers", "coils"],
+)
+def test_mbpoll_understands_why_it_gets_nothing(server: Program, arguments: list[str], told: str) -> None:
+    assert told in mbpoll(server.port(), *arguments).stderr
+
+
+def test_mbpoll_may_not_write_where_it_may_only_read(reading_only: Program) -> None:
+    refused = mbpoll(reading_only.port(), "-a", "1", "-r", "0", "-t", "4", values=(1, 2))
+    assert "Illegal function" in refused.stderr
+
+
+def test_pymodbus_reads_and_writes(server: Program) -> None:
+    with ModbusTcpClient("127.0.0.1", port=server.port()) as client:
+        assert client.read_holding_registers(0, count=8, device_id=1).registers == list(SAMPLE_REGISTERS)
+        assert not client.write_registers(0, list(range(8)), device_id=1).isError()
+        assert not client.write_register(7, 9, device_id=1).isError()
+        assert client.read_holding_registers(6, count=2, device_id=1).registers == [6, 9]
+        assert client.read_coils(0, count=1, device_id=1).exception_code == 1
+        assert client.read_holding_registers(8, count=1, device_id=1).exception_code == 2
+        assert client.read_holding_registers(0, count=1, device_id=3).exception_code == 0x0B
+
+
+async def test_pymodbus_reads_asynchronously(server: Program) -> None:
+    async with AsyncModbusTcpClient("127.0.0.1", port=server.port()) as client:
+        for _ in range(50):
+            answered = await client.read_holding_registers(0, count=8, device_id=1)
+            assert answered.registers == list(SAMPLE_REGISTERS)
+
+
+def test_read_prints_a_decoded_table(server: Program) -> None:
+    ended = run("read", f"127.0.0.1:{server.port()}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[0].split() == ["Register", "Measurement", "Value", "Unit", "Raw"]
+    assert "T_cell       45.6                       °C    456" in ended.stdout
+
+
+def test_read_prints_json(server: Program) -> None:
+    ended = run("read", f"127.0.0.1:{server.port()}", "--json", "--unit", "255")
+    record = json.loads(ended.stdout)
+    assert (record["meter"], record["unit_id"], record["measured"]) == (
+        "pv",
+        255,
+        "2016-01-01T06:00:00+00:00",
+    )
+    assert {m["name"]: m["value"] for m in record["measurements"]}["V_dc"] == 48.5
+
+
+def test_read_tells_why_it_can_not_connect() -> None:
+    port = closed_port()
+    ended = run("read", f"127.0.0.1:{port}")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"smart-meter: can't connect to 127.0.0.1:{port}: Connection refused\n"
+
+
+def test_read_tells_of_a_server_that_is_silent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        ended = run("read", f"127.0.0.1:{port}", "--timeout", "0.3")
+    assert ended.returncode == 1
+    assert ended.stderr == f"smart-meter: 127.0.0.1:{port}: no answer came (reading registers 0 to 7)\n"
+
+
+def test_read_tells_which_exception_was_answered(server: Program) -> None:
+    ended = run("read", f"127.0.0.1:{server.port()}", "--unit", "9")
+    assert ended.returncode == 1
+    assert "was answered with exception 0x0B (gateway target device failed to respond" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_read_with_an_output_that_nobody_reads_says_nothing(server: Program, start: Start) -> None:
+    out, into = os.pipe()
+    os.close(out)
+    tool = start("read", f"127.0.0.1:{server.port()}", stdout=into)
+    os.close(into)
+    tool.process.wait(PATIENCE)
+    assert tool.err == ""
+
+
+def test_probe_finds_that_this_machine_may_only_read(reading_only: Program) -> None:
+    target = f"127.0.0.1:{reading_only.port()}"
+    ended = run("probe", target)
+    assert ended.returncode == 0, ended
+    assert ended.stdout.startswith(
+        "read-only: registers 0 to 7 can be read, a write is refused with exception 01"
+    )
+    assert run("probe", target, "--expect", "read-write").returncode == 1
+
+
+def test_probe_finds_that_it_may_write_and_changes_nothing(server: Program) -> None:
+    target = f"127.0.0.1:{server.port()}"
+    assert run("probe", target, "--expect", "read-write").returncode == 0
+    ended = run("probe", target, "--json")
+    assert ended.returncode == 1
+    record = json.loads(ended.stdout)
+    assert (record["found"], record["expected"], record["as_expected"]) == ("read-write", "read-only", False)
+    with server.connect() as client:
+        assert client.ask(bytes.fromhex("000100000006010300000001")).hex().endswith("00fa")
+
+
+def test_probe_finds_that_there_is_no_connection() -> None:
+    target = f"127.0.0.1:{closed_port()}"
+    assert run("probe", target, "--expect", "no-connection").returncode == 0
+    assert run("probe", target).returncode == 1
+
+
+def test_probe_takes_a_connection_that_is_closed_at_once_for_none(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        closing.settimeout(PATIENCE)
+        target = f"127.0.0.1:{closing.getsockname()[1]}"
+        probe = start("probe", target, "--expect", "no-connection")
+        closing.accept()[0].close()
+        assert probe.process.wait(PATIENCE) == 0
+
+
+def test_the_simulated_esp32_and_opta_meet_at_the_server(server: Program, start: Start) -> None:
+    target = f"127.0.0.1:{server.port()}"
+    esp32 = start("simulate", "esp32", "--to", target, "--count", "5", "--interval", "0.05")
+    opta = start("simulate", "opta", "--to", target, "--count", "5", "--interval", "0.05")
+    assert (esp32.process.wait(PATIENCE), opta.process.wait(PATIENCE)) == (0, 0)
+    assert len(re.findall(r"^ESP32 wrote \S+ \| P_ac=\d+\.\dW ", esp32.out, re.MULTILINE)) == 5
+    assert len(re.findall(r"^Opta read \S+ \| P_ac=\d+\.\dW ", opta.out, re.MULTILINE)) == 5
+    assert re.search(r"\| age \d\.\d s$", opta.out, re.MULTILINE)
+    assert (esp32.err, opta.err) == ("", "")
+
+
+def test_old_timestamps_tell_no_age(server: Program, start: Start) -> None:
+    # The sample in the server is of 2016.
+    opta = start(
+        "simulate", "opta", "--to", f"127.0.0.1:{server.port()}", "--count", "2", "--interval", "0.3"
+    )
+    assert opta.process.wait(PATIENCE) == 0
+    ages = [float(age) for age in re.findall(r"\| unchanged for (\d\.\d) s$", opta.out, re.MULTILINE)]
+    assert ages[0] == 0.0
+    assert 0.2 <= ages[1] < 3
+
+
+def test_a_simulated_day_may_be_an_old_one(server: Program, start: Start) -> None:
+    start_time = "2016-01-01T12:00:00+00:00"
+    esp32 = start(
+        *("simulate", "esp32", "--to", f"127.0.0.1:{server.port()}", "--count", "2", "--interval", "0.2"),
+        *("--start", start_time, "--speed", "3600"),
+    )
+    assert esp32.process.wait(PATIENCE) == 0
+    first, second = re.findall(r"^ESP32 wrote 2016-01-01T(\d\d):(\d\d):\d\d", esp32.out, re.MULTILINE)
+    assert first == ("12", "00")
+    minutes = (int(second[0]) - 12) * 60 + int(second[1])
+    assert 10 <= minutes < 120
+
+
+def test_the_simulators_wait_for_a_server_that_goes_away_and_comes_back(start: Start) -> None:
+    server = start("run", "--trial", "--port", "0")
+    port = server.port()
+    esp32 = start("simulate", "esp32", "--to", f"127.0.0.1:{port}", "--interval", "0.05", "--timeout", "1")
+    esp32.wait_for("^ESP32 wrote ", count=2)
+    server.kill()
+    esp32.wait_for(r"^ESP32: .*; trying again every 0\.05 s$")
+    server = start("run", "--trial", "--port", str(port))
+    esp32.wait_for(r"^ESP32: connected again$")
+    server.wait_for(r"^\[RX FROM ESP32\]", count=2)
+    code, _ = esp32.stop(signal.SIGINT)
+    assert (code, esp32.err) == (130, "")
+
+
+def test_a_simulator_that_is_refused_says_so_and_ends(reading_only: Program) -> None:
+    ended = run("simulate", "esp32", "--to", f"127.0.0.1:{reading_only.port()}")
+    assert ended.returncode == 1
+    assert "writing registers 0 to 7 was answered with exception 0x01 (illegal function" in ended.stderr

@@ -1,0 +1,182 @@
+"""A Pi, a field host, a control host and a stranger, each in a network namespace: who may do what."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.program import PATIENCE, Program, environment
+
+pytestmark = pytest.mark.pi
+
+LINKS = {
+    # namespace: the Pi's interface, the Pi's address, the other end's address
+    "field": ("wlan0", "192.168.1.100/24", "192.168.1.50/24"),
+    "control": ("eth0", "192.168.2.100/24", "192.168.2.10/24"),
+    "stranger": ("eth1", "192.168.77.100/24", "192.168.77.5/24"),
+}
+
+
+class Networks:
+    """The namespaces, and programs run in them."""
+
+    def __init__(self) -> None:
+        self._prefix = f"smz{os.getpid()}"
+        for name in ("pi", *LINKS):
+            self._ip("netns", "add", self._name(name))
+        for name, (interface, own, other) in LINKS.items():
+            pi, end = self._name("pi"), self._name(name)
+            self._ip("-n", pi, "link", "add", interface, "type", "veth", "peer", "name", "lan0", "netns", end)
+            for namespace, device, address in ((pi, interface, own), (end, "lan0", other)):
+                self._ip("-n", namespace, "address", "add", address, "dev", device)
+                self._ip("-n", namespace, "link", "set", device, "up")
+        self._ip("-n", self._name("pi"), "link", "set", "lo", "up")
+
+    def remove(self) -> None:
+        for name in ("pi", *LINKS):
+            subprocess.run(["ip", "netns", "delete", self._name(name)], check=False, capture_output=True)
+
+    def within(self, name: str) -> tuple[str, ...]:
+        """Return the words that run a command in a namespace."""
+        return ("ip", "netns", "exec", self._name(name))
+
+    def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.within(name), *command],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment(),
+            check=False,
+        )
+
+    def probe(self, name: str, address: str, expect: str) -> int:
+        tool = ("-m", "smart_meter", "probe", address, "--expect", expect, "--timeout", "2")
+        return self.run(name, sys.executable, *tool).returncode
+
+    def set_address(self, action: str, interface: str, address: str) -> None:
+        self._ip("-n", self._name("pi"), "address", action, address, "dev", interface)
+
+    def _name(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
+
+    def _ip(self, *arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Iterator[Networks]:
+    made = Networks()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def server(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The documented configuration, on port 502 of the Pi, with a statistics line each second."""
+    folder = tmp_path_factory.mktemp("server")
+    config = folder / "config.toml"
+    config.write_text("[journal]\nstatistics_interval = 1\n")
+    program = Program(("run", "--config", str(config)), folder, prefix=networks.within("pi"))
+    program.wait_for("data \\(Ethernet interface\\)$")
+    yield program
+    program.kill()
+
+
+WRITE = ("mbpoll", "-0", "-1", "-a", "1", "-r", "0", "-t", "4")
+READ = (*WRITE, "-c", "8")
+EXAMPLE = ("250", "260", "485", "536", "850", "456", str(0x5686), str(0x15E0))
+
+
+def test_the_field_writes_and_the_control_zone_reads(networks: Networks, server: Program) -> None:
+    written = networks.run("field", *WRITE, "192.168.1.100", *EXAMPLE)
+    assert "Written 8 references." in written.stdout, written
+    for name, address in (("field", "192.168.1.100"), ("control", "192.168.2.100")):
+        polled = networks.run(name, *READ, address)
+        assert [line.split()[-1] for line in polled.stdout.splitlines() if line.startswith("[")] == list(
+            EXAMPLE
+        )
+    server.wait_for(
+        r"^\[RX FROM ESP32\] 2016-01-01T06:00:00\+00:00 \| P_ac=250\.0W P_dc=260\.0W V_dc=48\.50V "
+        r"I_dc=5\.36A G=850\.0W/m² T_cell=45\.6°C \| Total RX: 1$"
+    )
+    server.wait_for(r"^\[TX TO OPTA\] Served registers 0-7 \| Total served: 1$")
+
+
+def test_a_write_from_the_control_zone_is_refused(networks: Networks, server: Program) -> None:
+    refused = networks.run("control", *WRITE, "192.168.2.100", "1", "2")
+    assert "Illegal function" in refused.stderr
+    server.wait_for(r"^\[REFUSED\] OPTA \(192\.168\.2\.10\) may only read: function 16 got exception 01$")
+
+
+def test_a_stranger_gets_no_connection(networks: Networks, server: Program) -> None:
+    polled = networks.run("stranger", *READ, "192.168.77.100")
+    assert polled.returncode != 0
+    assert "[0]:" not in polled.stdout
+    server.wait_for(r"^\[CLOSED\] 192\.168\.77\.5 is in no zone$")
+    server.wait_for(r"^\[STATS\] .* Strangers closed: [1-9]")
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "expect"),
+    [
+        ("field", "192.168.1.100", "read-write"),
+        ("control", "192.168.2.100", "read-only"),
+        ("stranger", "192.168.77.100", "no-connection"),
+        ("pi", "127.0.0.1", "read-only"),
+    ],
+)
+def test_probe_tells_each_zone_apart(
+    networks: Networks, server: Program, name: str, address: str, expect: str
+) -> None:
+    server.wait_for("^Waiting for:$")
+    outcomes = {
+        kind: networks.probe(name, address, kind) for kind in ("read-only", "read-write", "no-connection")
+    }
+    assert outcomes == {kind: int(kind != expect) for kind in outcomes}
+
+
+def test_an_address_that_goes_and_comes_back_is_told(networks: Networks, server: Program) -> None:
+    assert "[NO ADDRESS]" not in server.out
+    networks.set_address("delete", "eth0", "192.168.2.100/24")
+    server.wait_for(
+        r"^\[NO ADDRESS\] 192\.168\.2\.100 of zone control is not on this machine: Opta can't connect\."
+    )
+    networks.set_address("add", "eth0", "192.168.2.100/24")
+    server.wait_for(r"^\[ADDRESS\] 192\.168\.2\.100 of zone control is here now \(eth0\)$")
+    assert networks.probe("control", "192.168.2.100", "read-only") == 0
+
+
+def test_the_end_is_in_time_though_a_client_has_lost_its_link(networks: Networks, tmp_path: Path) -> None:
+    program = Program(("run", "--port", "503"), tmp_path, prefix=networks.within("pi"))
+    try:
+        program.wait_for("^Waiting for:$")
+        simulator = (
+            "-m",
+            "smart_meter",
+            "simulate",
+            "opta",
+            "--to",
+            "192.168.2.100:503",
+            "--interval",
+            "0.05",
+        )
+        with subprocess.Popen(
+            [*networks.within("control"), sys.executable, *simulator],
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+        ) as opta:
+            program.wait_for(r"^\[TX TO OPTA\]", count=3)
+            networks.set_address("delete", "eth0", "192.168.2.100/24")
+            began = time.monotonic()
+            code, _ = program.stop()
+            assert (code, time.monotonic() - began < 2) == (0, True)
+            opta.send_signal(signal.SIGKILL)
+    finally:
+        program.kill()
+        networks.set_address("add", "eth0", "192.168.2.100/24")
