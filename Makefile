@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi format lock vault provision verify wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi format lock vault provision verify wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -15,10 +15,10 @@ help: ## List the targets
 
 demo: ## Boot a virtual Pi, provision it, let an ESP32 write and an Opta read; ends with their values
 	@tools/setup virtual-pi
-	@$(ROOT) $(PYTHON) -m tests.virtual_pi.demo up
+	@$(ROOT) $(PYTHON) -m tests.demo up
 
 demo-down: ## Remove the demo's virtual Pi and its networks
-	@$(ROOT) $(PYTHON) -m tests.virtual_pi.demo down
+	@$(ROOT) $(PYTHON) -m tests.demo down
 
 try: ## Run ESP32, concentrator and Opta side by side on this machine; no root, no hardware
 	@tools/setup venv
@@ -69,6 +69,10 @@ provision: ## Bring the Pis to what the inventory says (LIMIT=pi-north, ARGS=--c
 verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/verify.yml
+
+wheels: ## Fetch all that Pis install, so that the controller needs no Internet at the site
+	@tools/setup venv
+	@$(PYTHON) tools/wheelhouse.py --fetch
 
 wheel: ## Build the concentrator's wheel into dist/
 	@tools/setup venv

@@ -1,12 +1,12 @@
-"""An operator's laptop in the lab's control network: an inventory, a vault, and Ansible run from the control namespace.
+"""An operator's laptop in the lab's control network: an inventory, a vault, and Ansible run from there.
 
     with Lab("test") as lab:
         controller = Controller(lab)
         controller.add(lab.boot("pi-north"))
         controller.playbook("site.yml")
 
-It uses what an operator uses: the repository's playbooks, its ansible.cfg, its group_vars/all, host keys checked, the
-sudo password from an encrypted vault.
+It uses what an operator uses: the repository's playbooks, its ansible.cfg, its group_vars/all, host keys
+checked, the sudo password from an encrypted vault.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ PROGRAMS = Path(sys.executable).parent
 ADDRESS = "192.168.2.100"
 FIELD_ADDRESS = "192.168.1.100"
 
-# What differs from an inventory for real Pis: the virtual wlan0 is a cable, and changes are confirmed in less time.
+# What differs from real Pis: the virtual wlan0 is a cable, and changes are confirmed in less time.
 SITE: dict[str, Any] = {
+    "network_field_address": f"{FIELD_ADDRESS}/24",
+    "network_control_address": f"{ADDRESS}/24",
     "network_field_type": "ethernet",
     "network_confirm_seconds": 45,
     "firewall_confirm_seconds": 30,
@@ -64,6 +66,10 @@ class Controller:
         self.inventory = lab.folder / "inventory"
         self.hosts: dict[str, dict[str, Any]] = {}
         self.site = {**SITE, **(site or {})}
+        # As an operator does before leaving for a site: the control network has no Internet.
+        subprocess.run(
+            [sys.executable, REPOSITORY / "tools/wheelhouse.py", "--fetch"], check=True, capture_output=True
+        )
         self._password_file = lab.folder / "vault-password"
         self._password_file.write_text(secrets.token_urlsafe(24) + "\n")
         self._password_file.chmod(0o600)
@@ -81,7 +87,7 @@ class Controller:
         (self.inventory / "host_vars").mkdir(exist_ok=True)
         connection = (REPOSITORY / "inventory/group_vars/all/connection.yml").read_text()
         (shared / "connection.yml").write_text(connection)
-        site = {"smart_meters": {"children": {"site_lab": {"hosts": {name: None for name in self.hosts}}}}}
+        site = {"smart_meters": {"children": {"site_lab": {"hosts": dict.fromkeys(self.hosts)}}}}
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump(site))
         (self.inventory / "group_vars" / "site_lab.yml").write_text(yaml.safe_dump(self.site))
         for name, variables in self.hosts.items():
@@ -89,7 +95,14 @@ class Controller:
         vault = shared / "vault.yml"
         vault.unlink(missing_ok=True)
         subprocess.run(
-            [PROGRAMS / "ansible-vault", "encrypt", "--vault-password-file", self._password_file, "--output", vault],
+            [
+                PROGRAMS / "ansible-vault",
+                "encrypt",
+                "--vault-password-file",
+                self._password_file,
+                "--output",
+                vault,
+            ],
             input=yaml.safe_dump(self.secrets),
             check=True,
             text=True,
@@ -110,7 +123,7 @@ class Controller:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment for `command`: the repository's ansible.cfg, and a cache of facts of the lab's own."""
+        """Return the environment for `command`: the repository's ansible.cfg, a cache of facts of its own."""
         return {
             "PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.lab.folder),
@@ -139,9 +152,7 @@ class Controller:
         """Run a command on the Pi over SSH, host key checked, as the playbooks come in."""
         return self.lab.run(
             "control",
-            ["ssh", "-i", str(self.lab.ssh_key), "-o", f"UserKnownHostsFile={self.lab.known_hosts}"]
-            + ["-o", f"HostKeyAlias={pi.name}", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]
-            + ["-o", "ConnectTimeout=5", f"{pi.user}@{address}", command],
+            self.lab.ssh(pi, [command], address=address),
             check=False,
             timeout=30,
         )

@@ -1,0 +1,136 @@
+"""The main job in one command: a fresh virtual Pi, provisioned over SSH, telemetry from an ESP32 to an Opta.
+
+`python -m tests.demo up` leaves the Pi running, so that one can look around; `down` removes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+
+from smart_meter.register_map import PV_MAP
+from tests.controller import ADDRESS, FIELD_ADDRESS, PROGRAMS, REPOSITORY, Controller
+from tests.virtual_pi import Lab, LabError
+
+NAME = "pi-north"
+LAB = "demo"
+SAMPLES = 5
+
+
+def say(line: str = "") -> None:
+    """Tell the person at the screen where we are."""
+    print(line, flush=True)
+
+
+def heading(text: str) -> None:
+    """Begin a step."""
+    say(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}")
+
+
+def provision(controller: Controller) -> None:
+    """Run the playbooks with their output on the screen."""
+    for playbook in ("site.yml", "verify.yml"):
+        heading(f"ansible-playbook playbooks/{playbook}, from the control network, over SSH")
+        subprocess.run(
+            controller.lab.entering("control", controller.command(playbook)),
+            env=controller.environment,
+            cwd=REPOSITORY,
+            check=True,
+        )
+
+
+def telemetry(lab: Lab) -> None:
+    """Let an ESP32 write from the field network and an Opta read from the control network."""
+    program = [sys.executable, "-m", "smart_meter", "simulate"]
+    environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+    heading(f"an ESP32 writes {SAMPLES} samples to {FIELD_ADDRESS}:502 over the field network (wlan0)")
+    esp32 = lab.entering(
+        "field", [*program, "esp32", "--to", FIELD_ADDRESS, "--interval", "1", "--count", str(SAMPLES)]
+    )
+    subprocess.run(esp32, env=environment, check=True, timeout=120)
+
+    heading(f"an Opta reads {ADDRESS}:502 over the control network (eth0)")
+    opta = lab.entering("control", [*program, "opta", "--to", ADDRESS, "--interval", "1", "--count", "3"])
+    subprocess.run(opta, env=environment, check=True, timeout=120)
+
+    command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-r", "0", "-c", "8", "-t", "4", "-1", ADDRESS]
+    heading(" ".join(command))
+    answered = lab.run("control", command).stdout
+    say(answered.strip())
+    say("\ndecoded by the register map:")
+    registers = [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", answered, re.MULTILINE)]
+    for line in decoded(registers):
+        say(line)
+
+
+def decoded(registers: list[int]) -> list[str]:
+    """Return a line a measurement for the eight registers of the default map, in wire order."""
+    values = PV_MAP.decode(registers)
+    lines = []
+    for measurement in PV_MAP.measurements:
+        value = values[measurement.name]
+        shown = (
+            f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}Z"
+            if measurement is PV_MAP.timestamp
+            else measurement.format(value)
+        )
+        lines.append(f"  {measurement.name:<10} {shown:>20}")
+    return lines
+
+
+def up() -> None:
+    """Bring the demo up, from nothing to values on the screen."""
+    began = time.monotonic()
+    heading("a fresh Pi")
+    with Lab(LAB, keep=True, say=say) as lab:
+        pi = lab.boot(NAME)
+        say(f"{NAME} answers at {pi.bootstrap_address}, where DHCP put it")
+        controller = Controller(lab)
+        controller.add(pi)
+        provision(controller)
+        telemetry(lab)
+        heading("the last lines of its journal")
+        journal = ["journalctl", "-u", "smart-meter", "-o", "cat", "--no-pager", "-n", "40"]
+        say(pi.run(journal).stdout.rstrip())
+        heading(f"done in {time.monotonic() - began:.0f} s; the Pi goes on running")
+        sudo = "sudo " if PROGRAMS.parent.stat().st_uid else ""
+        run = f"{sudo}.venv/bin/python -m tests.virtual_pi"
+        field = "mbpoll -m tcp -a 1 -0 -r 0 -t 4 " + FIELD_ADDRESS
+        say("Look around:")
+        say(f"  {run} shell --lab {LAB} --in {NAME}          a root shell on the Pi")
+        say(f"  {run} run --lab {LAB} --in {NAME} -- journalctl -fu smart-meter")
+        say(f"  {run} run --lab {LAB} --in control -- mbpoll -m tcp -a 1 -0 -r 0 -c 8 -t 4 {ADDRESS}")
+        say(f"  {run} run --lab {LAB} --in field -- {field} -- 250 260")
+        say("Tear down:")
+        say("  make demo-down")
+
+
+def main() -> int:
+    """Parse, call, and tell a failure in one line where it is one of ours."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["up", "down"])
+    try:
+        if parser.parse_args().what == "up":
+            up()
+        else:
+            Lab(LAB).down()
+            say("the demo's Pi and its networks are gone")
+    except LabError as error:
+        say(f"demo: {error}")
+        return 1
+    except subprocess.CalledProcessError as error:
+        say(f"demo: that step failed: {error}")
+        say("the Pi is still there to look at; `make demo-down` removes it")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
