@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -154,8 +155,7 @@ class Variables:
             if isinstance(node, Mapping) and part in node:
                 name = next(name for name in node if name == part)
                 node = node[part]
-                # Truth values and nothing carry no origin; their keys do.
-                found = Origin.get_tag(node) or Origin.get_tag(name) or found
+                found = Origin.get_tag(node) or self._key_origin(name, top=len(key) == 1) or found
             elif isinstance(node, list) and isinstance(part, int) and part < len(node):
                 node = node[part]
                 found = Origin.get_tag(node) or found
@@ -163,8 +163,27 @@ class Variables:
                 break
         return found
 
+    def _key_origin(self, name: str, *, top: bool) -> Any:
+        """Return where a key was read: truth values and nulls carry no origin of their own.
+
+        Of two files that set the same variable Ansible keeps the key of the one that counts less, so the
+        files of the host and its groups are asked first.
+        """
+        folder = self._inventory_folder()
+        entities = [f"group_vars/{group}" for group in self.raw.get("group_names", [])]
+        for entity in [f"host_vars/{self.host}", *reversed(entities)] if top else []:
+            for path in sorted([*folder.glob(f"{entity}.*"), *folder.glob(f"{entity}/**/*")]):
+                with contextlib.suppress(AnsibleError):  # a folder, or a vault: there the key alone has to do
+                    data = self.loader.load_from_file(str(path))
+                    if isinstance(data, Mapping) and name in data:
+                        return Origin.get_tag(next(key for key in data if key == name))
+        return Origin.get_tag(name)
+
+    def _inventory_folder(self) -> Path:
+        return Path(self.raw.get("inventory_dir") or self.raw.get("playbook_dir") or ".")
+
     def _host_file(self) -> Path:
-        folder = Path(self.raw.get("inventory_dir") or self.raw.get("playbook_dir") or ".") / "host_vars"
+        folder = self._inventory_folder() / "host_vars"
         if (folder / self.host).is_dir():
             return folder / self.host / "main.yml"
         names = (f"{self.host}.yml", f"{self.host}.yaml", f"{self.host}.json", self.host)

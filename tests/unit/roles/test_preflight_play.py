@@ -1,0 +1,253 @@
+"""The preflight as it is run: `ansible-playbook` over an inventory, and no Pi anywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.site import ALL, PASSPHRASE, REPOSITORY, SUDO_PASSWORD, Outcome, Site, good_host
+
+OTHER_VAULT = """network_field_psk: !vault |
+  $ANSIBLE_VAULT;1.1;AES256
+  62313365396662343061393464336163383764373764613633653634306231386433626436623361
+  6134333665353966363534333632666535333761666131620a663537646436643839616531643561
+  63396265333966386166373632626539326665353965363262633030333630313338646335303630
+  3438626666666137650a353638643435666633633964366338633066623234616432373231333331
+  6564
+"""
+
+METERS = """concentrator_meters:
+  - name: roof-east
+    unit_id: 3
+    measurements: [{name: P_ac, address: 0, type: uint16}]
+  - name: roof-west
+    unit_id: 3
+    measurements: [{name: P_ac, address: 0, type: uint16}]
+"""
+
+UNQUOTE = "without quotation marks (on the command line as JSON: -e '{\"NAME\": VALUE}')"
+QUOTE = "in quotation marks (YAML reads no, yes, on, off and digits as something else)"
+PASSPHRASES = "8 to 63 printable ASCII characters or 64 hexadecimal digits"
+
+# Each Pi has one kind of mistake, after its two addresses on lines 1 and 2; and what is told of its file.
+MISTAKES: dict[str, tuple[str, list[str]]] = {
+    "pi-good": ("", []),
+    "pi-spelling": (
+        "concentrator_prot: 1502\nnetwrok_field_gateway: 192.168.1.1\n",
+        [
+            ":3: concentrator_prot: is no variable of the role concentrator; did you mean concentrator_port?",
+            ":4: netwrok_field_gateway: is no variable of any role; did you mean network_field_gateway?",
+        ],
+    ),
+    "pi-key": (
+        "firewall_extra_rules:\n  - {comment: Page, from: 192.168.2.0/24, port: 80, prot: tcp}\n",
+        [":4: firewall_extra_rules[0].prot: is an unknown key; did you mean proto?"],
+    ),
+    "pi-type": (
+        'appliance_ssh_key_only: "no"\nconcentrator_port: "502"\n',
+        [
+            f':3: appliance_ssh_key_only: "no" is text; give true or false {UNQUOTE}',
+            f':4: concentrator_port: "502" is text; give a whole number {UNQUOTE}',
+        ],
+    ),
+    "pi-passphrase": (
+        'network_field_psk: ""\n',
+        [
+            ":3: network_field_psk: is missing; give the Wi-Fi's passphrase, "
+            f"{PASSPHRASES}, and keep it in Ansible Vault"
+        ],
+    ),
+    "pi-short": (
+        "network_field_psk: sesame7\n",
+        [f":3: network_field_psk: is malformed (its value is not shown); give {PASSPHRASES}"],
+    ),
+    "pi-number": (
+        "network_field_psk: 1234567890\n",
+        [f":3: network_field_psk: the value is a number to YAML; give text {QUOTE}"],
+    ),
+    "pi-vault": (
+        OTHER_VAULT,
+        [
+            ":3: network_field_psk: can't be decrypted with the vault passwords at hand; give the right one "
+            "(--vault-password-file or --ask-vault-pass), or encrypt the value anew "
+            "(ansible-vault encrypt_string)"
+        ],
+    ),
+    "pi-norway": (
+        "network_country: NO\n",
+        [f":3: network_country: false is a truth value to YAML; give text {QUOTE}"],
+    ),
+    "pi-meters": (
+        METERS,
+        [
+            ':8: concentrator_meters[1].unit_id: 3 is already the unit identifier of meter "roof-east"; '
+            "give each meter its own (1 to 247)"
+        ],
+    ),
+    "pi-undefined": (
+        'firewall_ssh_from: [192.168.2.0/24, "{{ office_network }}"]\n',
+        [":3: firewall_ssh_from[1]: 'office_network' is undefined; define it, or mend the expression"],
+    ),
+    "pi-range": (
+        "concentrator_port: 70000\n",
+        [":3: concentrator_port: 70000 is out of range; give an integer from 1 to 65535"],
+    ),
+    "pi-host": (
+        "ansible_host: 192.168.2.99\n",
+        [
+            ":3: ansible_host: 192.168.2.99 is in the control network, where this Pi will have 192.168.2.22; "
+            "give that, and where a fresh Pi answers as network_bootstrap_host"
+        ],
+    ),
+    "pi_underscore": (
+        "",
+        [
+            ': appliance_hostname: "pi_underscore" is no host name; give letters, digits and hyphens, '
+            "up to 63 between two dots and 64 in all (RFC 1123)"
+        ],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    site = Site(tmp_path_factory.mktemp("site"))
+    site.hosts({name: good_host(10 + i) + text for i, (name, (text, _)) in enumerate(MISTAKES.items())})
+    return site
+
+
+@pytest.fixture(scope="module")
+def refused(site: Site) -> Outcome:
+    return site.play()
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_each_mistake_is_told_with_file_line_variable_and_mend(refused: Outcome, name: str) -> None:
+    file = f"inventory/host_vars/{name}.yml"
+    told = [line.removeprefix(file) for line in refused.problems if line.startswith(file)]
+    assert told == MISTAKES[name][1]
+
+
+def test_nothing_else_is_refused(refused: Outcome) -> None:
+    assert len(refused.problems) == sum(len(problems) for _, problems in MISTAKES.values())
+
+
+def test_the_play_ends_before_any_pi_is_touched(refused: Outcome) -> None:
+    assert refused.returncode == 2
+    assert "15 problems in the inventory (13 of 14 Pis), listed above; no Pi was touched" in refused.output
+    assert "a Pi was touched" not in refused.output
+
+
+def test_no_secret_is_printed_however_verbose(site: Site, refused: Outcome) -> None:
+    for output in (refused.output, site.play("-vvv").output):
+        for secret in (PASSPHRASE, SUDO_PASSWORD, "sesame7", "1234567890"):
+            assert secret not in output
+
+
+def test_json_results_do_not_change_the_lines(site: Site, refused: Outcome) -> None:
+    assert site.play(ANSIBLE_CALLBACK_RESULT_FORMAT="json").problems == refused.problems
+
+
+def test_a_good_inventory_passes_in_check_mode_too(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts({"pi-north": good_host(10), "pi-south": good_host(11)})
+    for arguments in ((), ("--check", "--diff")):
+        outcome = site.play(*arguments)
+        assert outcome.returncode == 0, outcome.output
+        assert outcome.problems == []
+        assert "changed=0" in outcome.output
+        assert "a Pi was touched" in outcome.output
+
+
+def test_addresses_are_compared_with_hosts_outside_the_limit(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts({"pi-north": good_host(10), "pi-south": good_host(10), "pi-west": good_host(12)})
+    outcome = site.play("--limit", "pi-south")
+    mend = "give each Pi of a site its own, or say with preflight_site that they are of different sites"
+    assert outcome.problems == [
+        "inventory/host_vars/pi-south.yml:1: network_field_address: 192.168.1.10 of pi-south is "
+        f"network_field_address of pi-north already (inventory/host_vars/pi-north.yml:1); {mend}",
+        "inventory/host_vars/pi-south.yml:2: network_control_address: 192.168.2.10 of pi-south is "
+        f"network_control_address of pi-north already (inventory/host_vars/pi-north.yml:2); {mend}",
+    ]
+    assert site.play("--limit", "pi-west").returncode == 0
+
+
+def test_sites_may_use_the_same_addresses_through_jump_hosts_of_their_own(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts(
+        {
+            f"pi-{name}": good_host(10)
+            + f"preflight_site: {name}\nansible_ssh_common_args: -o ProxyJump=gate-{name} "
+            + "-o HostKeyAlias={{ inventory_hostname }}\n"
+            for name in ("north", "south")
+        }
+    )
+    outcome = site.play()
+    assert outcome.returncode == 0, outcome.output
+
+
+def test_a_missing_vault_is_told_for_each_secret_once(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write(
+        "inventory/group_vars/all.yml",
+        ALL.replace(SUDO_PASSWORD, '"{{ vault_become_password }}"').replace(
+            PASSPHRASE, '"{{ vault_network_field_psk }}"'
+        ),
+    )
+    site.hosts({"pi-north": good_host(10), "pi-south": good_host(11)})
+    mend = "define it in the vault (make vault, or ansible-vault edit)"
+    assert site.play().problems == [
+        "inventory/group_vars/all.yml:4: ansible_become_password: 'vault_become_password' is undefined; "
+        + mend,
+        "inventory/group_vars/all.yml:7: network_field_psk: 'vault_network_field_psk' is undefined; " + mend,
+    ]
+
+
+def test_the_sudo_password_may_come_from_elsewhere(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("inventory/group_vars/all.yml", ALL.replace(f"ansible_become_password: {SUDO_PASSWORD}", ""))
+    site.write("password", SUDO_PASSWORD)
+    site.hosts({"pi-north": good_host(10)})
+    assert site.play().only("ansible_become_password") == (
+        "inventory/host_vars/pi-north.yml: ansible_become_password: is missing, and sudo on the Pi asks for "
+        "it; give it and keep it in Ansible Vault, run with --ask-become-pass, or set "
+        "preflight_sudo_asks: false"
+    )
+    assert site.play("--become-password-file", "password").returncode == 0
+    assert site.play("-e", '{"preflight_sudo_asks": false}').returncode == 0
+
+
+def test_extra_variables_are_checked_too(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts({"pi-north": good_host(10)})
+    outcome = site.play("-e", "concentrator_prot=1", "-e", '{"concentrator_log_format": "jsn"}')
+    assert outcome.problems == [
+        'command line (-e): concentrator_log_format: "jsn" is unknown; give text or json; did you mean json?',
+        "command line (-e): concentrator_prot: is no variable of the role concentrator; "
+        "did you mean concentrator_port?",
+    ]
+
+
+def test_a_value_from_the_right_vault_is_checked_like_any(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("vault-password", "opensesame")
+    vault = [str(Path(sys.executable).with_name("ansible-vault")), "encrypt_string"]
+    encrypted = subprocess.run(
+        [*vault, "--vault-password-file", "vault-password", "--name", "network_field_psk", "seven77"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    site.hosts({"pi-north": good_host(10) + encrypted})
+    outcome = site.play("--vault-password-file", "vault-password")
+    assert outcome.only("network_field_psk").endswith(
+        "network_field_psk: is malformed (its value is not shown); "
+        "give 8 to 63 printable ASCII characters or 64 hexadecimal digits"
+    )
+    assert "seven77" not in outcome.output
