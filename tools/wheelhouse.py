@@ -139,14 +139,13 @@ def main() -> None:
                 fetched(options.cache, python, machine)
                 sys.stdout.write(f"Python {python} on {machine}: there\n")
             return
-        machine = MACHINES.get(options.machine)
-        if machine is None:
+        if options.machine not in MACHINES:
             known = ", ".join(sorted(set(MACHINES.values())))
             raise SystemExit(
                 f"wheelhouse: no wheels for architecture {options.machine!r}; "
                 f"use a 64-bit Raspberry Pi OS ({known})"
             )
-        sys.stdout.write(json.dumps(release(options.cache, options.python, machine)) + "\n")
+        sys.stdout.write(json.dumps(release(options.cache, options.python, MACHINES[options.machine])) + "\n")
 
 
 if __name__ == "__main__":

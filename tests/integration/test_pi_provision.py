@@ -81,7 +81,7 @@ def test_check_mode_on_a_fresh_pi_fails_nowhere_and_changes_nothing(story: Story
     assert "+net.ipv4.ip_forward = 0" in played.output, "the difference is shown"
     assert shows_no_secret(story, played.output)
     there = story.pi.run(
-        ["ls", "/etc/smart-meter", "/opt/smart-meter", "/etc/authbind", "/etc/ufw"], check=False
+        ["ls", "/etc/smart-meter", "/opt/smart-meter", "/etc/authbind", "/usr/sbin/ufw"], check=False
     )
     assert there.stdout == ""
     assert story.pi.run(["hostname"]).stdout.strip() == "raspberrypi"
