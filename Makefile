@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down try test lint unit integration pi format lock vault provision verify wheels wheel clean
 
-# Virtual Pis need root: namespaces, mounts, systemd-nspawn.
-ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+# Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
 PYTHON := .venv/bin/python
 VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,)
 PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit $(LIMIT),) $(ARGS)
@@ -43,11 +43,11 @@ unit: ## Tests without sockets
 
 integration: ## Tests with real sockets on this machine
 	@tools/setup virtual-pi
-	$(ROOT) .venv/bin/pytest tests/integration -m 'not pi'
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m 'not pi'
 
 pi: ## Tests on virtual Pis
 	@tools/setup virtual-pi
-	$(ROOT) .venv/bin/pytest tests/integration -m pi -v
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format

@@ -22,18 +22,22 @@ from typing import Any
 
 import yaml
 
-from tests.virtual_pi import Lab, Pi
+from tests.virtual_pi import Lab, Pi, places
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
 ADDRESS = "192.168.2.100"
 FIELD_ADDRESS = "192.168.1.100"
 
+# Shared by the labs of this machine, as their root file system is.
+WHEELS = places.CACHE / "wheelhouse"
+
 # What differs from real Pis: the virtual wlan0 is a cable, and changes are confirmed in less time.
 SITE: dict[str, Any] = {
     "network_field_address": f"{FIELD_ADDRESS}/24",
     "network_control_address": f"{ADDRESS}/24",
     "network_field_type": "ethernet",
+    "concentrator_cache": str(WHEELS),
     "network_confirm_seconds": 45,
     "firewall_confirm_seconds": 30,
 }
@@ -68,7 +72,9 @@ class Controller:
         self.site = {**SITE, **(site or {})}
         # As an operator does before leaving for a site: the control network has no Internet.
         subprocess.run(
-            [sys.executable, REPOSITORY / "tools/wheelhouse.py", "--fetch"], check=True, capture_output=True
+            [sys.executable, REPOSITORY / "tools/wheelhouse.py", "--fetch", "--cache", WHEELS],
+            check=True,
+            capture_output=True,
         )
         self._password_file = lab.folder / "vault-password"
         self._password_file.write_text(secrets.token_urlsafe(24) + "\n")
