@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
     """Keeps the line breaks of the examples."""
 
     def __init__(self, **keywords: object) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **keywords)  # type: ignore[arg-type]
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords)  # type: ignore[arg-type]
 
 
 def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -66,13 +66,15 @@ class Concentrator:
 class Session:
     """One client's connection."""
 
-    __slots__ = ("_address", "_client", "_concentrator", "_units")
+    __slots__ = ("_address", "_client", "_concentrator", "_reader", "_units", "_writer")
 
     def __init__(self, concentrator: Concentrator, client: Client, address: str) -> None:
         self._concentrator = concentrator
         self._client = client
         self._address = address
         self._units = concentrator.units
+        self._reader = concentrator.statistics.peer(client.reader)
+        self._writer = concentrator.statistics.peer(client.writer) if client.writer else None
 
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
@@ -112,20 +114,19 @@ class Session:
 
     def _served(self, meter: Meter, request: bytes) -> None:
         concentrator = self._concentrator
-        peer = self._client.reader
-        totals = concentrator.statistics.peer(peer)
-        totals.served += 1
+        self._reader.served += 1
         address, quantity = addressed(request)
-        concentrator.tell(concentrator.lines.served(meter.name, peer, address, quantity, totals.served))
+        concentrator.tell(
+            concentrator.lines.served(meter.name, self._client.reader, address, quantity, self._reader.served)
+        )
 
     def _written(self, meter: Meter, request: bytes) -> None:
         concentrator = self._concentrator
         address, quantity = addressed(request)
         sample = meter.written(address, quantity, concentrator.monotonic(), concentrator.wall())
-        if sample is not None and self._client.writer is not None:
-            totals = concentrator.statistics.peer(self._client.writer)
-            totals.received += 1
-            concentrator.tell(concentrator.lines.received(sample, self._client.writer, totals.received))
+        if sample is not None and self._client.writer is not None and self._writer is not None:
+            self._writer.received += 1
+            concentrator.tell(concentrator.lines.received(sample, self._client.writer, self._writer.received))
 
     def _refused(self, meter: Meter, request: bytes) -> None:
         concentrator = self._concentrator

@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,12 @@ async def running(config: Config = Config()) -> AsyncIterator[Running]:  # noqa:
     finally:
         await served.close()
         os.close(nowhere)
+
+
+def open_sockets() -> int:
+    """Return how many sockets this process has."""
+    descriptors = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum(os.readlink(path).startswith("socket:") for path in descriptors)
 
 
 async def receive(reader: asyncio.StreamReader, size: int) -> bytes:
@@ -193,12 +200,16 @@ async def test_at_the_end_requests_that_wait_in_the_kernel_are_answered() -> Non
 @pytest.mark.parametrize("reads", [True, False], ids=["idle", "deaf"])
 async def test_at_the_end_a_client_that_never_closes_is_not_waited_for_long(reads: bool) -> None:
     async with running() as served:
+        before = open_sockets()
         _, writer = await served.connect()
         if not reads:
             writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a stream can
             writer.write(read(0, 8) * 100_000)
         await asyncio.sleep(0.2)
         assert await served.end() < 1.5
+        # The client's end is open still; the service's end and its listening socket are not.
+        await asyncio.sleep(0.05)
+        assert open_sockets() == before
 
 
 async def test_no_new_client_is_taken_after_the_end() -> None:

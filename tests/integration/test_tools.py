@@ -7,12 +7,13 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
 
 from tests.integration.program import PATIENCE, Program, run
-from tests.unit.wire import SAMPLE_REGISTERS, write
+from tests.unit.wire import SAMPLE_REGISTERS, write, write_one
 
 Start = Callable[..., Program]
 
@@ -107,6 +108,62 @@ def test_read_prints_json(server: Program) -> None:
         "2016-01-01T06:00:00+00:00",
     )
     assert {m["name"]: m["value"] for m in record["measurements"]}["V_dc"] == 48.5
+
+
+TWO_METERS = """
+[[meters]]
+name = "roof"
+unit_id = 3
+
+[[meters]]
+name = "cellar"
+unit_id = 7
+measurements = [
+    { name = "humidity", address = 100, scale = 10, unit = "%" },
+    { name = "door", address = 300, decimals = 0 },
+]
+"""
+
+
+def test_with_a_configuration_each_meter_is_read_with_its_own_map(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "two.toml"
+    config.write_text(TWO_METERS)
+    server = start("run", "--trial", "--port", "0", "--config", str(config))
+    target = f"127.0.0.1:{server.port()}"
+    with server.connect() as client:
+        client.ask(write(0, unit=3))
+        client.ask(write_one(100, 555, unit=7))
+        client.ask(write_one(300, 1, unit=7))
+    server.wait_for(r"^\[RX FROM ESP32\] cellar \| \S+ \| humidity=55\.5% door=1 \| Total RX: 2$")
+
+    first = run("read", target, "--config", str(config), "--json")
+    assert json.loads(first.stdout)["meter"] == "roof"
+    # 201 registers from 100 to 300 take two requests.
+    cellar = run("read", target, "--config", str(config), "--unit", "7")
+    assert cellar.stdout.splitlines()[1:] == [
+        "100       humidity     55.5   %     555",
+        "300       door         1            1",
+    ]
+    unknown = run("read", target, "--config", str(config), "--unit", "5")
+    assert unknown.returncode == 2
+    assert unknown.stderr == f"--unit 5: no meter in {config} has it; give one of 3, 7\n"
+
+
+def test_a_refused_configuration_is_told_by_the_tools_too(tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("[server]\nport = 0\n")
+    ended = run("read", "127.0.0.1", "--config", str(config))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"{config}: server.port: 0 is out of range")
+
+
+def test_units_are_shown_somehow_where_the_terminal_has_no_such_letters(
+    server: Program, start: Start
+) -> None:
+    tool = start("read", f"127.0.0.1:{server.port()}", extra={"PYTHONIOENCODING": "ascii"})
+    assert tool.process.wait(PATIENCE) == 0
+    assert "W/m\\xb2" in tool.out
+    assert tool.err == ""
 
 
 def test_read_tells_why_it_can_not_connect() -> None:

@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu.register_message import (
@@ -110,6 +112,13 @@ def test_the_longest_read_and_the_longest_write_are_carried_out() -> None:
         "0001 0000 0006 01 10 0000 007b"
     )
     assert held.registers()[:124] == (0xABCD,) * 123 + (0,)
+
+
+def test_a_longer_write_is_refused_though_no_frame_could_bring_it() -> None:
+    request = struct.pack(">HHHBBHHB", 1, 0, 255, 1, 16, 0, 124, 248) + bytes(248)
+    assert FUNCTIONS[16].execute(Bank(0, 200), request) == exception(
+        request, ExceptionCode.ILLEGAL_DATA_VALUE
+    )
 
 
 @pytest.mark.parametrize("function", [0x00, 0x01, 0x55, 0x7F, 0x80, 0x83, 0xFF])
