@@ -15,9 +15,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
-for _folder in (_REPOSITORY, _REPOSITORY / "src"):
-    if str(_folder) not in sys.path:
-        sys.path.append(str(_folder))
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
 
 from roles.preflight.rules.fleet import identify  # noqa: E402 - the path comes first.
 from roles.preflight.rules.host import Host, check_host  # noqa: E402

@@ -16,9 +16,8 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
-for _folder in (_REPOSITORY, _REPOSITORY / "src"):
-    if str(_folder) not in sys.path:
-        sys.path.append(str(_folder))
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
 
 from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402 - path first
 from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402

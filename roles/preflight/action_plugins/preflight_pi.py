@@ -13,9 +13,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
-for _folder in (_REPOSITORY, _REPOSITORY / "src"):
-    if str(_folder) not in sys.path:
-        sys.path.append(str(_folder))
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
 
 from roles.preflight.rules.pi import Found, examine  # noqa: E402 - the path comes first.
 from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402

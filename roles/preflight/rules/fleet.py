@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
@@ -12,6 +13,8 @@ from roles.preflight.rules.problem import Problem, Values, problem, text
 
 IDENTITY = ("ansible_host", "network_field_address", "network_control_address", "appliance_hostname")
 """The variables that have to be one Pi's own, within its site or at all."""
+
+_ALIAS = re.compile(r"HostKeyAlias[= ]\S*", re.IGNORECASE)
 
 Scope = tuple[str, str, str]
 """What is compared, among which Pis, and the value."""
@@ -47,7 +50,7 @@ def identify(name: str, values: Values, places: dict[str, str]) -> Identity:
         site=str(values.get("preflight_site") or ""),
         reached_at=_normal(text(values, "ansible_host") or ""),
         # The host key's alias is the Pi's own name, and differs always.
-        reached_by=(text(values, "ansible_ssh_common_args") or "").replace(name, ""),
+        reached_by=_ALIAS.sub("", text(values, "ansible_ssh_common_args") or ""),
         field_address=str(addresses["field"].ip) if addresses["field"] else "",
         control_address=str(addresses["control"].ip) if addresses["control"] else "",
         host_name=(text(values, "appliance_hostname") or "").lower(),

@@ -1,0 +1,124 @@
+"""Where a Pi answers: the real tasks, and in ssh's place a program that runs the command here, or refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.site import Outcome, Site
+
+# Ansible calls it as `ssh OPTIONS HOST COMMAND`, and with -O to close a connection that it keeps.
+SSH = f"""#!{sys.executable}
+import os, sys
+from pathlib import Path
+arguments = sys.argv[1:]
+if "-O" in arguments:
+    sys.exit(0)
+position = 0
+while arguments[position].startswith("-"):
+    position += 1 if arguments[position] in {{"-C", "-tt", "-q"}} else 2
+host, command = arguments[position], arguments[position + 1 :]
+here = Path(__file__).parent
+with (here / "asked").open("a") as asked:
+    asked.write(host + "\\n")
+if host not in (here / "alive").read_text().split():
+    print(f"ssh: connect to host {{host}} port 22: No route to host", file=sys.stderr)
+    sys.exit(255)
+os.execv("/bin/sh", ["sh", "-c", " ".join(command)])
+"""
+
+REACH = """
+- name: Reach
+  hosts: smart_meters
+  gather_facts: false
+  tasks:
+    - name: Find it
+      ansible.builtin.import_role: {name: preflight, tasks_from: reach.yml}
+    - name: Tell
+      ansible.builtin.debug:
+        msg: "reached at {{ ansible_host }}, the inventory says {{ preflight_inventory_host }}"
+"""
+
+# Provisioning ends with the last task; the fact outlives the run.
+REMEMBER = """
+- name: Reach again
+  hosts: smart_meters
+  gather_facts: false
+  tasks:
+    - name: Find it
+      ansible.builtin.import_role: {name: preflight, tasks_from: reach.yml}
+    - name: Remember
+      ansible.builtin.set_fact:
+        preflight_last_host: "{{ ansible_host }}"
+        cacheable: true
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.write("ssh", SSH)
+    (tmp_path / "ssh").chmod(0o755)
+    site.write("reach.yml", REACH)
+    site.write("remember.yml", REACH + REMEMBER)
+    return site
+
+
+def reach(
+    site: Site, *alive: str, check: bool = False, playbook: str = "reach.yml"
+) -> tuple[Outcome, list[str]]:
+    """Play, with SSH answering at these hosts; return the outcome, and the hosts asked in order."""
+    site.write("alive", " ".join(alive))
+    (site.folder / "asked").unlink(missing_ok=True)
+    outcome = site.play(
+        *(["--check"] if check else []),
+        playbook=playbook,
+        ANSIBLE_SSH_EXECUTABLE=str(site.folder / "ssh"),
+        ANSIBLE_REMOTE_TEMP=str(site.folder / "remote"),
+        ANSIBLE_PYTHON_INTERPRETER=sys.executable,
+        ANSIBLE_CACHE_PLUGIN="ansible.builtin.jsonfile",
+        ANSIBLE_CACHE_PLUGIN_CONNECTION=str(site.folder / "facts"),
+    )
+    asked = (site.folder / "asked").read_text().split()
+    return outcome, list(dict.fromkeys(asked))
+
+
+HOST = "ansible_host: 192.168.2.100\nansible_become: true\npreflight_reach_seconds: 1\n"
+
+
+def test_a_pi_at_its_address_is_asked_nowhere_else(site: Site) -> None:
+    site.hosts({"pi-north": HOST + "network_bootstrap_host: fresh.example\n"})
+    outcome, asked = reach(site, "192.168.2.100", "fresh.example")
+    assert outcome.returncode == 0, outcome.output
+    assert asked == ["192.168.2.100"]
+    assert "reached at 192.168.2.100, the inventory says 192.168.2.100" in outcome.output
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["play", "check mode"])
+def test_a_fresh_pi_is_found_where_it_is_before_its_first_provisioning(site: Site, check: bool) -> None:
+    site.hosts({"pi-north": HOST + "network_bootstrap_host: fresh.example\n"})
+    outcome, asked = reach(site, "fresh.example", check=check)
+    assert outcome.returncode == 0, outcome.output
+    assert asked == ["192.168.2.100", "fresh.example"]
+    assert "reached at fresh.example, the inventory says 192.168.2.100" in outcome.output
+
+
+def test_a_pi_whose_address_changed_in_the_inventory_is_found_at_the_last_one(site: Site) -> None:
+    site.hosts({"pi-north": HOST})
+    reach(site, "192.168.2.100", playbook="remember.yml")
+    site.hosts({"pi-north": HOST.replace("100", "101")})
+    outcome, asked = reach(site, "192.168.2.100", playbook="remember.yml")
+    assert outcome.returncode == 0, outcome.output
+    assert asked == ["192.168.2.101", "192.168.2.100"]
+    assert "reached at 192.168.2.100, the inventory says 192.168.2.101" in outcome.output
+
+
+def test_a_pi_that_answers_nowhere_is_told_with_all_that_was_tried(site: Site) -> None:
+    site.hosts({"pi-north": HOST + "network_bootstrap_host: fresh.example\n"})
+    outcome, _ = reach(site)
+    assert outcome.returncode == 2
+    lines = [line.strip() for line in outcome.output.splitlines()]
+    assert "192.168.2.100: ssh: connect to host 192.168.2.100 port 22: No route to host" in lines
+    assert "fresh.example: ssh: connect to host fresh.example port 22: No route to host" in lines
+    assert "network_bootstrap_host in host_vars/pi-north.yml." in lines

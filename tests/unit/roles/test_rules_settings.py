@@ -1,0 +1,159 @@
+"""Secrets, Wi-Fi, host name, time zone, intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from roles.preflight.rules.problem import show_key
+from roles.preflight.rules.secrets import check_sudo, check_wifi
+from roles.preflight.rules.settings import check_settings
+
+WIFI: dict[str, Any] = {
+    "network_field_type": "wifi",
+    "network_field_ssid": "north-field",
+    "network_field_psk": "correct-horse",
+    "network_field_key_mgmt": "wpa-psk",
+    "network_country": "DE",
+}
+PASSPHRASES = "8 to 63 printable ASCII characters or 64 hexadecimal digits"
+
+
+def told(problems: Any) -> list[str]:
+    return [f"{show_key(found.key)}: {found.message}" for found in problems]
+
+
+def wifi(**changes: Any) -> list[str]:
+    return told(check_wifi({**WIFI, **changes}))
+
+
+def test_a_whole_wifi_passes() -> None:
+    assert wifi() == []
+
+
+def test_a_wired_field_zone_needs_none_of_it() -> None:
+    assert told(check_wifi({"network_field_type": "ethernet", "network_field_psk": ""})) == []
+
+
+def test_a_wifi_needs_name_passphrase_and_country() -> None:
+    assert [line.split(",")[0].split(";")[0] for line in wifi(
+        network_field_ssid="", network_field_psk="", network_country=""
+    )] == [
+        "network_field_ssid: is missing",
+        "network_field_psk: is missing",
+        "network_country: is missing",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["ab", "n" * 32, "ä" * 16, "north field"])
+def test_a_wifis_name_has_up_to_32_bytes(name: str) -> None:
+    assert wifi(network_field_ssid=name) == []
+
+
+def test_a_wifis_name_is_measured_in_bytes() -> None:
+    assert wifi(network_field_ssid="ä" * 17) == [
+        f'network_field_ssid: "{"ä" * 17}" is 34 bytes long; a Wi-Fi\'s name has 1 to 32'
+    ]
+    assert len(wifi(network_field_ssid="north\n")) == 1
+
+
+@pytest.mark.parametrize(
+    "passphrase", ["12345678", "p" * 63, "with blanks inside", "0123456789abcdefABCDEF" * 2 + "0" * 20]
+)
+def test_a_passphrase_of_the_right_length_passes(passphrase: str) -> None:
+    assert wifi(network_field_psk=passphrase) == []
+
+
+@pytest.mark.parametrize("passphrase", ["seven77", "p" * 64, "umläute-wpa", "line\nbreak-in", "f" * 65])
+def test_a_malformed_passphrase_is_refused_and_not_shown(passphrase: str) -> None:
+    assert wifi(network_field_psk=passphrase) == [
+        f"network_field_psk: is malformed (its value is not shown); give {PASSPHRASES}"
+    ]
+
+
+def test_wpa3_alone_takes_no_raw_key() -> None:
+    [line] = wifi(network_field_psk="f" * 64, network_field_key_mgmt="sae")
+    assert line.endswith("give 8 to 63 printable ASCII characters")
+
+
+@pytest.mark.parametrize("country", ["de", "DEU", "Germany", "D1"])
+def test_a_country_is_two_capital_letters(country: str) -> None:
+    assert wifi(network_country=country) == [
+        f'network_country: "{country}" is no country; give two capital letters of ISO 3166, such as DE'
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ansible_become_password": "x"},
+        {"ansible_become_pass": "x"},
+        {"preflight_sudo_asks": False},
+        {"ansible_user": "root"},
+    ],
+)
+def test_sudo_is_provided_for(values: dict[str, Any]) -> None:
+    assert told(check_sudo(values, asked_for=False)) == []
+
+
+def test_sudo_is_provided_for_by_hand() -> None:
+    assert told(check_sudo({"ansible_user": "pi"}, asked_for=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({}, "is missing"),
+        ({"ansible_become_password": ""}, "is missing"),
+        ({"ansible_become_password": None}, "is missing"),
+        ({"ansible_become_password": 31415926}, "is not text to YAML (its value is not shown)"),
+    ],
+)
+def test_sudo_is_not_provided_for(values: dict[str, Any], wrong: str) -> None:
+    [line] = told(check_sudo({"preflight_sudo_asks": True, "ansible_user": "pi", **values}, asked_for=False))
+    assert line.startswith(f"ansible_become_password: {wrong}")
+    assert "31415926" not in line
+
+
+SETTINGS: dict[str, Any] = {
+    "appliance_hostname": "pi-north",
+    "appliance_timezone": "Etc/UTC",
+    "appliance_ntp_servers": ["time.example", "192.168.2.1"],
+    "appliance_journal_max_use": "200M",
+    "appliance_unattended_reboot_time": "",
+    "appliance_watchdog_seconds": 15,
+}
+
+
+def test_good_settings_pass() -> None:
+    assert told(check_settings(SETTINGS)) == []
+    assert told(check_settings({})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("appliance_hostname", "pi_north", '"pi_north" is no host name'),
+        ("appliance_hostname", "p" * 64 + ".x", "is no host name"),
+        ("appliance_hostname", "", '"" is no host name'),
+        (
+            "appliance_timezone",
+            "Europe/Berlinn",
+            '"Europe/Berlinn" is no time zone; did you mean Europe/Berlin?',
+        ),
+        ("appliance_timezone", "", '"" is no time zone; give one of'),
+        ("appliance_ntp_servers", ["ok", "no_pe"], '"no_pe" is neither a host name nor an address'),
+        ("appliance_ntp_servers", ["192.168.2"], '"192.168.2" is neither a host name nor an address'),
+        ("appliance_journal_max_use", "200 MB", '"200 MB" is no size; give one such as 200M'),
+        ("appliance_journal_max_use", "0", '"0" is no size'),
+        ("appliance_unattended_reboot_time", "24:00", '"24:00" is no time of day'),
+        ("appliance_unattended_reboot_time", "3:30", '"3:30" is no time of day'),
+        ("appliance_watchdog_seconds", 16, "16 is out of range; give 0 to 15"),
+        ("network_confirm_seconds", 20, "20 is out of range; give 45 to 900"),
+        ("concentrator_releases_kept", 0, "0 is out of range; give 1 to 100"),
+    ],
+)
+def test_bad_settings_are_refused(name: str, value: object, line: str) -> None:
+    [found] = told(check_settings({**SETTINGS, name: value}))
+    assert found.startswith(name)
+    assert line in found
