@@ -94,35 +94,37 @@ def of_this_machine() -> Archive:
 
 
 def _from_apt() -> tuple[str, str | None]:
-    listing = run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)",
-            "Created-By: Packages",
-        ]
-    ).stdout
-    main = security = None
-    for line in listing.splitlines():
-        target, release, component, origin = line.split("|")
+    found: dict[bool, str] = {}
+    for target, release in [*_known_debian_archives(), *_likely_debian_archives()]:
         uri = _over_http(target)
-        # Before the first `apt-get update` the origin is not known yet: then the archive's usual path must
-        # do.
-        is_debian = origin == "Debian" or (origin.startswith("$") and "debian" in urlsplit(target).path)
-        if component != "main" or not is_debian or not uri:
-            continue
-        if release.endswith("-security"):
-            security = security or uri
-        elif "-" not in release:
-            main = main or uri
-    if main is None:
+        is_security = release.endswith("-security")
+        if uri and (is_security or "-" not in release):
+            found.setdefault(is_security, uri)
+    if False not in found:
         raise LabError(
-            "this machine's apt knows no Debian archive over http(s) "
-            "(see: apt-get indextargets); name one in the environment: "
-            f"{_ENVIRONMENT[0]}=URI {_ENVIRONMENT[1]}=URI"
+            "this machine's apt knows no Debian archive over http(s) (see: apt-get --print-uris update); "
+            f"name one in the environment: {_ENVIRONMENT[0]}=URI {_ENVIRONMENT[1]}=URI"
         )
-    return main, security
+    return found[False], found.get(True)
+
+
+def _known_debian_archives() -> list[tuple[str, str]]:
+    """Return (URI, release) of each source that says it is Debian's: none before the first update."""
+    columns = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
+    listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]).stdout
+    rows = [line.split("|") for line in listing.splitlines()]
+    return [
+        (uri, release)
+        for uri, release, component, origin in rows
+        if (component, origin) == ("main", "Debian")
+    ]
+
+
+def _likely_debian_archives() -> list[tuple[str, str]]:
+    """Return (URI, release) of each configured source whose path looks like Debian's."""
+    listing = run(["apt-get", "--print-uris", "update"]).stdout
+    rows = re.findall(r"^'(\S+)/dists/([^/']+)/InRelease'", listing, re.MULTILINE)
+    return [(uri, release) for uri, release in rows if "debian" in urlsplit(uri).path]
 
 
 def _over_http(uri: str) -> str | None:
