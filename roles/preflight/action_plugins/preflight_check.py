@@ -65,4 +65,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         original = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
         blanked = [name for name in self._task.get_vars() if name.startswith("ansible_")]
         kept = {name: value for name, value in task_vars.items() if name not in blanked}
-        return {**kept, **{name: original[name] for name in blanked if name in original}}
+        restored = {name: original[name] for name in blanked if name in original}
+        # Where an earlier play has found the Pi elsewhere, it has kept what the inventory says.
+        if "preflight_inventory_host" in original:
+            restored["ansible_host"] = original["preflight_inventory_host"]
+        return {**kept, **restored}

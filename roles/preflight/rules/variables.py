@@ -130,11 +130,16 @@ class Variables:
 
     def place(self, key: Key) -> str:
         """Return the file and line that set a value; where nobody has, the file to set it in."""
-        origin = None if self.is_default(str(key[0])) else self._origin(key)
+        is_default = self.is_default(str(key[0]))
+        origin = None if is_default else self._origin(key)
         if origin is not None and origin.path:
             return _relative(Path(origin.path)) + (f":{origin.line_num}" if origin.line_num else "")
-        if origin is not None and "-e" in (origin.description or ""):
+        if origin is not None and "-e" in origin.description:
             return "command line (-e)"
+        source = Path(str(self.raw.get("inventory_file")))
+        if origin is not None and source.is_file():
+            # What a script or a plugin has given, which is then the one to ask.
+            return _relative(source)
         return _relative(self._host_file())
 
     def places(self) -> dict[str, str]:
@@ -180,7 +185,8 @@ class Variables:
         return Origin.get_tag(name)
 
     def _inventory_folder(self) -> Path:
-        return Path(self.raw.get("inventory_dir") or self.raw.get("playbook_dir") or ".")
+        folders = [Path(str(self.raw.get(name))) for name in ("inventory_dir", "playbook_dir")]
+        return next((folder for folder in folders if folder.is_dir()), Path())
 
     def _host_file(self) -> Path:
         folder = self._inventory_folder() / "host_vars"
@@ -211,7 +217,7 @@ def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> A
 
 
 def _explain(error: AnsibleError) -> str:
-    """Say why a value can't be had. Never with the value: it may be a secret."""
+    """Say why a value can't be had; not in Ansible's words, which may hold a part of a secret."""
     if isinstance(error, AnsibleUndefinedVariable):
         reason = str(error.message).splitlines()[0]
         if "'vault_" in reason:
@@ -226,4 +232,4 @@ def _explain(error: AnsibleError) -> str:
                 " (ansible-vault encrypt_string)"
             )
         cause = cause.__cause__
-    return "can't be templated; mend the expression (ansible -m debug -a var=NAME HOST shows what is wrong)"
+    return "can't be templated; mend the expression (ansible HOST -m debug -a var=NAME shows what is wrong)"

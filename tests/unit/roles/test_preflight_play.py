@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -230,6 +231,44 @@ def test_extra_variables_are_checked_too(tmp_path: Path) -> None:
         "command line (-e): concentrator_prot: is no variable of the role concentrator; "
         "did you mean concentrator_port?",
     ]
+
+
+def test_what_an_inventory_script_gives_is_told_by_the_script(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("inventory/group_vars/all.yml", ALL + good_host(10))
+    fleet = {
+        "smart_meters": {"hosts": ["pi-north"], "vars": {"concentrator_prot": 1}},
+        "_meta": {"hostvars": {}},
+    }
+    site.write("inventory/fleet.sh", f"#!/bin/sh\necho '{json.dumps(fleet)}'\n")
+    (tmp_path / "inventory/fleet.sh").chmod(0o755)
+    assert site.play().problems == [
+        "inventory/fleet.sh: concentrator_prot: is no variable of the role concentrator; "
+        "did you mean concentrator_port?"
+    ]
+
+
+def test_a_pi_that_was_found_elsewhere_is_judged_by_the_inventory(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts({"pi-north": good_host(10)})
+    site.write(
+        "twice.yml",
+        """
+- name: Find it where DHCP has put it
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: As the role's reach.yml leaves it
+      ansible.builtin.set_fact:
+        preflight_inventory_host: "{{ ansible_host }}"
+        ansible_host: 192.168.2.199
+      connection: local
+- name: Check
+  ansible.builtin.import_playbook: site.yml
+""",
+    )
+    outcome = site.play(playbook="twice.yml")
+    assert outcome.returncode == 0, outcome.output
 
 
 def test_a_value_from_the_right_vault_is_checked_like_any(tmp_path: Path) -> None:
