@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.virtual_pi import removal
+from tests.virtual_pi import places, removal
 from tests.virtual_pi.commands import LabError, environment, require_machine
 from tests.virtual_pi.lab import Lab
 from tests.virtual_pi.places import CONTROL, FIELD, STRANGER
@@ -49,6 +49,7 @@ def _up(options: argparse.Namespace) -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - begun:5.1f} s] {text}", file=sys.stderr, flush=True)
 
+    places.check_pi_names(options.names)  # Before a lab of that name is removed.
     lab = Lab(options.lab, keep=True, say=say)
     with lab:
         try:

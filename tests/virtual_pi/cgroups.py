@@ -83,7 +83,7 @@ def remove(group: Path, timeout: float = 20) -> None:
     while "populated 1" in (group / "cgroup.events").read_text():
         if time.monotonic() > deadline:
             left = sorted(processes(group))
-            raise LabError(f"{group}: processes {left} can't be killed within {timeout:.0f} s")
+            raise LabError(f"{group}: processes {left} can't be killed within {timeout:g} s")
         time.sleep(0.01)
     for folder in sorted(group.rglob("*/"), reverse=True):
         folder.rmdir()

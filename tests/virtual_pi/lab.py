@@ -13,7 +13,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from tests.virtual_pi import cgroups, networks, places, removal, rootfs, state, supervisor, uplink
+from tests.virtual_pi import cgroups, container, networks, places, removal, rootfs, state, uplink
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, environment, require_machine, run
 from tests.virtual_pi.pi import Pi
 from tests.virtual_pi.state import LabState, PiState
@@ -112,9 +112,8 @@ class Lab:
 
     def boot_many(self, names: Sequence[str], timeout: float = 90) -> list[Pi]:
         """Boot several new Pis side by side."""
-        for name in names:
-            places.check_pi_name(name)
-            if name in state.names(self.name) or names.count(name) > 1:
+        for name in places.check_pi_names(names):
+            if name in state.names(self.name):
                 raise LabError(f"lab {self.name!r} has a Pi {name!r} already")
         with places.locked("build"):
             base = rootfs.ready(self.say)
@@ -221,7 +220,7 @@ class Lab:
         (disk / "base").write_text(str(base))
         inside = ["chroot", str(disk / "root"), "sh", "-eu", "-c", rootfs.FLASH.read_text()]
         run(
-            supervisor.mounted(self.name, name, base, inside),
+            container.mounted(self.name, name, base, inside),
             env={
                 "PATH": SYSTEM_PATH,
                 "PI_PASSWORD": self.password,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.virtual_pi import cgroups, networks, places, supervisor
+from tests.virtual_pi import cgroups, container, networks, places
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, end_of, run
 from tests.virtual_pi.state import PiState
 
@@ -154,7 +154,7 @@ class Pi:
         """Give the Pi power, and don't wait."""
         if self.is_on:
             raise LabError(f"{self.name} is on already")
-        supervisor.start(self.lab, self.name)
+        container.start_supervisor(self.lab, self.name)
         self.wait_for(lambda: self.is_on, 20, "has no power supply", powered=False)
 
     def wait_until_running(self, timeout: float = 60) -> str:
@@ -186,7 +186,7 @@ class Pi:
             if powered and not self.is_on:
                 otherwise += " and is off"
             elif time.monotonic() > deadline:
-                otherwise += f" within {timeout:.0f} s"
+                otherwise += f" within {timeout:g} s"
             else:
                 time.sleep(0.05)
                 continue

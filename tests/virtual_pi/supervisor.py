@@ -9,59 +9,10 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
-from pathlib import Path
 
 from tests.virtual_pi import cgroups, networks, places
-from tests.virtual_pi.commands import SYSTEM_PATH, run
+from tests.virtual_pi.container import ENVIRONMENT, REBOOT, boot_command
 from tests.virtual_pi.state import PiState
-
-# systemd-nspawn's way, with --keep-unit, to say that the machine inside wants to boot again.
-_REBOOT = 133
-_MODULE = "tests.virtual_pi.supervisor"
-
-_ENVIRONMENT = {
-    "PATH": SYSTEM_PATH,
-    # NetworkManager and sysctl settings need it, and it is this network namespace's alone.
-    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
-    # systemd 257 boots on cgroup v2 only, also where this machine mounts v1 beside it.
-    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-}
-
-
-def mounted(lab: str, pi: str, base: Path, command: list[str]) -> list[str]:
-    """Return `command` so wrapped that the Pi's root file system is mounted for it, and for no other process.
-
-    The mount is in a mount namespace of its own and goes with its last process, so it can't be left behind.
-    """
-    disk = places.pi_disk(lab, pi)
-    options = f"lowerdir={base},upperdir={disk}/upper,workdir={disk}/work"
-    script = 'mount -t overlay overlay -o "$0" "$1" && shift && exec "$@"'
-    mount = ["sh", "-c", script, options, str(disk / "root"), *command]
-    return ["unshare", "--mount", "--propagation", "slave", *mount]
-
-
-def boot_command(lab: str, pi: str, base: Path) -> list[str]:
-    container = [
-        "systemd-nspawn",
-        "--quiet",
-        "--boot",
-        f"--directory={places.pi_disk(lab, pi) / 'root'}",
-        f"--machine={places.machine(lab, pi)}",
-        "--hostname=raspberrypi",
-        "--register=no",
-        "--keep-unit",
-        f"--network-namespace-path=/run/netns/{places.namespace(lab, pi)}",
-        # CAP_BPF and bpf(): without them, IPAddressAllow= and IPAddressDeny= of a unit would be ignored.
-        "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON",
-        "--system-call-filter=bpf",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--link-journal=no",
-        "--console=read-only",
-    ]
-    # The container's locks and sockets on this machine go with its mounts, too.
-    private = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn"
-    return mounted(lab, pi, base, ["sh", "-c", f'{private} && exec "$0" "$@"', *container])
 
 
 def supervise(lab: str, pi: str) -> None:
@@ -75,9 +26,9 @@ def supervise(lab: str, pi: str) -> None:
             cgroups.create(group)
             boot = cgroups.joined(group, boot_command(lab, pi, state.base))
             status = subprocess.call(
-                boot, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=_ENVIRONMENT, cwd="/"
+                boot, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=ENVIRONMENT, cwd="/"
             )
-            if status != _REBOOT:
+            if status != REBOOT:
                 break
     cgroups.remove(group)
     networks.unplug(lab, pi)
@@ -89,16 +40,6 @@ def main() -> None:
         # Held as long as the Pi has power; whoever wants to know tries to take it, and lets go at once.
         fcntl.flock(lock, fcntl.LOCK_EX)
         supervise(lab, pi)
-
-
-def start(lab: str, pi: str) -> None:
-    """Start a supervisor that outlives this process."""
-    group = cgroups.create(cgroups.of_lab(lab) / cgroups.SUPERVISORS)
-    log = places.pi_state(lab, pi) / "supervisor.log"
-    command = [sys.executable, "-P", "-m", _MODULE, lab, pi]
-    detached = ["setsid", "--fork", "sh", "-c", 'exec "$@" >> "$0" 2>&1 < /dev/null', str(log), *command]
-    repository = Path(__file__).resolve().parents[2]
-    run(cgroups.joined(group, detached), env={"PATH": SYSTEM_PATH, "PYTHONPATH": str(repository)}, cwd="/")
 
 
 if __name__ == "__main__":
