@@ -47,13 +47,17 @@ def check_lab_name(name: str) -> str:
     return name
 
 
+def check_pi_name(name: str) -> str:
+    if not _PI_NAME.fullmatch(name) or name in NAMESPACES:
+        raise LabError(
+            f"Pi name {name!r}: use up to 32 lower-case letters, digits and hyphens, a letter first, "
+            f"and none of {', '.join(NAMESPACES)}"
+        )
+    return name
+
+
 def check_pi_names(names: Sequence[str]) -> Sequence[str]:
-    for name in names:
-        if not _PI_NAME.fullmatch(name) or name in NAMESPACES:
-            raise LabError(
-                f"Pi name {name!r}: use up to 32 lower-case letters, digits and hyphens, a letter first, "
-                f"and none of {', '.join(NAMESPACES)}"
-            )
+    for name in map(check_pi_name, names):
         if names.count(name) > 1:
             raise LabError(f"Pi name {name!r} is given twice; each Pi of a lab needs one of its own")
     return names
