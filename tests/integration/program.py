@@ -19,11 +19,10 @@ COMMAND = (sys.executable, "-m", "smart_meter")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment in which the program is found and no service manager listens."""
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(("NOTIFY_", "WATCHDOG_"))
-    }
-    return {**inherited, "PYTHONPATH": str(SOURCE), **(extra or {})}
+    """Return the environment in which the program is found, and nothing of the caller's changes its ways."""
+    foreign = ("NOTIFY_", "WATCHDOG_", "PYTHON")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    return {**inherited, "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
 
 
 def run(*arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:

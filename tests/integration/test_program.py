@@ -360,6 +360,15 @@ def test_out_of_descriptors_the_clients_there_are_go_on_and_new_ones_come_in_lat
     assert "Traceback" not in program.out + program.err
 
 
+def test_it_takes_as_many_connections_as_the_hard_limit_allows(start: Start) -> None:
+    program = start(*TRIAL, prefix=("prlimit", "--nofile=32:4096"))
+    port = program.port()
+    clients = [Connection(port) for _ in range(200)]
+    assert [client.ask(read(0, 1)) for client in clients] == [answer(1, (0,))] * 200
+    for client in clients:
+        client.socket.close()
+
+
 def test_random_bytes_from_many_clients_leave_no_traceback_and_no_harm(start: Start) -> None:
     program = start(*TRIAL)
     port = program.port()

@@ -193,7 +193,7 @@ def test_read_with_an_output_that_nobody_reads_says_nothing(server: Program, sta
     os.close(out)
     tool = start("read", f"127.0.0.1:{server.port()}", stdout=into)
     os.close(into)
-    tool.process.wait(PATIENCE)
+    assert tool.process.wait(PATIENCE) == 0
     assert tool.err == ""
 
 
