@@ -69,8 +69,9 @@ class Lab:
         self._claim()
         removal.remove(self.name)
         self.say(f"making the networks of lab {self.name}")
-        places.RUN.mkdir(mode=0o755, exist_ok=True)
-        self.folder.mkdir(mode=0o700)
+        with places.locked():  # From here on, no other lab is the last one.
+            places.RUN.mkdir(mode=0o755, exist_ok=True)
+            self.folder.mkdir(mode=0o700)
         networks.create(self.name)
         uplink.create(self.name)
         run(

@@ -31,8 +31,8 @@ _PI_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z]")
 
 
 @contextmanager
-def locked(what: str) -> Iterator[None]:
-    """Hold a lock among all labs of this machine."""
+def locked(what: str = "labs") -> Iterator[None]:
+    """Hold a lock among all labs of this machine: by default, the one on what they have in common."""
     CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
     with (CACHE / f".{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

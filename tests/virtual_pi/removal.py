@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,11 +25,12 @@ def remove(lab: str) -> None:
     uplink.remove(lab)
     _remove_folder(places.disk_folder(lab))
     _remove_folder(places.state_folder(lab))
-    if not labs():
-        uplink.restore_forwarding()
-        for parent in (places.RUN, places.DISK, cgroups.base()):
-            if parent.exists() and not any(child.is_dir() for child in parent.iterdir()):
-                parent.rmdir()
+    with places.locked():
+        if not labs():
+            uplink.restore_forwarding()
+            for parent in (places.RUN, places.DISK, cgroups.base()):
+                with contextlib.suppress(OSError):  # It is not there, or somebody else has put something in.
+                    parent.rmdir()
 
 
 def labs() -> list[str]:

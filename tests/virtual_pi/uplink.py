@@ -38,7 +38,9 @@ def create(lab: str) -> None:
     hops = archive.of_this_machine().first_hops()
 
     run(["ip", "link", "add", link, "type", "veth", "peer", "name", _LINK, "netns", router])
-    Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6").write_text("1")
+    ipv6 = Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6")
+    if ipv6.exists():
+        ipv6.write_text("1")
     run(["ip", "address", "add", f"{outer}/30", "dev", link])
     run(["ip", "link", "set", link, "up"])
     run(["ip", "-netns", router, "address", "add", f"{inner}/30", "dev", _LINK])
@@ -145,7 +147,7 @@ def _boot() -> str:
 
 
 def _allow_forwarding() -> None:
-    with places.locked("ip_forward"):
+    with places.locked():
         # A record of an earlier boot says nothing about this one.
         if not _RECORD.exists() or _RECORD.read_text().split()[0] != _boot():
             _RECORD.write_text(f"{_boot()} {_IP_FORWARD.read_text()}")
@@ -154,10 +156,9 @@ def _allow_forwarding() -> None:
 
 
 def restore_forwarding() -> None:
-    """Set ip_forward as it was before the first lab. Call it when the last lab has gone."""
-    with places.locked("ip_forward"):
-        if _RECORD.exists():
-            boot, value = _RECORD.read_text().split()
-            if boot == _boot() and _IP_FORWARD.read_text().strip() != value:
-                _IP_FORWARD.write_text(value)
-            _RECORD.unlink()
+    """Set ip_forward as it was before the first lab. Call it in `places.locked()`, after the last lab."""
+    if _RECORD.exists():
+        boot, value = _RECORD.read_text().split()
+        if boot == _boot() and _IP_FORWARD.read_text().strip() != value:
+            _IP_FORWARD.write_text(value)
+        _RECORD.unlink()
