@@ -165,7 +165,7 @@ async def test_at_the_end_idle_clients_are_told_and_it_is_quick() -> None:
         ends = asyncio.gather(*(wait_for_the_end(*client) for client in clients))
         seconds = await served.end()
         assert await ends == [b""] * 50
-        assert seconds < 0.5
+        assert seconds < 2
 
 
 async def test_at_the_end_a_request_that_has_begun_is_answered() -> None:
@@ -181,7 +181,7 @@ async def test_at_the_end_a_request_that_has_begun_is_answered() -> None:
             answer(1, SAMPLE_REGISTERS) * 2,
         )
         writer.close()
-        assert await end < 1.0
+        assert await end < 2
 
 
 async def test_at_the_end_requests_that_wait_in_the_kernel_are_answered() -> None:
@@ -206,10 +206,13 @@ async def test_at_the_end_a_client_that_never_closes_is_not_waited_for_long(read
             writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a stream can
             writer.write(read(0, 8) * 100_000)
         await asyncio.sleep(0.2)
-        assert await served.end() < 1.5
-        # The client's end is open still; the service's end and its listening socket are not.
-        await asyncio.sleep(0.05)
-        assert open_sockets() == before
+        assert await served.end() < 2
+        # The client's end is open still, so this is only true once the service's end and its listening socket
+        # are closed.
+        deadline = time.monotonic() + PATIENCE
+        while open_sockets() != before:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
 
 
 async def test_no_new_client_is_taken_after_the_end() -> None:

@@ -15,8 +15,8 @@ from smart_meter.modbus.adu import AduReader
 
 BACKLOG = 1024
 _SETTLE_SECONDS = 0.02
-_MID_FRAME_SECONDS = 0.5
-_CLOSE_SECONDS = 0.5
+_MID_FRAME_SECONDS = 0.4
+_CLOSE_SECONDS = 0.4
 
 
 class Session(Protocol):
@@ -142,7 +142,7 @@ class Server:
             self._empty.set()
 
     async def stop(self) -> None:
-        """Answer what has arrived, then close; takes some 1.1 s at the very most."""
+        """Answer what has arrived, then close; takes some 0.9 s at the very most."""
         # One look at all sockets: requests and connections that arrived before this call are taken in.
         await asyncio.sleep(_SETTLE_SECONDS)
         if self._server is not None:
