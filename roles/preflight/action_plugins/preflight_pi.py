@@ -19,7 +19,10 @@ if str(_REPOSITORY) not in sys.path:
 from roles.preflight.rules.pi import Found, examine  # noqa: E402 - the path comes first.
 from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
 
-_QUESTIONS = "date +%s; id -u; systemctl is-active NetworkManager.service"
+_QUESTIONS = (
+    "date +%s; id -u; df --block-size=1 --output=avail / | tail -n 1;"
+    " systemctl is-active NetworkManager.service"
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -50,23 +53,26 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         answer = self._low_level_execute_command(_QUESTIONS)
         # The Pi looked at its clock somewhere between the two; half way is nearest.
         now = (before + time.time()) / 2
-        lines = [*answer["stdout"].split(), "", "", ""]
-        if not lines[0].isdigit() or not lines[1].isdigit():
-            said = f"{answer['stdout']} {answer['stderr']}".strip()
-            return {**result, "failed": True, "msg": f"{variables.host}: can't run `{_QUESTIONS}`: {said}"}
-        found = Found(
-            facts=task_vars["ansible_facts"],
-            clock_ahead=int(lines[0]) - now,
-            network_manager=lines[2],
-            user_id=int(lines[1]),
-        )
+        match answer["stdout"].split():
+            case [clock, user_id, free_bytes, *state] if (clock + user_id + free_bytes).isdigit():
+                found = Found(
+                    facts=task_vars["ansible_facts"],
+                    clock_ahead=int(clock) - now,
+                    user_id=int(user_id),
+                    free_bytes=int(free_bytes),
+                    network_manager=" ".join(state),
+                )
+            case _:
+                said = f"{answer['stdout']} {answer['stderr']}".strip()
+                message = f"{variables.host}: does not answer `{_QUESTIONS}` as Debian does: {said}"
+                return {**result, "failed": True, "msg": message}
         problems, warnings = examine(found, variables.values)
         for warning in warnings:
             self._display.warning(f"{variables.host}: {warning}.")
         if not problems:
             return {**result, "changed": False}
         lines = [
-            variables.line(problem) if problem.key else f"{variables.host}: {problem.message}"
+            f"{variables.line(problem) if problem.key else f'{variables.host}: {problem.message}'}\n"
             for problem in problems
         ]
-        return {**result, "changed": False, "failed": True, "msg": "\n".join(lines)}
+        return {**result, "changed": False, "failed": True, "msg": "".join(lines)}

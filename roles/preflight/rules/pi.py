@@ -20,15 +20,17 @@ CLOCK_LIMIT_SECONDS = 86400
 class Found:
     """What the Pi said of itself.
 
-    facts: as `ansible.builtin.setup` gathers them. clock_ahead: seconds by which the Pi's clock is before the
-    controller's. network_manager: as `systemctl is-active` says it. user_id: whom commands run as, through
-    sudo.
+    facts: as `ansible.builtin.setup` gathers them; they tell nothing of a root file system that is an
+    overlay, so `free_bytes` is asked for apart. clock_ahead: seconds by which the Pi's clock is before the
+    controller's. user_id: whom commands run as, through sudo. network_manager: as `systemctl is-active`
+    says it.
     """
 
     facts: Mapping[str, Any]
     clock_ahead: float
-    network_manager: str
     user_id: int
+    free_bytes: int
+    network_manager: str
 
 
 def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
@@ -36,7 +38,7 @@ def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
     problems = [
         *(Problem((), message) for message in _check_system(found)),
         *_check_interfaces(found.facts, values),
-        *(Problem((), message) for message in _check_disk(found.facts, values)),
+        *(Problem((), message) for message in _check_disk(found.free_bytes, values)),
     ]
     warnings = []
     facts = found.facts
@@ -99,14 +101,13 @@ def _check_interfaces(facts: Mapping[str, Any], values: Values) -> Iterator[Prob
             yield problem(name, message)
 
 
-def _check_disk(facts: Mapping[str, Any], values: Values) -> Iterator[str]:
-    root = next((mount for mount in facts.get("mounts", []) if mount.get("mount") == "/"), None)
+def _check_disk(free_bytes: int, values: Values) -> Iterator[str]:
     needed = int(values.get("preflight_disk_megabytes", 0))
-    free = None if root is None else int(root.get("size_available", 0)) // 1_000_000
-    if free is not None and free < needed:
+    if free_bytes < needed * 1_000_000:
         yield (
-            f"has {free} MB free on /, and {needed} MB are needed; free some (sudo apt clean), grow the file"
-            " system (sudo raspi-config --expand-rootfs), or take a larger card"
+            f"has {free_bytes // 1_000_000} MB free on /, and {needed} MB are needed; free some"
+            " (sudo apt clean), grow the file system (sudo raspi-config --expand-rootfs), or take a larger"
+            " card"
         )
 
 

@@ -15,10 +15,6 @@ FACTS: dict[str, Any] = {
     "userspace_bits": "64",
     "service_mgr": "systemd",
     "interfaces": ["lo", "eth0", "wlan0"],
-    "mounts": [
-        {"mount": "/boot/firmware", "size_available": 1},
-        {"mount": "/", "size_available": 2_000_000_000},
-    ],
     "python": {"version": {"major": 3, "minor": 13}},
 }
 VALUES: dict[str, Any] = {
@@ -35,9 +31,10 @@ def told(
     clock: float = 0,
     manager: str = "active",
     user: int = 0,
+    free: int = 2_000_000_000,
     **changes: Any,
 ) -> tuple[list[str], list[str]]:
-    found = Found({**FACTS, **(facts or {})}, clock, manager, user)
+    found = Found({**FACTS, **(facts or {})}, clock, user, free, manager)
     problems, warnings = examine(found, {**VALUES, **changes})
     return [each.message for each in problems], warnings
 
@@ -63,10 +60,6 @@ def test_a_fresh_pi_is_welcome() -> None:
         ({"userspace_bits": "32"}, "is aarch64 with 32-bit programs"),
         ({"service_mgr": "sysvinit"}, "was started by sysvinit, not by systemd"),
         ({"python": {"version": {"major": 3, "minor": 9}}}, "has Python 3.9; 3.11 or later is needed"),
-        (
-            {"mounts": [{"mount": "/", "size_available": 499_000_000}]},
-            "has 499 MB free on /, and 500 MB are needed",
-        ),
     ],
 )
 def test_what_can_be_no_concentrator_is_told_with_the_mend(facts: dict[str, Any], words: str) -> None:
@@ -81,7 +74,7 @@ def test_bookworm_is_warned_of_and_let_pass() -> None:
 
 
 def test_a_missing_interface_is_told_with_those_that_are_there() -> None:
-    found = Found({**FACTS, "interfaces": ["lo", "wlan0", "end0"]}, 0, "active", 0)
+    found = Found({**FACTS, "interfaces": ["lo", "wlan0", "end0"]}, 0, 0, 10**9, "active")
     [problem], _ = examine(found, VALUES)
     assert problem.variable == "network_control_interface"
     assert problem.message == "this Pi has no interface eth0; name one of those that it has: end0, wlan0"
@@ -92,6 +85,12 @@ def test_networkmanager_has_to_run(state: str) -> None:
     [problem], _ = told(manager=state)
     assert problem.startswith(f"NetworkManager is {state or 'not there'}")
     assert "sudo systemctl enable --now NetworkManager" in problem
+
+
+def test_the_card_has_to_have_room() -> None:
+    [problem], _ = told(free=499_999_999)
+    assert problem.startswith("has 499 MB free on /, and 500 MB are needed; free some")
+    assert told(free=500_000_000) == ([], [])
 
 
 def test_sudo_has_to_lead_to_root() -> None:

@@ -1,0 +1,43 @@
+"""The look at a Pi as it is run, with this machine in the Pi's place: it is only looked at."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.roles.site import Site, good_host
+
+LOOK = """
+- name: Look
+  hosts: smart_meters
+  gather_facts: false
+  tasks:
+    - name: Gather the facts
+      ansible.builtin.setup:
+        gather_subset: [min, network]
+    - name: Look
+      ansible.builtin.import_role: {name: preflight, tasks_from: pi.yml}
+"""
+
+HERE = f"""ansible_connection: local
+ansible_become: false
+ansible_python_interpreter: {sys.executable}
+network_field_interface: nowhere0
+preflight_disk_megabytes: 900000000
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["play", "check mode"])
+def test_everything_is_told_at_once_with_file_and_mend(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    site = Site(tmp_path)
+    site.write("look.yml", LOOK)
+    site.hosts({"pi-here": good_host(10) + HERE})
+    outcome = site.play(*arguments, playbook="look.yml")
+    assert outcome.returncode == 2
+    lines = {line.strip() for line in outcome.output.splitlines()}
+    interface = (
+        "inventory/host_vars/pi-here.yml:6: network_field_interface: this Pi has no interface nowhere0; "
+    )
+    assert any(line.startswith(f"{interface}name one of those that it has: ") for line in lines)
+    assert any(line.startswith("pi-here: has ") and "and 900000000 MB are needed" in line for line in lines)
