@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ PASSED_ON = {"preflight_inventory_host", "preflight_last_host"}
 EXPRESSIONS = {"when", "changed_when", "failed_when", "until", "that", "var"}
 
 
+@cache
 def load(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
@@ -54,9 +56,10 @@ def tasks_in(path: Path) -> Iterator[dict[str, Any]]:
 def names_in(value: object, *, expression: bool = False) -> set[str]:
     """Return the variables that the templates within a value need from outside."""
     if isinstance(value, dict):
-        return set().union(
-            *(names_in(inner, expression=key in EXPRESSIONS) for key, inner in value.items()), set()
-        )
+        # A task's own names stand for themselves: they live no longer than it does.
+        local = {*(value.get("vars") or {}), (value.get("loop_control") or {}).get("loop_var")}
+        parts = (names_in(inner, expression=key in EXPRESSIONS) for key, inner in value.items())
+        return set().union(*parts) - local
     if isinstance(value, list):
         return set().union(*(names_in(inner, expression=expression) for inner in value), set())
     if not isinstance(value, str):
