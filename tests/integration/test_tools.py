@@ -236,6 +236,7 @@ def test_probe_takes_a_connection_that_is_closed_at_once_for_none(start: Start) 
 def test_the_simulated_esp32_and_opta_meet_at_the_server(server: Program, start: Start) -> None:
     target = f"127.0.0.1:{server.port()}"
     esp32 = start("simulate", "esp32", "--to", target, "--count", "5", "--interval", "0.05")
+    esp32.wait_for("^ESP32 wrote ")
     opta = start("simulate", "opta", "--to", target, "--count", "5", "--interval", "0.05")
     assert (esp32.process.wait(PATIENCE), opta.process.wait(PATIENCE)) == (0, 0)
     assert len(re.findall(r"^ESP32 wrote \S+ \| P_ac=\d+\.\dW ", esp32.out, re.MULTILINE)) == 5
