@@ -17,7 +17,7 @@ BACKLOG = 1024
 _SOCKET_OPTIONS = (
     # A reply is one small segment that nothing follows: it must not wait for an acknowledgement.
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    # A client that lost its power is noticed after 60 + 6 x 10 s, where the system's default is over two hours.
+    # A client that lost its power is noticed after 60 + 6 x 10 s, not the system's two hours.
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
