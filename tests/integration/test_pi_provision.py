@@ -17,7 +17,7 @@ pytestmark = pytest.mark.pi
 
 NAME = "pi-north"
 # The document's own example: 250 W, 260 W, 48.5 V, 5.36 A, 850 W/m², 45.6 °C, 2016-01-01T06:00:00Z.
-EXAMPLE = ["250", "260", "485", "536", "850", "456", str(0x5686), str(0x1460)]
+EXAMPLE = ["250", "260", "485", "536", "850", "456", str(0x5686), str(0x15E0)]
 RX = (
     "[RX FROM ESP32] 2016-01-01T06:00:00+00:00 | P_ac=250.0W P_dc=260.0W V_dc=48.50V I_dc=5.36A "
     "G=850.0W/m² T_cell=45.6°C | Total RX: 1"
@@ -297,22 +297,34 @@ def test_after_the_undone_changes_nothing_is_left_to_do(story: Story) -> None:
     assert played.count(NAME, "changed") == 0, played.output
 
 
-def test_a_new_address_in_the_inventory_moves_the_pi_and_the_old_one_finds_it(story: Story) -> None:
-    story.controller.hosts[NAME]["network_control_address"] = "192.168.2.101/24"
+def test_the_control_zone_moves_to_another_network_and_back(story: Story) -> None:
+    """The inventory has the new address only: the play finds the Pi at the one that it remembers."""
+    away = "10.44.0.100"
+    bridge = story.lab.run("control", ["ip", "-4", "-o", "address"]).stdout
+    link = re.search(r"\d+: (\S+)\s+inet 192\.168\.2\.1/", bridge)
+    assert link
+    story.lab.run("control", ["ip", "address", "add", "10.44.0.1/24", "dev", link[1]])
+    story.controller.hosts[NAME]["network_control_address"] = f"{away}/24"
     story.controller.write()
-    story.controller.playbook("site.yml")
-    assert story.controller.ssh(story.pi, "true", address="192.168.2.101").returncode == 0
-
-    del story.controller.hosts[NAME]["network_control_address"]
-    story.controller.write()
-    story.controller.playbook("site.yml")
+    try:
+        story.controller.playbook("site.yml")
+        assert story.controller.ssh(story.pi, "true", address=away).returncode == 0
+        assert story.mbpoll("control", "-r", "0", "-c", "8", away).returncode == 0
+        assert "192.168.2.0/24" not in story.pi.run(["ufw", "status"]).stdout
+    finally:
+        del story.controller.hosts[NAME]["network_control_address"]
+        story.controller.write()
+        story.controller.playbook("site.yml")
 
     assert story.controller.ssh(story.pi, "true").returncode == 0
+    assert story.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0
 
 
 def test_a_gateway_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
     story.controller.playbook("site.yml", "--tags", "network", "-e", "network_control_gateway=192.168.2.1")
     assert "default via 192.168.2.1 dev eth0" in story.pi.run(["ip", "route"]).stdout
+    strict = story.pi.run(["sysctl", "-n", "net.ipv4.conf.eth0.rp_filter"]).stdout.strip()
+    assert strict == "1", "NetworkManager does not loosen the filter on the way"
 
     story.controller.playbook("site.yml", "--tags", "network")
 
