@@ -198,7 +198,7 @@ def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
     )
     assert re.search(r"ok\s+control zone writes unit 1\s+refused", played.output)
     assert "BAD" not in played.output
-    exposure = re.search(r"ok\s+service's exposure \(systemd-analyze security\)\s+([\d.]+)", played.output)
+    exposure = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert exposure
     assert float(exposure[1]) <= 1.5
 
