@@ -1,0 +1,150 @@
+"""A Pi that is a virtual machine, among the containers of a lab."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+
+from tests.virtual_pi import Lab, LabError, Pi, cgroups, networks, places, state
+from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, run
+from tests.virtual_pi.state import PiState
+from tests.wifi import root
+from tests.wifi.agent import Agent
+
+# In the order in which the kernel finds them: eth0 is the first.
+_WIRED = {"eth0": places.CONTROL, "uplink0": places.ROUTER}
+_ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "LOGNAME=root", f"PATH={SYSTEM_PATH}", "TERM=dumb", "USER=root")
+# On a busy machine without acceleration, a boot takes a minute or more.
+BOOT_SECONDS = 240
+
+
+class RadioPi(Pi):
+    """A Pi with real radios; made by `boot`. Its wlan0 has no cable: see air.AccessPoint."""
+
+    def __init__(self, state: PiState, password: str, layers: root.Layers) -> None:
+        super().__init__(state, password)
+        self._layers = layers
+        self._disk = places.pi_disk(self.lab, self.name)
+
+    @property
+    def is_on(self) -> bool:
+        return any(cgroups.processes(cgroups.of_pi(self.lab, self.name)))
+
+    def run(
+        self, command: Sequence[str | Path], *, check: bool = True, timeout: float = 60, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root inside the machine, past its network and its SSH: as Pi.run."""
+        if not self.is_on:
+            raise LabError(f"{self.name} is off: nothing can be run inside it")
+        words = [str(word) for word in command]
+        inside = ["/usr/bin/env", "-i", *_ENVIRONMENT, "timeout", "--signal=KILL", str(timeout), *words]
+        with Agent(self.folder / "agent", timeout=20) as agent:
+            done = agent.run(inside, timeout + 20, stdin)
+        if done.returncode == 137:
+            raise subprocess.TimeoutExpired(words, timeout, done.stdout, done.stderr)
+        if check and done.returncode != 0:
+            raise CommandError(done.returncode, [f"{self.name}:", *words], done.stdout, done.stderr)
+        return done
+
+    def switch_on(self) -> None:
+        """Give the machine power, and don't wait."""
+        if self.is_on:
+            raise LabError(f"{self.name} is on already")
+        group = cgroups.create(cgroups.of_pi(self.lab, self.name))
+        own = places.namespace(self.lab, self.name)
+        # It goes to the background by itself, once it has taken its interfaces.
+        run(cgroups.joined(group, networks.in_namespace(own, self._command())), env={"PATH": SYSTEM_PATH})
+
+    def plug(self) -> None:
+        """Lay the cables of eth0 and uplink0, each over a bridge and a tap in the machine's namespace."""
+        own = places.namespace(self.lab, self.name)
+        run(["ip", "netns", "add", own])
+        for interface, what in _WIRED.items():
+            network = places.namespace(self.lab, what)
+            far = networks.far_end(self.number)
+            for words in (
+                ["link", "add", f"br-{interface}", "type", "bridge", "mcast_snooping", "0"],
+                ["link", "set", f"br-{interface}", "up"],
+                ["tuntap", "add", f"tap-{interface}", "mode", "tap"],
+                ["link", "set", f"tap-{interface}", "master", f"br-{interface}", "up"],
+                ["link", "add", f"to-{interface}", "type", "veth", "peer", "name", far, "netns", network],
+                ["link", "set", f"to-{interface}", "master", f"br-{interface}", "up"],
+            ):
+                run(["ip", "-netns", own, *words])
+            run(["ip", "-netns", network, "link", "set", far, "master", "br0", "up"])
+
+    def flash(self, public_key: str) -> str:
+        """Make the machine's disk, and return its host keys as lines of a known_hosts file."""
+        upper = self._disk / "upper"
+        links = upper / "usr/lib/systemd/network"
+        links.mkdir(parents=True)
+        mac = places.mac_address(self.lab, self.name, "uplink0")
+        (links / "10-uplink0.link").write_text(f"[Match]\nMACAddress={mac}\n\n[Link]\nName=uplink0\n")
+        root.flash(self._layers, self._disk, {"PI_PASSWORD": self.password, "PI_PUBLIC_KEY": public_key})
+        keys = sorted((upper / "etc/ssh").glob("ssh_host_*_key.pub"))
+        return "".join(f"{self.name} {key.read_text().rpartition(' ')[0]}\n" for key in keys)
+
+    def _command(self) -> list[str]:
+        command = [
+            *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "Nehalem", "-smp", "2", "-m", "1G"),
+            *("-nodefaults", "-display", "none", "-daemonize", "-name", self.name),
+            *("-kernel", self._layers.kernel, "-initrd", self._layers.initrd),
+            # The kernel's own names of interfaces, as on a Pi.
+            *(
+                "-append",
+                "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off audit=0 nokaslr",
+            ),
+            *("-drive", f"file={self._disk / 'disk.img'},format=raw,if=virtio,cache=unsafe,discard=unmap"),
+            *("-chardev", f"file,id=console,path={self.console_log},append=on", "-serial", "chardev:console"),
+            *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
+            *("-chardev", f"socket,id=agent,path={self.folder / 'agent'},server=on,wait=off"),
+            *("-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"),
+        ]
+        for interface in _WIRED:
+            mac = places.mac_address(self.lab, self.name, interface)
+            tap = f"tap,id={interface},ifname=tap-{interface},script=no,downscript=no"
+            command += ["-netdev", tap, "-device", f"virtio-net-pci,netdev={interface},mac={mac},romfile="]
+        return [str(word) for word in command]
+
+    def _boot(self) -> tuple[int, str] | None:
+        try:
+            return 1, self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout
+        except (LabError, subprocess.TimeoutExpired):
+            return None
+
+
+def boot(lab: Lab, name: str) -> RadioPi:
+    """Flash a new machine, switch it on, and return it when its sshd answers in the control network.
+
+    The first one also waits for its root file system to be built.
+    """
+    places.check_pi_name(name)
+    if name in state.names(lab.name):
+        raise LabError(f"lab {lab.name!r} has a Pi {name!r} already")
+    number = max((pi.number for pi in lab.pis), default=0) + 1
+    places.pi_state(lab.name, name).mkdir(parents=True)
+    folder = places.pi_disk(lab.name, name)
+    folder.mkdir(parents=True)
+    with places.locked("build"):
+        layers = root.ready(lab.say)
+        mine = PiState(lab.name, name, number, layers.base)
+        mine.save()
+        pi = RadioPi(mine, lab.password, layers)
+        known = pi.flash(lab.ssh_key.with_suffix(".pub").read_text().strip())
+    with lab.known_hosts.open("a") as file:
+        file.write(known)
+    pi.plug()
+    begun = monotonic()
+    lab.say(f"booting {name}")
+    pi.switch_on()
+    pi.wait_for(lambda: _answers(lab, pi), BOOT_SECONDS, "does not answer over SSH from the control network")
+    lab.say(f"{name} answers at {pi.bootstrap_address} after {monotonic() - begun:.1f} s")
+    return pi
+
+
+def _answers(lab: Lab, pi: RadioPi) -> bool:
+    if not pi.leased("eth0") or not pi.leased("uplink0"):
+        return False
+    return lab.run("control", lab.ssh(pi, ["true"]), check=False).returncode == 0
