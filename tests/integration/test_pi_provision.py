@@ -254,7 +254,7 @@ def test_rules_that_shut_the_controller_out_undo_themselves(story: Story) -> Non
     before = story.pi.run(["ufw", "show", "added"]).stdout
 
     played = story.controller.playbook(
-        "site.yml", "--tags", "firewall", "-e", "firewall_ssh_port=2222", check=False
+        "site.yml", "--tags", "firewall", "-e", '{"firewall_ssh_port": 2222}', check=False
     )
 
     assert played.count(NAME, "failed") == 1, played.output
