@@ -53,7 +53,7 @@ def _up(options: argparse.Namespace) -> int:
     lab = Lab(options.lab, keep=True, say=say)
     with lab:
         try:
-            pis = lab.boot_many(options.names)
+            pis = lab.boot_many(options.names, options.timeout)
         except BaseException:
             lab.down()
             raise
@@ -131,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "names", nargs="*", default=["pi-north"], metavar="NAME", help="the Pis' names (pi-north)"
+    )
+    up.add_argument(
+        "--timeout", type=float, default=90, metavar="SECONDS", help="how long the boot may take (90)"
     )
     up.set_defaults(action=_up)
 
