@@ -87,6 +87,8 @@ def _build(source: archive.Archive, root: Path) -> None:
     if done.returncode != 0:
         shutil.rmtree(work)
         raise LabError(f"mmdebstrap failed ({log}):\n{last_lines(done.stderr)}")
+    # On the disk before it has its name: a machine that loses its power must not find a root of empty files.
+    run(["sync", "--file-system", work], timeout=600)
     (work / "root").rename(root)
     shutil.rmtree(work)
 
