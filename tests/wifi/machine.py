@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,11 +117,24 @@ class RadioPi(Pi):
             return None
 
 
+def require_machine() -> None:
+    """Raise LabError unless this machine can run virtual machines of its own kind."""
+    if platform.machine() != "x86_64":
+        raise LabError(f"a Pi with radios needs an x86_64 machine, and this one is {platform.machine()}")
+    programs = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
+    missing = [package for name, package in programs.items() if not shutil.which(name, path=SYSTEM_PATH)]
+    if missing:
+        raise LabError(f"missing packages; install them with: apt-get install {' '.join(missing)}")
+    if not Path("/dev/net/tun").exists():
+        raise LabError("/dev/net/tun is missing: the machine's cables end in taps; load the module tun")
+
+
 def boot(lab: Lab, name: str) -> RadioPi:
     """Flash a new machine, switch it on, and return it when its sshd answers in the control network.
 
     The first one also waits for its root file system to be built.
     """
+    require_machine()
     places.check_pi_name(name)
     if name in state.names(lab.name):
         raise LabError(f"lab {lab.name!r} has a Pi {name!r} already")

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 
-def look(words: dict[str, str], seen: dict[str, int]) -> None:
-    """Look once at all processes' command lines and environments."""
+def look(words: dict[str, str], seen: dict[str, int], old: set[str]) -> None:
+    """Look once at the command lines and environments of all processes but the old ones."""
     for name in os.listdir("/proc"):
-        if not name.isdigit():
+        if not name.isdigit() or name in old:
             continue
         try:
             said = Path("/proc", name, "cmdline").read_bytes() + Path("/proc", name, "environ").read_bytes()
@@ -32,13 +32,15 @@ def main() -> None:
     words: dict[str, str] = json.loads(file.read_text())
     seen = dict.fromkeys(words, 0)
     result = file.with_name(f"{file.name}.seen")
+    # The machine is slow, and those that run already are not the ones to watch.
+    old = set(os.listdir("/proc"))
     while True:
-        look(words, seen)
+        look(words, seen, old)
         # It may be stopped at any moment: the result is whole, or the one before.
         new = file.with_name(f"{file.name}.new")
         new.write_text(json.dumps(seen))
         new.replace(result)
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":
