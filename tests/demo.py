@@ -94,9 +94,11 @@ def up() -> None:
         controller.add(pi)
         provision(controller)
         telemetry(lab)
-        heading("the last lines of its journal")
-        journal = ["journalctl", "-u", "smart-meter", "-o", "cat", "--no-pager", "-n", "40"]
-        say(pi.run(journal).stdout.rstrip())
+        heading("the service's journal, from its start")
+        journal = pi.run(["journalctl", "-b", "-u", "smart-meter", "-o", "cat", "--no-pager"]).stdout
+        if "[TX TO OPTA]" not in journal:
+            raise LabError("the journal has no line of what was served; look around on the Pi")
+        say(journal.rstrip())
         heading(f"done in {time.monotonic() - began:.0f} s; the Pi goes on running")
         sudo = "sudo " if PROGRAMS.parent.stat().st_uid else ""
         run = f"{sudo}.venv/bin/python -m tests.virtual_pi"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +26,9 @@ _ENVIRONMENT = {
 }
 # How timeout(1) and nsenter(1) pass on that a command ended by SIGKILL.
 _KILLED = (137, -9)
+# systemd(1), "Signals": start reboot.target, start poweroff.target.
+_REBOOT = signal.SIGRTMIN + 5
+_POWER_OFF = signal.SIGRTMIN + 4
 
 
 @dataclass(frozen=True)
@@ -123,15 +128,22 @@ class Pi:
             "-i",
             *(f"{name}={value}" for name, value in (_ENVIRONMENT | (environment or {})).items()),
         ]
-        enter = ["nsenter", f"--target={leader}", *namespaces, "--wd", "--", *clean, *map(str, command)]
+        enter = [
+            "nsenter",
+            f"--target={leader}",
+            *namespaces,
+            "--root",
+            "--wd",
+            "--",
+            *clean,
+            *map(str, command),
+        ]
         return cgroups.joined(cgroups.of_pi(self.lab, self.name) / "payload" / "init.scope", enter)
 
     def reboot(self, timeout: float = 60) -> None:
         """Reboot in good order, and wait until the next boot is complete."""
         before = self._boot()
-        # It may end with the Pi before it can say that all is well.
-        self.run(["systemctl", "reboot"], check=False)
-        # Watched from outside: a shutdown waits for 90 s to hear of the end of a command of ours.
+        self._signal(_REBOOT)
         self.wait_for(lambda: self._boot() not in (None, before), timeout, "did not reboot")
         self.wait_until_running(timeout)
 
@@ -142,7 +154,7 @@ class Pi:
 
     def power_off(self, timeout: float = 60) -> None:
         """Shut down in good order, and wait until the Pi is off."""
-        self.run(["systemctl", "poweroff"], check=False)
+        self._signal(_POWER_OFF)
         self.wait_for(lambda: not self.is_on, timeout, "did not power off", powered=False)
 
     def power_on(self, timeout: float = 60) -> None:
@@ -209,6 +221,17 @@ class Pi:
             return (leader, Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[19])
         except OSError:  # It has ended meanwhile.
             return None
+
+    def _signal(self, number: int) -> None:
+        """Ask the Pi's systemd for something, and watch from outside.
+
+        A command inside that has not quite ended when the shutdown kills what is left would delay it by 90 s:
+        systemd-shutdown waits to hear of its end, and only its parent, outside the Pi, does.
+        """
+        leader = self._first_process()
+        if leader is None:
+            raise LabError(f"{self.name} is not running: it can't be shut down")
+        os.kill(leader, number)
 
     def _first_process(self) -> int | None:
         """Return the identifier, on this machine, of the Pi's own process 1."""
