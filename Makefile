@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi format lock vault provision verify wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi format lock vault provision verify wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
@@ -48,6 +48,10 @@ integration: ## Tests with real sockets on this machine
 pi: ## Tests on virtual Pis
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v
+
+test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 20 minutes; not part of `make test`)
+	@tools/setup radio-pi
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format
