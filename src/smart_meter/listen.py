@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import os
+import pwd
 import socket
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -131,7 +131,8 @@ def has_address(address: str) -> bool:
 
 
 def _user() -> str:
+    # Not by the environment: sudo and systemd leave another user's name there.
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,6 +1,8 @@
 """Who holds a port, from a /proc of our own making, and what is told about it."""
 
 import errno
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -91,7 +93,7 @@ def test_a_port_in_use_names_its_holder(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_missing_permission_names_authbind_its_file_and_the_trial(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("getpass.getuser", lambda: "pi")
+    monkeypatch.setattr(listen, "_user", lambda: "pi")
     told = explain(OSError(number, "Permission denied"), "127.0.0.1", 502)
     for expected in (
         "user pi",
@@ -102,6 +104,13 @@ def test_a_missing_permission_names_authbind_its_file_and_the_trial(
         "1502",
     ):
         assert expected in told
+
+
+def test_the_user_is_who_runs_it_and_not_who_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "somebody-else")
+    told = explain(OSError(errno.EACCES, "Permission denied"), "127.0.0.1", 502)
+    assert f"user {pwd.getpwuid(os.geteuid()).pw_name} may not" in told
 
 
 def test_an_address_of_another_machine_says_how_to_see_ones_own() -> None:
