@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.controller import ADDRESS, FIELD_ADDRESS, Controller
+from tests.controller import ADDRESS, FIELD_ADDRESS, Controller, Played
 from tests.virtual_pi import Lab, Pi
 
 pytestmark = pytest.mark.pi
@@ -216,6 +216,27 @@ def test_a_killed_service_serves_again_within_two_seconds(story: Story) -> None:
     story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
 
     assert story.serves_within(2) < 2
+
+
+def test_a_configuration_that_was_written_and_never_started_is_found_and_started(story: Story) -> None:
+    """As a run leaves it that was cut off between writing and restarting."""
+    story.pi.run(
+        ["sed", "-i", "s/statistics_interval = .*/statistics_interval = 59/", "/etc/smart-meter/config.toml"]
+    )
+    story.pi.run(["systemctl", "restart", "smart-meter"])
+    story.pi.run(
+        ["sed", "-i", "s/statistics_interval = .*/statistics_interval = 60/", "/etc/smart-meter/config.toml"]
+    )
+    assert re.search(r"BAD\s+configuration\s+written, not running", accepted(story).output)
+
+    played = story.controller.playbook("site.yml", "--tags", "concentrator")
+
+    assert played.count(NAME, "changed") == 2, "the finding and the restart"
+    assert re.search(r"ok\s+configuration\s+as in the inventory", accepted(story).output)
+
+
+def accepted(story: Story) -> Played:
+    return story.controller.playbook("verify.yml", check=False)
 
 
 def test_only_the_service_user_may_take_the_port(story: Story) -> None:
