@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from smart_meter.modbus.adu import AduReader
@@ -61,11 +61,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._reader = AduReader()
+        self._reader = AduReader(SLICE)
         self._session: Session | None = None
         self._finishing = False
-        self._waiting: list[bytes] = []
-        """Requests whose turn comes later, the next one last."""
+        self._waiting = False
+        """Whether requests have arrived whose turn comes later."""
         self._deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -88,16 +88,19 @@ class Connection(asyncio.Protocol):
         session = self._session
         if session is None:
             return
-        requests = self._reader.feed(data)
-        if len(requests) == 1 and not self._waiting:
+        reader = self._reader
+        requests = reader.feed(data)
+        if len(requests) == 1:
             self._transport.write(session.respond(requests[0]))
-        elif len(requests) <= SLICE and not self._waiting:
-            if requests:
-                self._transport.write(b"".join([session.respond(request) for request in requests]))
-        else:
-            self._keep(requests)
-            return
-        if self._reader.error is not None or self._finishing:
+        elif requests:
+            self._transport.write(b"".join([session.respond(request) for request in requests]))
+        if reader.more:
+            # A loop may hand over a segment that it had read already when it was told to read no more.
+            if not self._waiting:
+                self._waiting = True
+                self._transport.pause_reading()
+                self._server.later(self._go_on)
+        elif reader.error is not None or self._finishing:
             self._settle(session)
 
     def pause_writing(self) -> None:
@@ -113,24 +116,17 @@ class Connection(asyncio.Protocol):
         else:
             self._read_on()
 
-    def _keep(self, requests: Sequence[bytes]) -> None:
-        # A loop may hand over a segment that it had read already when it was told to read no more.
-        first = not self._waiting
-        self._waiting = [*reversed(requests), *self._waiting]
-        if first:
-            self._transport.pause_reading()
-            self._go_on()
-
     def _go_on(self) -> None:
         session = self._session
         if session is None or self._deaf or not self._waiting:
             return
-        requests = self._waiting[: -SLICE - 1 : -1]
-        del self._waiting[-SLICE:]
-        self._transport.write(b"".join([session.respond(request) for request in requests]))
-        if self._waiting:
+        requests = self._reader.feed(b"")
+        if requests:
+            self._transport.write(b"".join([session.respond(request) for request in requests]))
+        if self._reader.more:
             self._server.later(self._go_on)
             return
+        self._waiting = False
         self._read_on()
         self._settle(session)
 
@@ -151,7 +147,6 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """Forget the connection."""
         self._server.discard(self)
-        self._waiting.clear()
         if self._session is not None:
             self._session.closed()
             self._session = None
@@ -159,7 +154,7 @@ class Connection(asyncio.Protocol):
     def finish(self, *, at_once: bool) -> None:
         """End the replies: after the requests that have arrived, the last perhaps in part, or at once."""
         self._finishing = True
-        if at_once or not (self._reader.in_mid_frame or self._waiting):
+        if at_once or not self._reader.in_mid_frame:
             self._end_replies()
 
     def abort(self) -> None:
