@@ -8,7 +8,7 @@ from smart_meter.access import AccessControl, Client
 from smart_meter.config import Config
 from smart_meter.meter import Meter
 from smart_meter.modbus.adu import FUNCTION, UNIT
-from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, addressed, exception
+from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, exception
 from smart_meter.rate_limit import RateLimit
 from smart_meter.statistics import Statistics
 from smart_meter.telemetry import Lines, lines
@@ -32,7 +32,7 @@ class Concentrator:
         trial: bool = False,
     ) -> None:
         """`tell` takes the journal's lines and may neither block nor raise; the clocks give seconds."""
-        self.meters = [Meter(meter) for meter in config.meters]
+        self.meters = [Meter(meter, config.name) for meter in config.meters]
         self.units = {meter.unit_id: meter for meter in self.meters}
         if len(self.meters) == 1:
             self.units.update(dict.fromkeys(_DEVICE_ITSELF, self.meters[0]))
@@ -87,16 +87,18 @@ class Session:
         if function is None:
             statistics.exceptions += 1
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-        if function.writes and not self._client.may_write:
+        writes = function.writes
+        if writes is not None and not self._client.may_write:
             self._refused(meter, request)
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
         reply = function.execute(meter.bank, request)
         if reply[FUNCTION] != request[FUNCTION]:
             statistics.exceptions += 1
-        elif function.writes:
-            self._written(meter, request)
-        else:
-            self._served(meter, request)
+            return reply
+        if writes is not None:
+            self._written(meter, *writes(request))
+        if function.reads is not None:
+            self._served(meter, *function.reads(request))
         return reply
 
     def bad_frame(self, reason: str) -> None:
@@ -112,17 +114,15 @@ class Session:
         """Take note that the connection is gone."""
         self._concentrator.statistics.open_connections -= 1
 
-    def _served(self, meter: Meter, request: bytes) -> None:
+    def _served(self, meter: Meter, address: int, quantity: int) -> None:
         concentrator = self._concentrator
         self._reader.served += 1
-        address, quantity = addressed(request)
         concentrator.tell(
             concentrator.lines.served(meter.name, self._client.reader, address, quantity, self._reader.served)
         )
 
-    def _written(self, meter: Meter, request: bytes) -> None:
+    def _written(self, meter: Meter, address: int, quantity: int) -> None:
         concentrator = self._concentrator
-        address, quantity = addressed(request)
         sample = meter.written(address, quantity, concentrator.monotonic(), concentrator.wall())
         if sample is not None and self._client.writer is not None and self._writer is not None:
             self._writer.received += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from smart_meter import __version__
 from smart_meter.config import MeterConfig
 from smart_meter.modbus.functions import Bank
+from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.telemetry import Sample
 
 
@@ -12,11 +14,12 @@ class Meter:
 
     __slots__ = ("_addresses", "_timestamp", "_written", "bank", "last_sample", "map", "name", "unit_id")
 
-    def __init__(self, config: MeterConfig) -> None:
+    def __init__(self, config: MeterConfig, device: str = "") -> None:
+        """`device` is the concentrator's own name, for the identification."""
         self.name = config.name
         self.unit_id = config.unit_id
         self.map = config.map
-        self.bank = Bank(config.map.start, config.map.quantity)
+        self.bank = Bank(config.map.start, config.map.quantity, _identification(config, device))
         self.last_sample: Sample | None = None
         self._addresses = config.map.addresses
         timestamp = config.map.timestamp
@@ -46,3 +49,18 @@ class Meter:
     def age(self, now: float) -> float | None:
         """Return the seconds since the last sample was complete; None before the first."""
         return None if self.last_sample is None else now - self.last_sample.arrived
+
+
+def _identification(config: MeterConfig, device: str) -> Identification:
+    return Identification(
+        {
+            ObjectId.VENDOR_NAME: "Smart Meter",
+            ObjectId.PRODUCT_CODE: "smart-meter",
+            ObjectId.MAJOR_MINOR_REVISION: __version__,
+            ObjectId.PRODUCT_NAME: "Smart Meter concentrator",
+            ObjectId.MODEL_NAME: "Modbus TCP data concentrator",
+            ObjectId.USER_APPLICATION_NAME: device,
+            ObjectId.REGISTER_MAP_FINGERPRINT: config.map.fingerprint,
+            ObjectId.METER_NAME: config.name,
+        }
+    )

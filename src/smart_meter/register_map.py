@@ -6,6 +6,7 @@ The stored integer is the value times the scale: 48.5 V with scale 10 is stored 
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -111,6 +112,16 @@ class RegisterMap:
     def addresses(self) -> frozenset[int]:
         """Return the addresses of the registers that belong to a measurement: the span without its gaps."""
         return frozenset(address for m in self.measurements for address in range(m.address, m.end))
+
+    @property
+    def fingerprint(self) -> str:
+        """Return 8 hexadecimal digits that change with whatever changes the registers' meaning.
+
+        Equal maps have equal fingerprints on any machine. Order and decimals do not count: they are the
+        journal's.
+        """
+        parts = sorted((m.address, m.name, m.type.value, float(m.scale), m.unit) for m in self.measurements)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
     def decode(self, registers: Sequence[int]) -> dict[str, float]:
         """Return every measurement's value by its name.

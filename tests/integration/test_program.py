@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -391,3 +392,40 @@ def test_without_uvloop_it_serves_with_the_standard_loop(start: Start, tmp_path:
     with program.connect() as client:
         assert client.ask(read(0, 1)) == answer(1, (0,))
     assert program.stop()[0] == 0
+
+
+MEBIBYTE = 1 << 20
+
+
+def resident(program: Program) -> int:
+    """Return how many bytes of memory a program holds."""
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def send_until_held_back(client: Connection, request: bytes, most: int) -> int:
+    """Send requests over and over; return how many bytes were taken before the server took no more."""
+    sent = 0
+    try:
+        while sent < most:
+            sent += client.socket.send(request[sent % len(request) :])
+    except TimeoutError:
+        pass
+    return sent
+
+
+def test_clients_that_never_read_are_not_read_from_and_cost_little_memory(start: Start) -> None:
+    program = start(*TRIAL)
+    request = read(0, 8) * 1000
+    with ExitStack() as clients:
+        deaf = [clients.enter_context(program.connect()) for _ in range(8)]
+        before = resident(program)
+        for client in deaf:
+            client.socket.settimeout(0.5)
+            # The kernel's buffers take some MiB; a server that went on reading would take it all.
+            assert send_until_held_back(client, request, 64 * MEBIBYTE) < 64 * MEBIBYTE
+        assert resident(program) - before < len(deaf) * MEBIBYTE
+        with program.connect() as client:
+            assert client.ask(read(0, 1)) == answer(1, (0,))

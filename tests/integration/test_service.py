@@ -152,6 +152,22 @@ async def test_a_client_that_does_not_read_is_held_back_and_gets_all_it_asked_fo
             assert served.service.concentrator.statistics.served == sent // 12 > held_back
 
 
+async def test_a_client_with_thousands_of_requests_does_not_hold_up_another() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        other_reader, other_writer = await served.connect()
+        crowd = 5000
+        totals = served.service.concentrator.statistics
+        # Both are in the kernel before the service looks.
+        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as raw:
+            assert raw.send(read(0, 8) * crowd) == 12 * crowd
+        other_writer.write(read(0, 1))
+        assert await receive(other_reader, 11) == answer(1, (0,))
+        assert totals.served < crowd // 2
+        assert await receive(reader, 25 * crowd) == answer(1, (0,) * 8) * crowd
+        assert totals.served == crowd + 1
+
+
 async def test_at_the_end_idle_clients_are_told_and_it_is_quick() -> None:
     async with running() as served:
         clients = [await served.connect() for _ in range(50)]

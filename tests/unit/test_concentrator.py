@@ -1,8 +1,9 @@
 import pytest
 
+from smart_meter import __version__
 from smart_meter.concentrator import Concentrator, Session
 from smart_meter.config import Config, MeterConfig
-from smart_meter.register_map import PV_MAP
+from smart_meter.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write, write_one
 
 TWO_METERS = Config(meters=(MeterConfig("east", 1, PV_MAP), MeterConfig("west", 7, PV_MAP)))
@@ -47,7 +48,14 @@ def test_before_the_first_sample_the_registers_are_0(trial: Trial) -> None:
     assert trial.client("192.168.2.10").respond(read(0, 8)) == answer(1, (0,) * 8)
 
 
-@pytest.mark.parametrize("request_", [write(0), write_one(0, 1), write(0)[:12], write_one(9, 1)])
+MASK_WRITE = adu(1, wire("16 0000 0000 ffff"))
+READ_WRITE = adu(1, wire("17 0000 0002 0000 0001 02 0007"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [write(0), write_one(0, 1), write(0)[:12], write_one(9, 1), MASK_WRITE, READ_WRITE, READ_WRITE[:8]],
+)
 @pytest.mark.parametrize("address", ["192.168.2.10", "127.0.0.1", "::1"])
 def test_a_client_that_may_only_read_gets_exception_01_for_any_write(
     trial: Trial, address: str, request_: bytes
@@ -67,7 +75,7 @@ def test_in_a_trial_this_machine_plays_both_peers() -> None:
 
 
 @pytest.mark.parametrize(
-    "function", [0, 1, 2, 4, 5, 7, 8, 0x16, 0x17, 0x2B, 0x55, 0x7F, 0x80, 0x83, 0x90, 0xFF]
+    "function", [0, 1, 2, 4, 5, 7, 11, 12, 15, 17, 20, 21, 24, 0x55, 0x7F, 0x80, 0x83, 0x90, 0xFF]
 )
 def test_an_unknown_function_gets_exception_01_with_its_own_function_byte(
     trial: Trial, function: int
@@ -121,6 +129,44 @@ def test_a_request_with_an_error_in_it_is_no_read_and_no_sample(trial: Trial) ->
     session.respond(write(1))
     assert trial.journal == []
     assert trial.concentrator.statistics.exceptions == 2
+
+
+def test_a_read_with_a_write_is_both_in_the_totals_and_in_the_journal(trial: Trial) -> None:
+    session = trial.client("192.168.1.50")
+    values = write(0)[13:]
+    reply = session.respond(adu(1, wire("17 0002 0001 0000 0008 10") + values))
+    assert reply == adu(1, wire("17 02 01e5"))
+    assert [line.partition("]")[0] for line in trial.journal] == ["[RX FROM ESP32", "[TX TO ESP32"]
+    assert trial.journal[1].endswith("Served registers 2-2 | Total served: 1")
+    statistics = trial.concentrator.statistics
+    assert (statistics.received, statistics.served, statistics.exceptions) == (1, 1, 0)
+
+
+def test_a_masked_register_belongs_to_the_sample(trial: Trial) -> None:
+    session = trial.client("192.168.1.50")
+    session.respond(write(0, SAMPLE_REGISTERS[:7]))
+    session.respond(adu(1, wire("16 0007 0000 15e0")))
+    assert [line.rpartition("| ")[2] for line in trial.journal] == ["Total RX: 1"]
+    assert trial.client("192.168.2.10").respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+
+
+@pytest.mark.parametrize("request_", [adu(1, wire("08 0000 a537")), adu(1, wire("2b 0e 01 00"))])
+def test_an_echo_and_an_identification_are_no_read_and_no_sample(trial: Trial, request_: bytes) -> None:
+    reply = trial.client("192.168.2.10").respond(request_)
+    assert reply[7] == request_[7]
+    statistics = trial.concentrator.statistics
+    assert (trial.journal, statistics.served, statistics.received, statistics.exceptions) == ([], 0, 0, 0)
+
+
+def test_each_meter_tells_its_own_name_and_map() -> None:
+    other = RegisterMap((Measurement("level", 0),))
+    trial = Trial(Config(meters=(MeterConfig("east", 1, PV_MAP), MeterConfig("tank", 7, other))))
+    session = trial.client("192.168.2.10")
+    for unit, name, fingerprint in ((1, b"east", PV_MAP.fingerprint), (7, b"tank", other.fingerprint)):
+        assert session.respond(adu(unit, wire("2b 0e 04 80")))[16:] == fingerprint.encode()
+        assert session.respond(adu(unit, wire("2b 0e 04 81")))[16:] == name
+        assert session.respond(adu(unit, wire("2b 0e 04 06")))[16:] == b"RPI#1"
+        assert session.respond(adu(unit, wire("2b 0e 04 02")))[16:] == __version__.encode()
 
 
 def test_half_a_sample_is_not_told_before_its_other_half(trial: Trial) -> None:

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,3 +59,27 @@ def test_a_wrong_number_of_registers_is_refused() -> None:
 )
 def test_a_value_is_shown_with_its_decimals_and_unit(decimals: int, unit: str, shown: str) -> None:
     assert Measurement("x", 0, unit=unit, decimals=decimals).format(48.5 + (decimals == 0) / 10) == shown
+
+
+CHANGES = [
+    {"name": "Y"},
+    {"address": 1},
+    {"type": DataType.TIMESTAMP},
+    {"scale": 100},
+    {"unit": "kW"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+def test_the_fingerprint_changes_with_whatever_gives_a_register_its_meaning(change: dict[str, Any]) -> None:
+    one = Measurement("X", 0, scale=10, unit="W")
+    assert RegisterMap((one,)).fingerprint != RegisterMap((replace(one, **change),)).fingerprint
+
+
+def test_the_fingerprint_does_not_change_with_what_is_the_journals() -> None:
+    shown = tuple(replace(m, decimals=3, scale=float(m.scale)) for m in reversed(PV_MAP.measurements))
+    assert RegisterMap(shown).fingerprint == PV_MAP.fingerprint
+
+
+def test_the_fingerprint_of_the_documented_map_is_the_same_on_every_machine() -> None:
+    assert PV_MAP.fingerprint == "c2a544e0"

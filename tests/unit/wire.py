@@ -14,8 +14,8 @@ def adu(unit: int, pdu: bytes, transaction: int = 1) -> bytes:
     return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, unit) + pdu
 
 
-def read(address: int, quantity: int, unit: int = 1) -> bytes:
-    return adu(unit, struct.pack(">BHH", 3, address, quantity))
+def read(address: int, quantity: int, unit: int = 1, transaction: int = 1) -> bytes:
+    return adu(unit, struct.pack(">BHH", 3, address, quantity), transaction)
 
 
 def write_one(address: int, value: int, unit: int = 1) -> bytes:
@@ -27,6 +27,6 @@ def write(address: int, registers: tuple[int, ...] = SAMPLE_REGISTERS, unit: int
     return adu(unit, struct.pack(">BHHB", 16, address, len(registers), len(values)) + values)
 
 
-def answer(unit: int, registers: tuple[int, ...]) -> bytes:
+def answer(unit: int, registers: tuple[int, ...], transaction: int = 1) -> bytes:
     values = struct.pack(f">{len(registers)}H", *registers)
-    return adu(unit, struct.pack(">BB", 3, len(values)) + values)
+    return adu(unit, struct.pack(">BB", 3, len(values)) + values, transaction)

@@ -5,6 +5,7 @@ An ADU: transaction identifier (2 bytes), protocol identifier (2), length (2), u
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 UNIT = 6
@@ -21,11 +22,16 @@ MAX_ADU = 260  # Application Protocol V1.1b3, 4.1
 class AduReader:
     """Cuts a stream into ADUs; `error` says what was wrong once the stream can't be followed any more."""
 
-    __slots__ = ("_pending", "error")
+    __slots__ = ("_limit", "_pending", "_start", "error", "more")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = sys.maxsize) -> None:
+        """`limit`: how many ADUs one call of `feed` returns at the most."""
+        self._limit = limit
         self._pending = b""
+        self._start = 0
         self.error: str | None = None
+        self.more = False
+        """Whether the limit was reached: `feed(b"")` goes on. Uncut, the rest takes less memory."""
 
     @property
     def in_mid_frame(self) -> bool:
@@ -52,10 +58,20 @@ class AduReader:
         adus: list[bytes] = []
         if self.error is not None:
             return adus
-        stream = self._pending + data if self._pending else data
+        if data and self._pending:
+            stream = self._pending[self._start :] + data
+            start = 0
+        else:
+            stream = data or self._pending
+            start = self._start
         size = len(stream)
-        start = 0
+        self.more = False
         while size - start >= 6:
+            if len(adus) == self._limit:
+                self.more = True
+                self._pending = stream
+                self._start = start
+                return adus
             protocol = stream[start + 2] << 8 | stream[start + 3]
             length = stream[start + 4] << 8 | stream[start + 5]
             if protocol != 0:  # Implementation Guide V1.0b, 3.1.3: 0 is Modbus
@@ -64,6 +80,7 @@ class AduReader:
                 self.error = f"length {length}, outside {MIN_LENGTH} to {MAX_LENGTH}"
             if self.error is not None:
                 self._pending = b""
+                self._start = 0
                 return adus
             end = start + 6 + length
             if end > size:
@@ -71,4 +88,5 @@ class AduReader:
             adus.append(stream[start:end])
             start = end
         self._pending = stream[start:]
+        self._start = 0
         return adus

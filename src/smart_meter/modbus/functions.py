@@ -1,5 +1,8 @@
 """Function codes on a bank of holding registers. Pure: a request ADU in, a reply ADU out.
 
+What is wrong with a request is looked for in the order of the specification's state diagrams: the function
+code (exception 01), the lengths and quantities (03), the addresses (02).
+
 Chapters in the comments are those of the Modbus Application Protocol Specification V1.1b3.
 """
 
@@ -11,9 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from smart_meter.modbus.adu import FUNCTION, UNIT
+from smart_meter.modbus.identification import MEI_TYPE, Access, Identification
 
-MAX_READ_REGISTERS = 125  # 6.3
+MAX_READ_REGISTERS = 125  # 6.3, and 6.17 for its reading half
 MAX_WRITE_REGISTERS = 123  # 6.12
+MAX_READ_WRITE_REGISTERS = 121  # 6.17: its writing half
+RETURN_QUERY_DATA = 0  # 6.8.1: the only sub-function of 08 that has a meaning without a serial line
 EXCEPTION_FLAG = 0x80  # 7: an exception reply has the request's function code with this bit set
 
 
@@ -22,7 +28,11 @@ class FunctionCode(enum.IntEnum):
 
     READ_HOLDING_REGISTERS = 3
     WRITE_SINGLE_REGISTER = 6
+    DIAGNOSTICS = 8
     WRITE_MULTIPLE_REGISTERS = 16
+    MASK_WRITE_REGISTER = 22
+    READ_WRITE_MULTIPLE_REGISTERS = 23
+    ENCAPSULATED_INTERFACE_TRANSPORT = 43
 
 
 class ExceptionCode(enum.IntEnum):
@@ -39,12 +49,19 @@ class ExceptionCode(enum.IntEnum):
     GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND = 0x0B
 
 
+_NAMELESS = Identification({0: "", 1: "", 2: ""})
+
+
 class Bank:
-    """Holding registers from `start` up to `end` (not included), two bytes each, in wire order."""
+    """Holding registers from `start` up to `end` (not included), two bytes each, in wire order.
 
-    __slots__ = ("data", "end", "start")
+    With them goes what the device says of itself.
+    """
 
-    def __init__(self, start: int, quantity: int) -> None:
+    __slots__ = ("data", "end", "identification", "start")
+
+    def __init__(self, start: int, quantity: int, identification: Identification = _NAMELESS) -> None:
+        self.identification = identification
         self.start = start
         self.end = start + quantity
         self.data = bytearray(2 * quantity)
@@ -55,17 +72,12 @@ class Bank:
 
 
 _TWO_WORDS = struct.Struct(">HH")
+_FOUR_WORDS = struct.Struct(">4H")
 
 
 def exception(request: bytes, code: int) -> bytes:
     """Return the exception reply to a request."""
     return request[:4] + bytes((0, 3, request[UNIT], request[FUNCTION] | EXCEPTION_FLAG, code))
-
-
-def addressed(request: bytes) -> tuple[int, int]:
-    """Return the starting address and the number of registers of a request that was carried out."""
-    address, quantity = _TWO_WORDS.unpack_from(request, 8)
-    return address, 1 if request[FUNCTION] == FunctionCode.WRITE_SINGLE_REGISTER else quantity
 
 
 def read_holding_registers(bank: Bank, request: bytes) -> bytes:
@@ -111,17 +123,109 @@ def write_multiple_registers(bank: Bank, request: bytes) -> bytes:
     return request[:4] + b"\x00\x06" + request[6:12]
 
 
+def mask_write_register(bank: Bank, request: bytes) -> bytes:
+    """Carry out function code 22 (6.16): the bits of the AND mask are kept, the others are the OR mask's."""
+    if len(request) != 14:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    address = request[8] << 8 | request[9]
+    if not bank.start <= address < bank.end:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+    keep, bits = _TWO_WORDS.unpack_from(request, 10)
+    first = 2 * (address - bank.start)
+    held = bank.data[first] << 8 | bank.data[first + 1]
+    bank.data[first : first + 2] = (held & keep | bits & ~keep).to_bytes(2)
+    return request
+
+
+def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
+    """Carry out function code 23 (6.17): the write comes before the read, and neither without the other."""
+    if len(request) < 17:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    read_address, read_quantity, address, quantity = _FOUR_WORDS.unpack_from(request, 8)
+    size = 2 * quantity
+    if (
+        not 1 <= read_quantity <= MAX_READ_REGISTERS
+        or not 1 <= quantity <= MAX_READ_WRITE_REGISTERS
+        or request[16] != size
+        or len(request) != 17 + size
+    ):
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    if (
+        read_address < bank.start
+        or read_address + read_quantity > bank.end
+        or address < bank.start
+        or address + quantity > bank.end
+    ):
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+    first = 2 * (address - bank.start)
+    bank.data[first : first + size] = request[17:]
+    read_size = 2 * read_quantity
+    read_first = 2 * (read_address - bank.start)
+    head = request[:5] + bytes((read_size + 3, request[UNIT], request[FUNCTION], read_size))
+    return head + bank.data[read_first : read_first + read_size]
+
+
+def diagnostics(_: Bank, request: bytes) -> bytes:
+    """Carry out function code 08 with sub-function 00 (6.8): the reply is the request, however long."""
+    if len(request) < 10:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    if request[8] << 8 | request[9] != RETURN_QUERY_DATA:
+        return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+    return request
+
+
+def encapsulated_interface_transport(bank: Bank, request: bytes) -> bytes:
+    """Carry out function code 43 with MEI type 14, Read Device Identification (6.21)."""
+    if len(request) < 9:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    if request[8] != MEI_TYPE:
+        return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+    if len(request) != 11 or not Access.BASIC <= request[9] <= Access.INDIVIDUAL:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    access, number = Access(request[9]), request[10]
+    if access is Access.INDIVIDUAL:
+        told = bank.identification.one(number)
+        if told is None:
+            return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+    else:
+        told = bank.identification.stream(access, number)
+    return request[:5] + bytes((2 + len(told), request[UNIT], request[FUNCTION])) + told
+
+
+Span = Callable[[bytes], tuple[int, int]]
+"""Finds the starting address and the quantity in a request that was carried out."""
+
+
+def _span(request: bytes) -> tuple[int, int]:
+    return _TWO_WORDS.unpack_from(request, 8)
+
+
+def _one_register(request: bytes) -> tuple[int, int]:
+    return request[8] << 8 | request[9], 1
+
+
+def _second_span(request: bytes) -> tuple[int, int]:
+    return _TWO_WORDS.unpack_from(request, 12)
+
+
 @dataclass(frozen=True, slots=True)
 class Function:
-    """How a function code is carried out, and whether it changes registers."""
+    """How a function code is carried out, and which registers it reads and writes: None where it does not."""
 
     execute: Callable[[Bank, bytes], bytes]
-    writes: bool
+    reads: Span | None = None
+    writes: Span | None = None
 
 
 FUNCTIONS: dict[int, Function] = {
-    FunctionCode.READ_HOLDING_REGISTERS: Function(read_holding_registers, writes=False),
-    FunctionCode.WRITE_SINGLE_REGISTER: Function(write_single_register, writes=True),
-    FunctionCode.WRITE_MULTIPLE_REGISTERS: Function(write_multiple_registers, writes=True),
+    FunctionCode.READ_HOLDING_REGISTERS: Function(read_holding_registers, reads=_span),
+    FunctionCode.WRITE_SINGLE_REGISTER: Function(write_single_register, writes=_one_register),
+    FunctionCode.DIAGNOSTICS: Function(diagnostics),
+    FunctionCode.WRITE_MULTIPLE_REGISTERS: Function(write_multiple_registers, writes=_span),
+    FunctionCode.MASK_WRITE_REGISTER: Function(mask_write_register, writes=_one_register),
+    FunctionCode.READ_WRITE_MULTIPLE_REGISTERS: Function(
+        read_write_multiple_registers, reads=_span, writes=_second_span
+    ),
+    FunctionCode.ENCAPSULATED_INTERFACE_TRANSPORT: Function(encapsulated_interface_transport),
 }
 """All other function codes get exception 01."""

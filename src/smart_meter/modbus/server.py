@@ -14,6 +14,8 @@ from typing import Protocol, cast
 from smart_meter.modbus.adu import AduReader
 
 BACKLOG = 1024
+SLICE = 64
+"""Requests of one client that are answered in one go; then others have their turn."""
 _SOCKET_OPTIONS = (
     # A reply is one small segment that nothing follows: it must not wait for an acknowledgement.
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -41,20 +43,30 @@ class Session(Protocol):
         """Take note that the connection is gone."""
 
 
+Later = Callable[[Callable[[], None]], object]
+"""Calls a function in the loop's next pass."""
 Admit = Callable[[str], Session | None]
 """Gives the session for a client's IP address, or None for a client that is to be closed at once."""
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection."""
+    """One client's connection.
 
-    __slots__ = ("_finishing", "_reader", "_server", "_session", "_transport")
+    A client may have any number of requests under way. What it sends at once is answered slice by slice, and
+    nothing more is read from it meanwhile, nor while it does not read its replies: what it can make the
+    server keep is one segment and the transport's write buffer.
+    """
+
+    __slots__ = ("_deaf", "_finishing", "_reader", "_server", "_session", "_transport", "_waiting")
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._reader = AduReader()
+        self._reader = AduReader(SLICE)
         self._session: Session | None = None
         self._finishing = False
+        self._waiting = False
+        """Whether requests have arrived whose turn comes later."""
+        self._deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the client in, or close the connection."""
@@ -72,15 +84,58 @@ class Connection(asyncio.Protocol):
         self._server.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that the segment completes, with one write."""
+        """Answer every request that the segment completes, a slice with one write."""
         session = self._session
         if session is None:
             return
-        requests = self._reader.feed(data)
+        reader = self._reader
+        requests = reader.feed(data)
         if len(requests) == 1:
             self._transport.write(session.respond(requests[0]))
         elif requests:
             self._transport.write(b"".join([session.respond(request) for request in requests]))
+        if reader.more:
+            # A loop may hand over a segment that it had read already when it was told to read no more.
+            if not self._waiting:
+                self._waiting = True
+                self._transport.pause_reading()
+                self._server.later(self._go_on)
+        elif reader.error is not None or self._finishing:
+            self._settle(session)
+
+    def pause_writing(self) -> None:
+        """Take no more requests from a client that does not read its replies."""
+        self._deaf = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with a client that reads again."""
+        self._deaf = False
+        if self._waiting:
+            self._server.later(self._go_on)
+        else:
+            self._read_on()
+
+    def _go_on(self) -> None:
+        session = self._session
+        if session is None or self._deaf or not self._waiting:
+            return
+        requests = self._reader.feed(b"")
+        if requests:
+            self._transport.write(b"".join([session.respond(request) for request in requests]))
+        if self._reader.more:
+            self._server.later(self._go_on)
+            return
+        self._waiting = False
+        self._read_on()
+        self._settle(session)
+
+    def _read_on(self) -> None:
+        if not self._deaf and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _settle(self, session: Session) -> None:
+        """End the connection where all is answered that was to be answered."""
         if self._reader.error is not None:
             self._session = None
             session.bad_frame(self._reader.error)
@@ -88,15 +143,6 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif self._finishing and not self._reader.in_mid_frame:
             self._end_replies()
-
-    def pause_writing(self) -> None:
-        """Take no more requests from a client that does not read its replies."""
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Go on with a client that reads again."""
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
 
     def connection_lost(self, _: Exception | None) -> None:
         """Forget the connection."""
@@ -106,7 +152,7 @@ class Connection(asyncio.Protocol):
             self._session = None
 
     def finish(self, *, at_once: bool) -> None:
-        """End the replies: after the request whose beginning has arrived, or at once."""
+        """End the replies: after the requests that have arrived, the last perhaps in part, or at once."""
         self._finishing = True
         if at_once or not self._reader.in_mid_frame:
             self._end_replies()
@@ -127,8 +173,10 @@ class Connection(asyncio.Protocol):
 class Server:
     """Accepts connections on a bound socket."""
 
-    def __init__(self, admit: Admit) -> None:
+    def __init__(self, admit: Admit, later: Later | None = None) -> None:
+        """`later` is the loop's own where none is given."""
         self.admit = admit
+        self.later: Later = later or (lambda action: asyncio.get_running_loop().call_soon(action))
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config
-from smart_meter.modbus.server import Connection, Server
+from smart_meter.modbus.server import SLICE, Connection, Server
 from tests.unit.modbus.test_adu import bad_headers, cut, frames
-from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write
+from tests.unit.modbus.test_oracle import requests as pdus
+from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write
 
 
 class Socket:
@@ -32,9 +34,12 @@ class Transport(asyncio.Transport):
         self.writes: list[bytes] = []
         self.end: str | None = None
         self.reading = True
+        self.on_write: Callable[[], None] | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes.append(bytes(data))
+        if self.on_write:
+            self.on_write()
 
     def write_eof(self) -> None:
         self.end = self.end or "eof"
@@ -60,7 +65,8 @@ class Client:
 
     def __init__(self, peer: str | None, concentrator: Concentrator | None = None) -> None:
         self.concentrator = concentrator or Concentrator(Config(), lambda _: None, lambda: 0.0, lambda: 0.0)
-        self.server = Server(self.concentrator.admit)
+        self.later: deque[Callable[[], None]] = deque()
+        self.server = Server(self.concentrator.admit, self.later.append)
         self.transport = Transport(peer)
         self.connection = Connection(self.server)
         self.connection.connection_made(self.transport)
@@ -70,7 +76,13 @@ class Client:
         for segment in segments:
             if not self.transport.is_closing():
                 self.connection.data_received(segment)
+                self.go_on()
         return b"".join(self.transport.writes[before:])
+
+    def go_on(self) -> None:
+        """Let the loop turn until nothing is left to do."""
+        while self.later:
+            self.later.popleft()()
 
 
 @pytest.fixture
@@ -132,6 +144,82 @@ def test_a_client_that_does_not_read_is_not_read_from(field: Client) -> None:
     assert field.transport.reading
 
 
+MANY = [read(0, 1, transaction=number) for number in range(3 * SLICE + 1)]
+MANY_ANSWERS = [answer(1, (0,), transaction=number) for number in range(3 * SLICE + 1)]
+
+
+def test_a_client_with_many_requests_lets_others_have_their_turn(field: Client) -> None:
+    other = Client("192.168.2.10", field.concentrator)
+    field.connection.data_received(b"".join(MANY))
+    read_from = []
+    for turn in range(4):
+        assert len(field.transport.writes) == turn + 1
+        assert field.transport.writes[turn] == b"".join(MANY_ANSWERS[turn * SLICE : (turn + 1) * SLICE])
+        assert other.send(read(0, 1)) == answer(1, (0,))
+        read_from.append(field.transport.reading)
+        if field.later:
+            field.later.popleft()()
+    other.connection.connection_lost(None)
+    assert read_from == [False, False, False, True]
+
+
+def test_what_comes_while_others_have_their_turn_is_answered_behind(field: Client) -> None:
+    field.connection.data_received(b"".join(MANY[: SLICE + 1]))
+    field.connection.data_received(b"".join(MANY[SLICE + 1 : SLICE + 3]))
+    field.connection.data_received(MANY[SLICE + 3])
+    field.go_on()
+    assert b"".join(field.transport.writes) == b"".join(MANY_ANSWERS[: SLICE + 4])
+
+
+def test_a_client_that_turns_deaf_gets_the_rest_when_it_reads_again(field: Client) -> None:
+    field.connection.data_received(b"".join(MANY))
+    field.connection.pause_writing()
+    field.go_on()
+    assert len(field.transport.writes) == 1
+    field.connection.resume_writing()
+    assert not field.transport.reading
+    field.go_on()
+    assert b"".join(field.transport.writes) == b"".join(MANY_ANSWERS)
+    assert field.transport.reading
+
+
+def test_a_client_that_turns_deaf_with_its_last_answer_is_not_read_from(field: Client) -> None:
+    field.transport.on_write = field.connection.pause_writing
+    field.send(b"".join(MANY[: SLICE + 1]))
+    field.connection.resume_writing()
+    field.go_on()
+    assert b"".join(field.transport.writes) == b"".join(MANY_ANSWERS[: SLICE + 1])
+    assert not field.transport.reading
+    field.connection.resume_writing()
+    assert field.transport.reading
+
+
+def test_a_bad_frame_behind_many_requests_waits_for_their_answers(field: Client) -> None:
+    field.connection.data_received(b"".join(MANY) + wire("0001 0001 0006"))
+    assert field.transport.end != "closed"
+    field.go_on()
+    assert b"".join(field.transport.writes) == b"".join(MANY_ANSWERS)
+    assert field.transport.end == "closed"
+    assert field.concentrator.statistics.bad_frames == 1
+
+
+def test_at_the_end_many_requests_are_all_answered(field: Client) -> None:
+    field.connection.data_received(b"".join(MANY))
+    field.connection.finish(at_once=False)
+    assert field.transport.end != "eof"
+    field.go_on()
+    assert b"".join(field.transport.writes) == b"".join(MANY_ANSWERS)
+    assert field.transport.end == "eof"
+
+
+def test_the_requests_of_a_client_that_is_gone_are_forgotten(field: Client) -> None:
+    field.connection.data_received(b"".join(MANY))
+    field.connection.connection_lost(None)
+    field.go_on()
+    assert len(field.transport.writes) == 1
+    assert field.concentrator.statistics.served == SLICE
+
+
 def test_at_the_end_nothing_more_is_answered(field: Client) -> None:
     field.connection.finish(at_once=False)
     assert field.transport.end == "eof"
@@ -153,9 +241,24 @@ def test_at_the_end_a_request_that_never_comes_whole_is_not_waited_for_for_ever(
     assert field.transport.end == "eof"
 
 
-@given(
-    cut(st.lists(frames | bad_headers | st.just(read(0, 8)) | st.just(write(0)), max_size=8).map(b"".join))
+def requests() -> st.SearchStrategy[bytes]:
+    """Requests of all kinds, right and wrong, and any other frames."""
+    units, transactions = st.sampled_from([1, 0, 255, 9]), st.integers(0, 0xFFFF)
+    right = st.builds(
+        lambda unit, pdu, transaction: adu(unit, bytes((pdu[0],)) + pdu[1], transaction),
+        units,
+        pdus(),
+        transactions,
+    )
+    return frames | right
+
+
+crowds = st.builds(
+    lambda request, times: request * times, st.sampled_from([read(0, 8), write(0)]), st.integers(1, 200)
 )
+
+
+@given(cut(st.lists(requests() | bad_headers | crowds, max_size=8).map(b"".join)))
 def test_any_split_of_any_stream_gets_the_same_answers_in_the_same_order(
     case: tuple[bytes, list[bytes]],
 ) -> None:
@@ -174,11 +277,11 @@ def test_random_bytes_never_raise(peer: str, segments: list[bytes]) -> None:
     assert client.concentrator.statistics.open_connections == 0
 
 
-@given(st.sampled_from(["192.168.1.50", "192.168.2.10"]), st.lists(frames, min_size=1, max_size=8))
-def test_every_request_of_any_kind_is_answered_once(peer: str, requests: list[bytes]) -> None:
+@given(st.sampled_from(["192.168.1.50", "192.168.2.10"]), st.lists(requests(), min_size=1, max_size=8))
+def test_every_request_of_any_kind_is_answered_once(peer: str, asked: list[bytes]) -> None:
     client = Client(peer)
-    replies = client.send(b"".join(requests))
-    for request in requests:
+    replies = client.send(b"".join(asked))
+    for request in asked:
         size = 6 + int.from_bytes(replies[4:6])
         reply, replies = replies[:size], replies[size:]
         assert reply[:4] == request[:4]

@@ -1,0 +1,61 @@
+"""docs/protocol.md says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from smart_meter.config import Config
+from smart_meter.meter import Meter
+from smart_meter.modbus.adu import MAX_LENGTH, MIN_LENGTH
+from smart_meter.modbus.functions import (
+    FUNCTIONS,
+    MAX_READ_REGISTERS,
+    MAX_READ_WRITE_REGISTERS,
+    MAX_WRITE_REGISTERS,
+)
+from smart_meter.modbus.identification import Access
+from smart_meter.modbus.server import SLICE
+
+TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+
+
+def rows(heading: str) -> dict[int, list[str]]:
+    """The cells behind the first one of each row of a chapter's table, by the number in the first."""
+    chapter = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    table = [line.strip("| ").split(" | ") for line in chapter.splitlines() if re.match(r"\| \d", line)]
+    return {int(first, 16 if first.startswith("0x") else 10): cells for first, *cells in table}
+
+
+def test_every_function_code_is_told_with_its_right_and_no_other() -> None:
+    told = {code: cells[2] == "yes" for code, cells in rows("Function codes").items()}
+    assert told == {int(code): function.writes is not None for code, function in FUNCTIONS.items()}
+
+
+@pytest.mark.parametrize(
+    ("code", "limits"),
+    [
+        (3, f"1 to {MAX_READ_REGISTERS} registers"),
+        (16, f"1 to {MAX_WRITE_REGISTERS} registers"),
+        (23, f"reads 1 to {MAX_READ_REGISTERS}, writes 1 to {MAX_READ_WRITE_REGISTERS}"),
+    ],
+)
+def test_the_limits_are_those_of_the_code(code: int, limits: str) -> None:
+    assert rows("Function codes")[code][1].startswith(limits)
+
+
+def test_every_object_is_told_and_fixed_values_are_right() -> None:
+    told = rows("Identification")
+    identification = Meter(Config().meters[0], "RPI#1").bank.identification
+    stream = identification.stream(Access.EXTENDED, 0)
+    assert stream[5] == len(told)
+    for number, (_, value) in told.items():
+        object_ = identification.one(number)
+        assert object_ is not None
+        if value.startswith("`") and value.endswith("`"):
+            assert object_[8:].decode() == value.strip("`")
+
+
+def test_the_connections_figures_are_those_of_the_code() -> None:
+    assert f"\n- {SLICE} requests of one client" in TEXT
+    assert f"a length outside {MIN_LENGTH} to {MAX_LENGTH}," in TEXT
