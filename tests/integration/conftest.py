@@ -1,4 +1,4 @@
-"""Asynchronous tests run on both event loops that the service runs on."""
+"""Programs to talk to; and asynchronous tests run on both event loops that the service runs on."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from tests.integration.program import Program
+from tests.unit.wire import write
 
 
 def pytest_asyncio_loop_factories(
@@ -30,3 +31,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     yield start_program
     for program in programs:
         program.kill()
+
+
+@pytest.fixture
+def server(start: Callable[..., Program]) -> Program:
+    """A trial with one sample in it."""
+    program = start("run", "--trial", "--port", "0")
+    with program.connect() as client:
+        client.ask(write(0))
+    return program
+
+
+@pytest.fixture
+def reading_only(start: Callable[..., Program]) -> Program:
+    """Not a trial: this machine may only read."""
+    return start("run", "--host", "127.0.0.1", "--port", "0")

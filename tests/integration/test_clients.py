@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,28 +11,12 @@ from pyModbusTCP.client import ModbusClient
 from smart_meter import __version__
 from smart_meter.register_map import PV_MAP
 from tests.integration.program import PATIENCE, Program
-from tests.unit.wire import SAMPLE_REGISTERS, write
+from tests.unit.wire import SAMPLE_REGISTERS
 
-Start = Callable[..., Program]
 SAMPLE = list(SAMPLE_REGISTERS)
 BASIC = {0: "Smart Meter", 1: "smart-meter", 2: __version__}
 REGULAR = {**BASIC, 4: "Smart Meter concentrator", 5: "Modbus TCP data concentrator", 6: "RPI#1"}
 EXTENDED = {**REGULAR, 0x80: PV_MAP.fingerprint, 0x81: "pv"}
-
-
-@pytest.fixture
-def server(start: Start) -> Program:
-    """A trial with one sample in it."""
-    program = start("run", "--trial", "--port", "0")
-    with program.connect() as client:
-        client.ask(write(0))
-    return program
-
-
-@pytest.fixture
-def reading_only(start: Start) -> Program:
-    """Not a trial: this machine may only read."""
-    return start("run", "--host", "127.0.0.1", "--port", "0")
 
 
 def told(information: dict[int, bytes]) -> dict[int, str]:

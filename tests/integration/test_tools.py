@@ -18,21 +18,6 @@ from tests.unit.wire import SAMPLE_REGISTERS, write, write_one
 Start = Callable[..., Program]
 
 
-@pytest.fixture
-def server(start: Start) -> Program:
-    """A trial with one sample in it."""
-    program = start("run", "--trial", "--port", "0")
-    with program.connect() as client:
-        client.ask(write(0))
-    return program
-
-
-@pytest.fixture
-def reading_only(start: Start) -> Program:
-    """Not a trial: this machine may only read."""
-    return start("run", "--host", "127.0.0.1", "--port", "0")
-
-
 def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
