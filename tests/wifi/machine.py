@@ -110,6 +110,10 @@ class RadioPi(Pi):
             command += ["-netdev", tap, "-device", f"virtio-net-pci,netdev={interface},mac={mac},romfile="]
         return [str(word) for word in command]
 
+    def _signal(self, number: int) -> None:
+        # Its systemd is process 1 of a kernel of its own: only from inside can it be asked.
+        self.run(["kill", f"-{number}", "1"])
+
     def _boot(self) -> tuple[int, str] | None:
         try:
             return 1, self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout
