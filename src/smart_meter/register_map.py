@@ -1,12 +1,14 @@
 """Measurements, where they lie in a meter's registers, and how they are encoded.
 
-The stored integer is the value times the scale: 48.5 V with scale 10 is stored as 485.
+The stored number is (value - offset) times the scale: 48.5 V with scale 10 is stored as 485.
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
+import math
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,22 +19,63 @@ MAX_UINT32 = 0xFFFF_FFFF
 class DataType(enum.Enum):
     """How a measurement is laid out in registers."""
 
+    INT16 = "int16"
     UINT16 = "uint16"
+    INT32 = "int32"
+    UINT32 = "uint32"
+    FLOAT32 = "float32"
+    """IEEE 754 single precision."""
     TIMESTAMP = "timestamp"
-    """Unix seconds in two registers, the high word first."""
+    """Unix seconds as uint32."""
 
     @property
     def width(self) -> int:
         """Return how many registers one value takes."""
-        return _WIDTHS[self]
+        return _LAYOUTS[self].width
+
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """Return the lowest and the highest integer that can be stored; None for a floating-point number."""
+        return _LAYOUTS[self].limits
+
+    @property
+    def sentinel(self) -> float | None:
+        """Return the stored number that says "no value", as SunSpec has it; None for a timestamp."""
+        return _LAYOUTS[self].sentinel
 
 
-_WIDTHS = {DataType.UINT16: 1, DataType.TIMESTAMP: 2}
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    width: int
+    code: str
+    """The struct module's."""
+    limits: tuple[int, int] | None
+    sentinel: float | None
+    """SunSpec Device Information Model Specification, "Unimplemented Registers"."""
+
+
+_LAYOUTS = {
+    DataType.INT16: _Layout(1, ">h", (-(2**15), 2**15 - 1), -(2**15)),
+    DataType.UINT16: _Layout(1, ">H", (0, MAX_UINT16), MAX_UINT16),
+    DataType.INT32: _Layout(2, ">i", (-(2**31), 2**31 - 1), -(2**31)),
+    DataType.UINT32: _Layout(2, ">I", (0, MAX_UINT32), MAX_UINT32),
+    DataType.FLOAT32: _Layout(2, ">f", None, math.nan),
+    DataType.TIMESTAMP: _Layout(2, ">I", (0, MAX_UINT32), None),
+}
+
+
+class WordOrder(enum.Enum):
+    """Which of two registers comes first; the bytes within a register are always high byte first."""
+
+    BIG = "big"
+    """The high word first: ABCD."""
+    LITTLE = "little"
+    """The low word first: CDAB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One named value in a map."""
+    """One named value in a map; value = stored / scale + offset."""
 
     name: str
     address: int
@@ -40,6 +83,13 @@ class Measurement:
     scale: float = 1
     unit: str = ""
     decimals: int = 1
+    word_order: WordOrder = WordOrder.BIG
+    offset: float = 0
+    minimum: float | None = None
+    """In engineering units, like `maximum`; what lies outside is out of range."""
+    maximum: float | None = None
+    sentinel: float | None = None
+    """The stored number that says "no value"; None: the type's own."""
 
     @property
     def width(self) -> int:
@@ -51,35 +101,70 @@ class Measurement:
         """Return the first register address behind the measurement."""
         return self.address + self.width
 
+    @property
+    def limited(self) -> bool:
+        """Whether a value can be out of range."""
+        return self.minimum is not None or self.maximum is not None
+
     def decode(self, registers: Sequence[int]) -> float:
         """Return the measurement in its engineering unit (a timestamp in Unix seconds).
 
         registers: as many uint16 as `self.width`, in wire order.
-        The stored integer is divided by `self.scale` (485 with scale 10 is 48.5 V).
+        The stored number is divided by `self.scale` (485 with scale 10 is 48.5 V), and `self.offset` added.
         Raises ValueError where the count differs.
         """
-        if len(registers) != self.width:
-            raise ValueError(f"{self.name} takes {self.width} registers, not {len(registers)}")
-        if self.type is DataType.TIMESTAMP:
-            return registers[0] << 16 | registers[1]
-        return registers[0] / self.scale
+        stored = self._stored(registers)
+        return stored if self.type is DataType.TIMESTAMP else stored / self.scale + self.offset
 
     def encode(self, value: float) -> list[int]:
-        """Return the registers that hold a value: the inverse of `decode`, rounded to the nearest integer.
+        """Return the registers that hold a value: the inverse of `decode`, rounded to what can be stored.
 
         Raises ValueError where the registers can't hold the value.
         """
-        stored = round(value * self.scale)
-        limit = MAX_UINT32 if self.type is DataType.TIMESTAMP else MAX_UINT16
-        if not 0 <= stored <= limit:
-            raise ValueError(f"{self.name}: {value} is stored as {stored}, outside 0 to {limit}")
-        if self.type is DataType.TIMESTAMP:
-            return [stored >> 16, stored & MAX_UINT16]
-        return [stored]
+        if self.type is DataType.FLOAT32:
+            return self._registers((value - self.offset) * self.scale)
+        if not math.isfinite(value):
+            raise ValueError(f"{self.name}: {value} can't be stored as {self.type.value}")
+        stored = round((value - self.offset) * self.scale)
+        low, high = self.type.limits or (0, 0)
+        if not low <= stored <= high:
+            raise ValueError(f"{self.name}: {value} is stored as {stored}, outside {low} to {high}")
+        return self._registers(stored)
+
+    def sentinel_registers(self) -> list[int] | None:
+        """Return the registers that say "no value"; None for a timestamp, which stays what it is."""
+        stored = self.type.sentinel if self.sentinel is None else self.sentinel
+        if stored is None or self.type is DataType.TIMESTAMP:
+            return None
+        return self._registers(stored)
+
+    def in_range(self, value: float) -> bool:
+        """Whether a value lies within `minimum` and `maximum`; not-a-number lies in no range."""
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return low <= value <= high
 
     def format(self, value: float) -> str:
         """Return the value with its unit as the journal prints it, such as `48.50V`."""
         return f"{value:.{self.decimals}f}{self.unit}"
+
+    def _stored(self, registers: Sequence[int]) -> float:
+        layout = _LAYOUTS[self.type]
+        if len(registers) != layout.width:
+            raise ValueError(f"{self.name} takes {layout.width} registers, not {len(registers)}")
+        if self.word_order is WordOrder.LITTLE:
+            registers = registers[::-1]
+        stored: float = struct.unpack(layout.code, struct.pack(f">{layout.width}H", *registers))[0]
+        return stored
+
+    def _registers(self, stored: float) -> list[int]:
+        layout = _LAYOUTS[self.type]
+        try:
+            data = struct.pack(layout.code, stored if layout.limits is None else int(stored))
+        except OverflowError as error:
+            raise ValueError(f"{self.name}: {stored} is more than a float32 can hold") from error
+        registers = list(struct.unpack(f">{layout.width}H", data))
+        return registers[::-1] if self.word_order is WordOrder.LITTLE else registers
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +203,13 @@ class RegisterMap:
         """Return 8 hexadecimal digits that change with whatever changes the registers' meaning.
 
         Equal maps have equal fingerprints on any machine. Order and decimals do not count: they are the
-        journal's.
+        journal's. Neither do minimum and maximum, which change no register.
         """
-        parts = sorted((m.address, m.name, m.type.value, float(m.scale), m.unit) for m in self.measurements)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+        parts = sorted(
+            (m.address, m.name, m.type.value, *_meaning(m), m.sentinel_registers() or [])
+            for m in self.measurements
+        )
+        return f"{zlib.crc32(repr(parts).encode()):08x}"
 
     def decode(self, registers: Sequence[int]) -> dict[str, float]:
         """Return every measurement's value by its name.
@@ -140,6 +228,11 @@ class RegisterMap:
                 encoded = measurement.encode(values[measurement.name])
                 registers[measurement.address - start : measurement.end - start] = encoded
         return registers
+
+
+def _meaning(measurement: Measurement) -> tuple[float, float, str, str]:
+    scale, offset = float(measurement.scale), float(measurement.offset)
+    return scale, offset, measurement.unit, measurement.word_order.value
 
 
 PV_MAP = RegisterMap(

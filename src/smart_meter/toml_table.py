@@ -172,6 +172,32 @@ class Table:
             return None
         return value
 
+    def optional_number(self, name: str, low: float, high: float, hint: str) -> float | None:
+        """Return the number as `number` does, or None, without a problem, where the key is left out."""
+        self._known.append(name)
+        return self.number(name, 0, low, high, hint) if name in self.data else None
+
+    def seconds(self, name: str, default: float, low: float, high: float, zero: str) -> float | None:
+        """Return seconds from low to high, or 0, which means something else: `zero` says what for."""
+        hint = f"seconds from {low:g} to {high:g}, or 0 {zero}"
+        # 0 switches something off, so it is no part of the range.
+        if self.data.get(name, default) == 0:
+            low = high = 0
+        return self.number(name, default, low, high, hint)
+
+    def anything(self, name: str) -> Any:
+        """Return the value as it stands, or None where the key is left out."""
+        self._known.append(name)
+        return self.data.get(name)
+
+    def listing(self, name: str, hint: str) -> list[Any]:
+        """Return a list of anything; an empty one where it is left out or is no list."""
+        value = self._value(name, [], hint)
+        if not isinstance(value, list):
+            self.problem(name, f"{show(value)} is no list; give {hint}")
+            return []
+        return value
+
     def table(self, name: str) -> Table:
         """Return a table within this one; an empty one where it is left out."""
         value = self._value(name, {}, "a table")
@@ -206,7 +232,7 @@ class Table:
         """Note every key of the table that nobody asked for."""
         for name in self.data:
             if name not in self._known:
-                keys = f"; known here: {', '.join(self._known)}"
+                keys = f"; known here: {', '.join(dict.fromkeys(self._known))}"
                 self.problem(name, f"is an unknown key{_near(name, self._known) or keys}")
 
     def _value(self, name: str, default: Any, hint: str) -> Any:

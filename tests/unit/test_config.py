@@ -169,8 +169,11 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("nmae = 1", 'nmae: is an unknown key; did you mean "name"?'),
-        ("wat = 1", "wat: is an unknown key; known here: name, server, journal, zones, meters"),
-        ('"a\\nb" = 1', '"a\\nb": is an unknown key; known here: name, server, journal, zones, meters'),
+        ("wat = 1", "wat: is an unknown key; known here: name, server, journal, history, zones, meters"),
+        (
+            '"a\\nb" = 1',
+            '"a\\nb": is an unknown key; known here: name, server, journal, history, zones, meters',
+        ),
         ("name = 3", "name: 3 is no string; give 1 to 32 printable characters"),
         ('name = ""', 'name: "" can\'t be used; give 1 to 32 printable characters'),
         (f'name = "{"x" * 33}"', "can't be used; give 1 to 32 printable characters"),
@@ -290,7 +293,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ),
         (
             meter('name = "x", address = 0, type = "uint61"'),
-            'type: "uint61" is unknown; give "uint16" or "timestamp"',
+            'type: "uint61" is unknown; give "int16", "uint16", "int32", "uint32", "float32" or "timestamp"',
         ),
         (meter('name = "x", address = 0, scale = 0'), "scale: 0 is out of range; give a number over 0"),
         (meter('name = "x", address = 0, scale = -10'), "scale: -10 is out of range"),

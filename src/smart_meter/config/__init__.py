@@ -1,0 +1,43 @@
+"""The configuration: a TOML file becomes a frozen, typed Config, or a ConfigError with all that is wrong.
+
+Everything has a default: an empty file gives one PV meter between the field and the control zone.
+"""
+
+from smart_meter.config.load import load, loads
+from smart_meter.config.model import (
+    CONTROL_ZONE,
+    FIELD_ZONE,
+    Access,
+    AccessRule,
+    Config,
+    ConfigError,
+    HistoryConfig,
+    JournalConfig,
+    LogFormat,
+    MeterConfig,
+    OnStale,
+    OutOfRange,
+    Publish,
+    ServerConfig,
+    ZoneConfig,
+)
+
+__all__ = [
+    "CONTROL_ZONE",
+    "FIELD_ZONE",
+    "Access",
+    "AccessRule",
+    "Config",
+    "ConfigError",
+    "HistoryConfig",
+    "JournalConfig",
+    "LogFormat",
+    "MeterConfig",
+    "OnStale",
+    "OutOfRange",
+    "Publish",
+    "ServerConfig",
+    "ZoneConfig",
+    "load",
+    "loads",
+]
