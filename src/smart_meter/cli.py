@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"smart-meter {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_reload(commands)
     _add_check_config(commands)
     _add_simulate(commands)
     _add_read(commands)
@@ -88,6 +89,28 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--trial",
         action="store_true",
         help="listen on 127.0.0.1:1502, and let this machine's own programs write and read",
+    )
+
+
+def _add_reload(commands: argparse._SubParsersAction[_Parser]) -> None:
+    reload = commands.add_parser(
+        "reload",
+        help="have a running service take its configuration file anew",
+        description="Check the configuration file, tell the service (SIGHUP), and wait for what comes of it. "
+        "No connection ends, no value is lost; a refused configuration leaves the running one as it is.",
+        epilog="examples:\n"
+        "  sudo systemctl reload smart-meter            what systemd does is this\n"
+        "  smart-meter reload --config c.toml --pid 1234 --runtime /run/smart-meter\n\n" + EXIT_CODES,
+    )
+    reload.add_argument(
+        "--config", metavar="FILE", default="/etc/smart-meter/config.toml", help="the service's file"
+    )
+    reload.add_argument("--pid", metavar="N", type=_count, help="the service's process (MAINPID)")
+    reload.add_argument(
+        "--runtime",
+        metavar="DIR",
+        default=os.environ.get("RUNTIME_DIRECTORY", "/run/smart-meter"),
+        help="where the service tells what became of it (RUNTIME_DIRECTORY)",
     )
 
 
