@@ -29,22 +29,13 @@ class State(enum.IntEnum):
     """How fresh a meter's values are, by the arrival of its last complete sample."""
 
     WAITING = 0
+    """No sample yet."""
     FRESH = 1
+    """The last sample arrived less than `stale_after` seconds ago."""
     STALE = 2
+    """It arrived `stale_after` seconds ago or longer."""
     RESTORED = 3
-
-    @property
-    def meaning(self) -> str:
-        """Return what the state says, in words."""
-        return _MEANINGS[self]
-
-
-_MEANINGS = {
-    State.WAITING: "no sample yet: the holding registers are 0",
-    State.FRESH: "the last sample arrived less than stale_after seconds ago",
-    State.STALE: "the last sample arrived stale_after seconds ago or longer",
-    State.RESTORED: "the values are those from before a restart, and no sample arrived since",
-}
+    """The values are those from before a restart, and no sample arrived since."""
 
 
 @dataclass(frozen=True, slots=True)
