@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import random
+import re
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -388,6 +389,20 @@ def test_a_build_that_would_round_otherwise_is_refused(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert "Compile without -ffast-math" in done.stderr
+
+
+def test_the_examples_of_the_documentation_compile(tmp_path: Path) -> None:
+    (tmp_path / "map.h").write_text(render("c", METERS[:1], METERS[:1]))
+    document = (Path(__file__).parents[2] / "docs" / "register-map.md").read_text()
+    examples = re.findall(r"^```cpp\n#include \"map.h\"\n(.*?)^```$", document, re.DOTALL | re.MULTILINE)
+    assert len(examples) == 2
+    calls = ("writeHoldingRegisters", "readHoldingRegisters", "readInputRegisters")
+    head = "".join(f"void {call}(int, unsigned long, unsigned long, uint16_t *) {{}}\n" for call in calls)
+    bodies = "".join(f"void example_{i}() {{\n{example}}}\n" for i, example in enumerate(examples))
+    (tmp_path / "examples.cpp").write_text(f'#include <ctime>\n#include "map.h"\n{head}{bodies}')
+    command = ["g++", "-std=c++11", *WARNINGS, "-Wno-unused-variable", "-c", "examples.cpp"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_documented_sample_in_c(header: Header) -> None:
