@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
         "  smart-meter run --trial                       try it on this machine, without root\n"
         "  smart-meter simulate esp32 --to localhost:1502\n"
         "  smart-meter read localhost:1502\n"
-        "  smart-meter check-config config.toml\n\n" + EXIT_CODES,
+        "  smart-meter check-config config.toml\n"
+        "  smart-meter map --format c --config config.toml > map.h\n\n" + EXIT_CODES,
     )
     root.add_argument("--version", action="version", version=f"smart-meter {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _add_simulate(commands)
     _add_read(commands)
     _add_probe(commands)
+    _add_map(commands)
     return root
 
 
@@ -195,6 +197,24 @@ def _add_probe(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="exit with 0 where this is found, else with 1 (read-only)",
     )
     probe.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_map(commands: argparse._SubParsersAction[_Parser]) -> None:
+    register_map = commands.add_parser(
+        "map",
+        help="print the register map, for people, a PLC or a C program",
+        description="Print every meter's registers and the status block. Without --config: the PV map.",
+        epilog="examples:\n"
+        "  smart-meter map                                      Markdown, for people\n"
+        "  smart-meter map --format csv --config config.toml    one tag a line, for a PLC's import\n"
+        "  smart-meter map --format c > map.h                   C header for the ESP32 and the Opta\n\n"
+        + EXIT_CODES,
+    )
+    register_map.add_argument(
+        "--format", choices=["markdown", "csv", "c"], default="markdown", help="how (markdown)"
+    )
+    register_map.add_argument("--config", metavar="FILE", help="take the meters from this TOML file")
+    register_map.add_argument("--meter", metavar="NAME", help="print this meter alone")
 
 
 def _add_meter(command: argparse.ArgumentParser) -> None:
