@@ -109,10 +109,22 @@ def _parser(available: dict[str, Kind]) -> argparse.ArgumentParser:
         default=default_servers(available),
         help=f"of {','.join(available)} (all but pymodbus-uvloop)",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (5)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="how long each load runs (1.5)")
+    parser.add_argument(
+        "--rounds", type=_positive(int), default=5, help="how often everything is measured (5)"
+    )
+    parser.add_argument("--seconds", type=_positive(float), default=1.2, help="how long each load runs (1.2)")
     parser.add_argument("--output", type=Path, help="where the tables go (results.md, for a whole run)")
     return parser
+
+
+def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = number(text)
+        if not 0 < value <= 600:
+            raise argparse.ArgumentTypeError(f"{text!r} can't be used; give a number over 0, at most 600")
+        return value
+
+    return parse
 
 
 def _list_of(known: list[str]) -> Callable[[str], list[str]]:

@@ -77,10 +77,6 @@ class Figures:
         """Return the median over the rounds; None where nothing was measured."""
         return _reduce(median, self.rounds(figure))
 
-    def worst(self, figure: Figure) -> float | None:
-        """Return the highest of all rounds."""
-        return _reduce(max, self.rounds(figure))
-
     def total(self, figure: Figure) -> float | None:
         """Return the sum of all rounds."""
         return _reduce(sum, self.rounds(figure))
@@ -95,9 +91,13 @@ class Figures:
         """Return the median of the ratios within the rounds."""
         return _reduce(median, self.ratios(figure, to))
 
+    def found(self, goal: Goal) -> list[float]:
+        """Return what each round gave for a goal."""
+        return self.rounds(goal.figure) if goal.to is None else self.ratios(goal.figure, goal.to)
+
     def value(self, goal: Goal) -> float | None:
         """Return what a goal is judged by."""
-        values = self.rounds(goal.figure) if goal.to is None else self.ratios(goal.figure, goal.to)
+        values = self.found(goal)
         if not goal.worst:
             return _reduce(median, values)
         return _reduce(min if goal.at_least else max, values)

@@ -31,8 +31,10 @@ def goal_table(figures: Figures, goals: Iterable[Goal]) -> str:
     for goal in goals:
         value = figures.value(goal)
         if value is not None:
-            lines.append((goal.title, goal.text(), goal.show(value), figures.judge(goal).value))
-    return table(("goal", "bound", "found", "verdict"), lines)
+            found = figures.found(goal)
+            spread = f"{goal.show(min(found))} to {goal.show(max(found))}"
+            lines.append((goal.title, goal.text(), goal.show(value), spread, figures.judge(goal).value))
+    return table(("goal", "bound", "found", "rounds", "verdict"), lines)
 
 
 def load_table(figures: Figures, rows: dict[str, str], servers: dict[str, str]) -> str:

@@ -37,20 +37,19 @@ class Kind:
     title: str
     command: Callable[[Path, int], list[str]]
     """Returns the command for a folder of its own and a port."""
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is this concentrator: its losses fail the benchmark, its history is counted."""
-        return self.key.startswith("ours")
+    ours: bool = False
+    """Whether it is this concentrator, whose losses fail the benchmark."""
+    records: bool = False
+    """Whether it keeps a history, which is counted."""
 
 
 def kinds() -> dict[str, Kind]:
     """Return the servers by key; pymodbus on uvloop only where uvloop is installed."""
     pymodbus = f"pymodbus {importlib.metadata.version('pymodbus')}"
     found = [
-        Kind("ours", "smart-meter", _ours),
-        Kind("ours-no-history", "smart-meter, history off", _ours_without_history),
-        Kind("libmodbus", f"libmodbus {_libmodbus_version()}", _libmodbus),
+        Kind("ours", "smart-meter", _ours, ours=True, records=True),
+        Kind("ours-no-history", "smart-meter, history off", _ours_without_history, ours=True),
+        Kind("libmodbus", _libmodbus_title(), _libmodbus),
         Kind("pymodbus", pymodbus, _pymodbus),
         Kind("pymodbustcp", f"pyModbusTCP {importlib.metadata.version('pyModbusTCP')}", _pymodbustcp),
     ]
@@ -92,7 +91,8 @@ class Server:
                 self._wait_for_answer(self._process)
             self.start_ms = (time.perf_counter() - began) * 1000
         except BaseException:
-            self.stop()
+            self._process.kill()
+            self._process.wait()
             raise
         return self
 
@@ -100,16 +100,19 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the process, if it still runs; ours writes its history out before."""
+        """End the process; ours writes its history out. Raises BenchError where it had ended by itself."""
         process, self._process = self._process, None
         if process is None:
             return
+        ended = process.poll()
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(PATIENCE)
         finally:
             process.kill()
             process.wait()
+        if ended is not None:
+            raise BenchError(f"{self.kind.title} ended by itself with {ended}:\n{self._told()}")
 
     def preset(self) -> None:
         """Write the values that readers expect."""
@@ -136,13 +139,10 @@ class Server:
         assert self._process is not None
         return sum(_cpu_ticks(pid) for pid in _family(self._process.pid)) / os.sysconf("SC_CLK_TCK")
 
-    @property
-    def keeps_history(self) -> bool:
-        """Whether there is a history to be counted."""
-        return self._history.exists()
-
     def samples_on_disk(self) -> int:
         """Return the rows of the history; the server has ended."""
+        if not self._history.exists():
+            return 0
         connection = sqlite3.connect(f"file:{self._history}?mode=ro", uri=True)
         try:
             count: int = connection.execute("SELECT count(*) FROM samples").fetchone()[0]
@@ -158,12 +158,16 @@ class Server:
     def _output(self) -> Path:
         return self._folder / "output"
 
+    def _told(self) -> str:
+        return self._output.read_text(errors="replace")[-2000:].strip()
+
     def _wait_for_answer(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                text = self._output.read_text(errors="replace").strip()
-                raise BenchError(f"{self.kind.title} ended at once with {process.returncode}:\n{text}")
+                raise BenchError(
+                    f"{self.kind.title} ended at once with {process.returncode}:\n{self._told()}"
+                )
             with suppress(OSError):
                 self.connect().close()
                 return
@@ -185,9 +189,6 @@ def _ours_without_history(folder: Path, port: int) -> list[str]:
 def _our_command(folder: Path, port: int, history: Path | None) -> list[str]:
     path = folder / "config.toml"
     path.write_text(configuration(history))
-    check = [sys.executable, "-m", "smart_meter", "check-config", str(path)]  # TODO development only
-    if subprocess.run(check, capture_output=True, check=False).returncode != 0:
-        path.write_text("")
     # A trial lets this machine's own programs read and write as the zones' peers do.
     where = ["--trial", "--host", HOST, "--port", str(port)]
     return [sys.executable, "-m", "smart_meter", "run", "--config", str(path), *where]
@@ -241,7 +242,8 @@ def _family(pid: int) -> list[int]:
     family: list[int] = [pid]
     for member in family:
         for task in Path(f"/proc/{member}/task").iterdir():
-            family += map(int, (task / "children").read_text().split())
+            with suppress(FileNotFoundError):  # a thread that has ended
+                family += map(int, (task / "children").read_text().split())
     return family
 
 
@@ -258,12 +260,13 @@ def _cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _libmodbus_version() -> str:
-    header = Path("/usr/include/modbus/modbus-version.h").read_text()
-    for line in header.splitlines():
-        if line.startswith("#define LIBMODBUS_VERSION_STRING"):
-            return line.split('"')[1]
-    raise BenchError("modbus-version.h names no version")
+def _libmodbus_title() -> str:
+    # Without the header, the server can't be compiled either: that is told when it is.
+    with suppress(FileNotFoundError):
+        for line in Path("/usr/include/modbus/modbus-version.h").read_text().splitlines():
+            if line.startswith("#define LIBMODBUS_VERSION_STRING"):
+                return "libmodbus " + line.split('"')[1]
+    return "libmodbus"
 
 
 def hold(server: Server, count: int) -> list[socket.socket]:
