@@ -24,13 +24,18 @@ RESULTS = Path(__file__).parent / "results.md"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 where ours answered everything right and recorded everything, else 1; goals do not count."""
     available = kinds()
-    options = _parser(available).parse_args(arguments)
+    parser = _parser(available)
+    options = parser.parse_args(arguments)
+    if options == parser.parse_args([]):
+        options.output = RESULTS
+    # Also where we were started in the background, with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _allow_descriptors(MAX_CONNECTIONS + 100)
     cpus = machine.pick_cpus()
     bench = Bench(options.seconds, cpus)
     chosen = {key: available[key] for key in options.servers}
-    began = time.monotonic()
+    began, before = time.monotonic(), machine.others_seconds()
     try:
         records = measure(bench, options.rows, chosen, options.rounds)
     except BenchError as error:
@@ -38,11 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    minutes = (time.monotonic() - began) / 60
+    took = time.monotonic() - began
+    others = (machine.others_seconds() - before) / took / machine.cpu_count()
     load_cpu = "another" if cpus.server != cpus.load else "the same"
     preface = (
         f"{machine.describe()}. Servers on one CPU, load on {load_cpu}; "
-        f"{options.rounds} interleaved rounds of {options.seconds:g} s, {minutes:.1f} minutes in all. "
+        f"{options.rounds} interleaved rounds of {options.seconds:g} s, {took / 60:.1f} minutes in all. "
+        f"Other programs took {others:.0%} of the CPUs meanwhile. "
         "Medians; ratios are paired by round. Every answer was checked."
     )
     figures = Figures(records)
@@ -54,11 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         preface,
     )
     print(f"\n{text}")
-    output = options.output
-    if output is None and options.rows == list(ROWS) and options.servers == default_servers(available):
-        output = RESULTS
-    if output is not None:
-        output.write_text(text)
+    if options.output is not None:
+        options.output.write_text(text)
     faults = our_faults(records, available)
     for fault in faults:
         print(f"bench: {fault}", file=sys.stderr)
@@ -83,12 +87,12 @@ def summary(record: Record) -> str:
 
 
 def our_faults(records: Sequence[Record], servers: dict[str, Kind]) -> list[str]:
-    """Return what may never happen to ours: wrong and lost answers, samples acknowledged but not on disk."""
+    """Return what may never happen to ours: wrong and lost answers, lost connections, lost samples."""
     return [
         f"round {record.round}, {record.row}, {servers[record.server].title}: {key} {record.values[key]:g}"
         for record in records
         if servers[record.server].ours
-        for key in ("wrong", "lost", "rows_differ")
+        for key in ("wrong", "lost", "closed", "rows_differ")
         if record.values.get(key)
     ]
 
@@ -113,7 +117,9 @@ def _parser(available: dict[str, Kind]) -> argparse.ArgumentParser:
         "--rounds", type=_positive(int), default=5, help="how often everything is measured (5)"
     )
     parser.add_argument("--seconds", type=_positive(float), default=1.2, help="how long each load runs (1.2)")
-    parser.add_argument("--output", type=Path, help="where the tables go (results.md, for a whole run)")
+    parser.add_argument(
+        "--output", type=Path, help="where the tables go, too (bench/results.md where no option is given)"
+    )
     return parser
 
 

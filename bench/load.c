@@ -12,7 +12,8 @@
  * begins at --first, so that no two writes are alike and a torn sample can be told from a whole one. Readers
  * expect the preset values, or, with expect=sample, those or any whole sample.
  *
- * A request without an answer within --timeout is lost: its connection is given up and a new one made.
+ * A request without an answer within --timeout is lost: its connection is given up and a new one made, as for
+ * one that the server closes. Both count as closed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -55,7 +56,7 @@ struct group {
     double rate;
     bool expect_sample;
     int64_t period_ns, due; /* open loop: nanoseconds between two requests; how many were due so far */
-    uint64_t sent, answered, in_window, wrong, lost, reconnects;
+    uint64_t sent, answered, in_window, wrong, lost, closed;
     int64_t slowest;
     uint32_t *fine, *coarse;
 };
@@ -164,12 +165,14 @@ static void take_time(struct group *group, int64_t took, int64_t now)
         group->in_window++;
 }
 
+/* Close the connection; its requests in flight are lost. `look_after` makes it anew. */
 static void give_up(struct connection *connection)
 {
     struct group *group = connection->group;
 
     close(connection->fd);
     connection->fd = -1;
+    group->closed++;
     group->lost += (uint64_t)connection->in_flight;
     in_flight_in_all -= connection->in_flight;
     connection->in_flight = 0;
@@ -315,10 +318,8 @@ static void look_after(struct connection *connection, int64_t now)
             give_up(connection);
             break;
         }
-    if (connection->fd < 0 && !stopping && make_connection(connection)) {
-        connection->group->reconnects++;
+    if (connection->fd < 0 && !stopping && make_connection(connection))
         send_requests(connection, now_ns());
-    }
 }
 
 static double percentile_us(const struct group *group, double part)
@@ -346,8 +347,8 @@ static void print_group(const struct group *group, double seconds, bool last)
     printf("{\"function\": %d, \"connections\": %d, \"depth\": %d, ", group->function, group->connections, group->depth);
     printf("\"requests\": %lu, \"seconds\": %.6f, \"rate\": %.1f, ", group->in_window, seconds,
            (double)group->in_window / seconds);
-    printf("\"sent\": %lu, \"answered\": %lu, \"wrong\": %lu, \"lost\": %lu, \"reconnects\": %lu, ", group->sent,
-           group->answered, group->wrong, group->lost, group->reconnects);
+    printf("\"sent\": %lu, \"answered\": %lu, \"wrong\": %lu, \"lost\": %lu, \"closed\": %lu, ", group->sent,
+           group->answered, group->wrong, group->lost, group->closed);
     printf("\"p50\": %.2f, \"p99\": %.2f, \"p99_9\": %.2f, \"max\": %.2f}%s", percentile_us(group, 0.5),
            percentile_us(group, 0.99), percentile_us(group, 0.999), (double)group->slowest / 1e3, last ? "" : ", ");
 }
@@ -449,7 +450,7 @@ static void run(struct group *groups, int group_count, struct connection *connec
             read_replies(events[i].data.ptr);
     }
     for (int i = 0; i < total; i++)
-        if (connections[i].fd >= 0)
+        if (connections[i].in_flight > 0)
             give_up(&connections[i]);
 }
 

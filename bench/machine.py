@@ -37,9 +37,21 @@ def on_cpu(number: int) -> Iterator[None]:
 
 def describe() -> str:
     """Return CPU, kernel and Python in one line; nothing that tells whose machine it is."""
-    cpus = len(os.sched_getaffinity(0))
     model = _cpu_model() or platform.machine()
-    return f"{model}, {cpus} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{model}, {cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def cpu_count() -> int:
+    """Return how many CPUs the machine has."""
+    return os.cpu_count() or 1
+
+
+def others_seconds() -> float:
+    """Return the CPU time since boot that is not this process's, nor its ended children's."""
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal (what the hypervisor gave to others).
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    busy = sum(fields) - fields[3] - fields[4]
+    return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def _cpu_model() -> str:

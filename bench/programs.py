@@ -56,6 +56,8 @@ class Outcome:
     """Right answers, warm-up included."""
     wrong: int
     lost: int
+    closed: int
+    """Connections that ended before the load did."""
     p50: float
     p99: float
     p99_9: float

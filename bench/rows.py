@@ -88,6 +88,7 @@ def faults(*outcomes: Outcome) -> dict[str, float]:
     return {
         "wrong": sum(outcome.wrong for outcome in outcomes),
         "lost": sum(outcome.lost for outcome in outcomes),
+        "closed": sum(outcome.closed for outcome in outcomes),
         "answered": sum(outcome.answered for outcome in outcomes),
     }
 

@@ -42,7 +42,7 @@ def test_the_c_sources_know_the_same_preset_registers(source: str) -> None:
     assert f"{{{', '.join(map(str, PRESET))}}};" in (FOLDER / source).read_text()
 
 
-@pytest.mark.parametrize("key", ["wrong", "lost", "rows_differ"])
+@pytest.mark.parametrize("key", ["wrong", "lost", "closed", "rows_differ"])
 def test_a_fault_of_ours_fails_the_benchmark(key: str) -> None:
     record = Record("fc16-10", "ours", 2, {"rate": 1.0, key: 3})
 
