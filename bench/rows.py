@@ -13,6 +13,7 @@ from statistics import median
 
 from bench.machine import Cpus
 from bench.programs import WARM_UP, BadFrames, Group, Load, Outcome
+from bench.samples import differences
 from bench.servers import Kind, Server, folder_for_runs, hold, release
 
 READ = 3
@@ -96,13 +97,13 @@ def faults(*outcomes: Outcome) -> dict[str, float]:
 def missing_rows(server: Server, written: int) -> dict[str, float]:
     """Stop a server that keeps a history; return by how many its rows differ from the samples acknowledged.
 
-    written: the acknowledged samples but the preset one.
+    written: the acknowledged samples but the preset one. The load numbers them from 0, so that each is known.
     """
     if not server.kind.records or not written:
         return {}
     server.stop()
     rows = server.samples_on_disk()
-    return {"rows": rows, "rows_differ": abs(written + 1 - rows)}
+    return {"rows": len(rows), "rows_differ": differences(rows, written)}
 
 
 def beside_writes(bench: Bench, kind: Kind) -> dict[str, float]:

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import Cpus, on_cpu
-from bench.preset import PRESET
 from bench.programs import CACHE, FOLDER, HOST, BenchError, program
+from bench.samples import PRESET
 
 PATIENCE = 20.0
 """Seconds for what takes a second at most."""
@@ -139,16 +139,12 @@ class Server:
         assert self._process is not None
         return sum(_cpu_ticks(pid) for pid in _family(self._process.pid)) / os.sysconf("SC_CLK_TCK")
 
-    def samples_on_disk(self) -> int:
-        """Return the rows of the history; the server has ended."""
+    def samples_on_disk(self) -> list[bytes]:
+        """Return the registers of each row of the history; the server has ended."""
         if not self._history.exists():
-            return 0
-        connection = sqlite3.connect(f"file:{self._history}?mode=ro", uri=True)
-        try:
-            count: int = connection.execute("SELECT count(*) FROM samples").fetchone()[0]
-        finally:
-            connection.close()
-        return count
+            return []
+        with closing(sqlite3.connect(f"file:{self._history}?mode=ro", uri=True)) as connection:
+            return [bytes(registers) for (registers,) in connection.execute("SELECT registers FROM samples")]
 
     @property
     def _history(self) -> Path:

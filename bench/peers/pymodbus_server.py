@@ -7,7 +7,7 @@ import sys
 from pymodbus.server import StartAsyncTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from bench.preset import PRESET
+from bench.samples import PRESET
 
 
 async def _serve(host: str, port: int) -> None:

@@ -4,7 +4,7 @@ import sys
 
 from pyModbusTCP.server import DataBank, ModbusServer
 
-from bench.preset import PRESET
+from bench.samples import PRESET
 
 bank = DataBank(h_regs_size=len(PRESET))
 bank.set_holding_registers(0, list(PRESET))

@@ -8,9 +8,9 @@ import pytest
 from bench.__main__ import default_servers, our_faults
 from bench.figures import Record
 from bench.goals import GOALS
-from bench.preset import PRESET
 from bench.programs import FOLDER, Group
 from bench.rows import ROWS, write_bad_frames
+from bench.samples import PRESET
 from bench.servers import configuration, kinds
 
 from smart_meter import config
