@@ -138,15 +138,17 @@ class Store:
         """Delete the oldest rows where so many more, of so many bytes of registers each, are too much."""
         needed = count * (registers + _ROW_BYTES) // (PAGE * 3 // 4) + 12
         pages = self._value("PRAGMA page_count")
-        if pages > self.limits.pages:
-            # The limit was lowered: give pages back that hold nothing any more, some with each commit.
-            self._connection.execute("PRAGMA incremental_vacuum(256)").fetchall()
-            pages = self._value("PRAGMA page_count")
         for _ in range(4):
             if self.limits.pages - pages + self._value("PRAGMA freelist_count") >= needed:
                 return
             if not self._delete_oldest(max(_CHUNK, 2 * count)):
                 return
+
+    def shrink(self) -> None:
+        """Give the disk back some of what a lowered limit has emptied; not within a transaction."""
+        if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
+            # A plain execute() would free a single page: it takes one step, and each step is a page.
+            self._connection.executescript("PRAGMA incremental_vacuum(256)")
 
     def expire(self, now: int, count: int) -> bool:
         """Delete rows that are too old at a running time, a bounded number; return whether there are more.

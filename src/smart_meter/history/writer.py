@@ -248,6 +248,7 @@ class Writer:
             return
         now = self._clocks.monotonic()
         more = False
+        store.shrink()
         with store.transaction():
             store.make_room(count, registers)
             for piece in self._taken:

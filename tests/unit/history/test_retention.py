@@ -30,6 +30,7 @@ class Filling:
         for _ in range(count):
             batch += (key, self.recorded * seconds, None, 0, data)
             self.recorded += 1
+        self.store.shrink()
         with self.store.transaction():
             if self.store.segment is None:
                 self.store.begin_segment(begin(None, 0, "a", 0, 1_600_000_000 * SECOND))
