@@ -42,10 +42,13 @@ def explain(error: BaseException, path: str) -> str:
     return _REASONS.get(code, str(error))
 
 
+_READ_ONLY = (
+    "it can't be written: its file system, its folder or the file itself is read-only; "
+    "see `mount`, `ls -l` and `dmesg`"
+)
 _REASONS = {
     sqlite3.SQLITE_FULL: "no space is left on its disk; free some",
-    sqlite3.SQLITE_READONLY: "it can't be written: its file system, its folder or the file itself "
-    "is read-only; see `mount`, `ls -l` and `dmesg`",
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_PERM: "access is denied; see `ls -l`",
     sqlite3.SQLITE_BUSY: "another program has locked it; end that one, or its transaction",
     sqlite3.SQLITE_LOCKED: "another program has locked it; end that one, or its transaction",
@@ -61,4 +64,6 @@ def _cannot_open(path: str) -> str:
         return f"the folder {folder} is not there; make it"
     if os.path.isdir(path):
         return "it is a folder; name a file"
-    return f"it can't be opened; may this user write the folder {folder} and the file?"
+    if not os.access(folder, os.W_OK):
+        return _READ_ONLY
+    return "it can't be opened; see `ls -l`: the service's user has to own it"
