@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -230,8 +229,11 @@ class Service:
         self._loop.post(lambda: self._notice(text))
 
     def _unexpected(self, error: BaseException) -> None:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        self._notice(f"[UNEXPECTED] {error!r} ({Path(where.filename).name}, line {where.lineno})")
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" ({Path(where.tb_frame.f_code.co_filename).name}, line {where.tb_lineno})" if where else ""
+        self._notice(f"[UNEXPECTED] {error!r}{place}")
 
     def _check_addresses(self) -> None:
         # With one address alone to listen on, the others need not be there.
@@ -254,7 +256,6 @@ def _calm_the_interpreter() -> None:
     """Keep Python's own housekeeping from holding Modbus up."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     # What is there now stays; to look through it again and again takes milliseconds at a time.
-    gc.collect()
     gc.freeze()
 
 
