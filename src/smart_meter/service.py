@@ -135,7 +135,7 @@ class Service:
 
     def _restore(self) -> None:
         concentrator = self.concentrator
-        self._recording.start(self.config, self._loop.now)
+        self._recording.start(self.config)
         for meter in concentrator.meters:
             if meter.state is State.RESTORED:
                 concentrator.tell(
