@@ -45,6 +45,8 @@ class Options:
     """The configuration's file, which is read again on SIGHUP."""
     adapt: Callable[[Config], Config] = lambda config: config
     """What the command line makes of a configuration."""
+    shared: bool = False
+    """Whether the socket is systemd's, which keeps it open when the service ends."""
     runtime: Path | None = None
     """Where the service tells what became of a reload: systemd's RuntimeDirectory."""
 
@@ -104,7 +106,7 @@ class Service:
         self._check_addresses()
         self._restore()
         before = self._take_signals() if signals else None
-        self._server.start(self._socket)
+        self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
         self._tell_status()
         self._start_timers()
