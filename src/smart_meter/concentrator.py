@@ -257,7 +257,7 @@ class Session:
         self._rx = rights.writer.rx
 
     def known(self, segment: bytes) -> bytes | None:
-        """Return the reply to a segment that is one whole request like one before; None: it needs a closer look.
+        """Return the reply to a segment that is one whole request like one before; else None.
 
         This is the hot path. A read is answered as the last time where no register has changed since.
         """
