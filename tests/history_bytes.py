@@ -2,12 +2,12 @@
 
     sudo .venv/bin/python -m tests.history_bytes --interval 1 --seconds 600
 
-One meter sends a sample every two seconds, as the ESP32 does. The file lies on an ext4 of its own, on a loop device,
-whose counter of written sectors tells what a card would get: SQLite's WAL and database, ext4's journal and metadata.
-Beside it stands what the process has written, by /proc/self/io. Needs root, for the mount.
+One meter sends a sample every two seconds, as the ESP32 does. The file lies on an ext4 of its own, on a loop
+device, whose counter of written sectors tells what a card would get: SQLite's WAL and database, and what
+ext4 adds. Beside it stands what the process has written (/proc/self/io). Needs root, for the mount.
 
-A warm-up by a clock that is moved on lets the WAL reach the size at which it is written again from its beginning.
-Then the clock goes as fast as the true one, for so many seconds: ext4 commits its own journal by time.
+A warm-up by a clock that is moved on lets the WAL reach the size at which it is written again from its
+beginning. Then the clock goes as fast as the true one, for so many seconds: ext4 commits its journal by time.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ def main() -> None:
     parser.add_argument("--interval", type=float, required=True, help="commit_interval")
     parser.add_argument("--seconds", type=float, default=600)
     arguments = parser.parse_args()
-    print(
-        "| commit_interval | samples | commits | process, bytes | device, bytes | GB a year: process | device |"
-    )
+    print("| commit_interval | samples | commits | process, bytes | device, bytes | GB a year: each |  |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     print(measure(arguments.interval, arguments.seconds), flush=True)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig
 from smart_meter.history.clock import DAY
 
 PAGE = 1024
-"""Bytes. A commit of one sample writes a page to the WAL: SQLite's own 4096 cost a card half as much again."""
+"""Bytes. A commit of one sample writes a page to the WAL: with SQLite's own 4096, half as much again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the configuration comes to; pages are of `PAGE` bytes."""
 
     age: int

@@ -9,8 +9,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
 from smart_meter.history.clock import Segment
@@ -30,8 +30,7 @@ _ROW_BYTES = 40
 """Around a row's registers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Last:
+class Last(NamedTuple):
     """The last row of a meter."""
 
     id: int
