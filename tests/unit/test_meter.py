@@ -1,4 +1,3 @@
-import dataclasses
 import math
 import struct
 from typing import Any
@@ -17,7 +16,7 @@ PV = MeterConfig("pv", 1, PV_MAP)
 
 
 def meter(register_map: RegisterMap = PV_MAP, **changes: Any) -> Meter:
-    return Meter(dataclasses.replace(PV, map=register_map, **changes))
+    return Meter(PV._replace(map=register_map, **changes))
 
 
 def write(target: Meter, address: int, *registers: int, now: float = 1.0) -> bool:
