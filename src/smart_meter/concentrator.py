@@ -444,6 +444,7 @@ class Session:
         assert meter.out_of_range is not None  # noqa: S101 - for the type checker: the caller has looked
         measurement, value = meter.out_of_range
         meter.out_of_range = None
+        meter.refused += 1
         self._tell_refused(
             meter,
             request,

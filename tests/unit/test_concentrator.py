@@ -317,7 +317,7 @@ def test_a_value_out_of_range_is_refused_and_told_with_its_name() -> None:
     assert trial.journal[0] == (
         "[REFUSED] ESP32 (192.168.1.50) wrote T=101.0°C, which is out of range: function 6 got exception 03"
     )
-    assert trial.concentrator.statistics.refused == 4
+    assert trial.concentrator.statistics.refused == trial.concentrator.meters[0].refused == 4
     assert trial.client("192.168.2.10").respond(read(0, 1)) == answer(1, (100,))
 
 
