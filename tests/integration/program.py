@@ -48,6 +48,7 @@ class Program:
         prefix: Sequence[str] = (),
         extra: Mapping[str, str] | None = None,
         stdout: int | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         number = len(list(folder.glob("out.*")))
         self.out_path = folder / f"out.{number}"
@@ -58,6 +59,7 @@ class Program:
                 stdout=out if stdout is None else stdout,
                 stderr=err,
                 env=environment(extra),
+                pass_fds=pass_fds,
             )
 
     @property
