@@ -55,6 +55,9 @@ def main() -> int:
     )
     if not asked.quick and asked.only == list(HARDSHIPS):
         RESULTS.write_text(document(outcomes, describe(), asked.seed, seconds))
+        # Whoever owns the folder owns what is written there, though root has run this.
+        owner = RESULTS.parent.stat()
+        os.chown(RESULTS, owner.st_uid, owner.st_gid)
     return 1 if lost else 0
 
 
