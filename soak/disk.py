@@ -103,9 +103,11 @@ class Disk:
 
     def counted(self) -> tuple[int, int]:
         """Return how many samples the service says it has stored, and not stored."""
-        found = re.findall(r"^\[STATS\] .*Stored: (\d+) \| Not stored: (\d+)", self.program.out, re.MULTILINE)
-        stored, lost = found[-1]
-        return int(stored), int(lost)
+        # What is 0 is left out of the line.
+        pattern = r"^\[STATS\] .*\| Stored: (\d+)(?: \| Not stored: (\d+))?"
+        found = re.findall(pattern, self.program.out, re.MULTILINE)
+        stored, lost = found[-1] if found else ("", "")
+        return int(stored or 0), int(lost or 0)
 
 
 @contextmanager
@@ -145,7 +147,7 @@ def run(times: int, say: Callable[[str], None]) -> Outcome:
         f"disk full and back, under write load, commit_interval = 0.05 and = 0 ({_SIZE_MIB} MiB tmpfs)",
         f"{count(2 * times, 'time')}; {count(acknowledged, 'acknowledged sample')}",
         f"{grouped.counted_lost + strict.counted_lost} acknowledged samples, by the service's own count; "
-        f"no read of {reads:,}; recording again after {max(grouped.resumed, strict.resumed):.1f} s; "
+        f"0 of {reads:,} reads; recording again after {max(grouped.resumed, strict.resumed):.1f} s; "
         f"{strict.refused:,} writes got exception 04 (commit_interval = 0)",
     )
 

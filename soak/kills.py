@@ -25,6 +25,8 @@ _LIFE = (0.02, 0.3)
 """Seconds from the first acknowledged sample to the kill."""
 _STATUS = adu(1, struct.pack(">BHH", 4, 0, 13))
 _RESTORED = 3
+_NOT_STORED = b"\x90\x04"
+"""Exception 04 to FC16: the sample could not be brought to the disk."""
 
 _CONFIG = """
 [history]
@@ -68,7 +70,7 @@ class Writer(threading.Thread):
         self.acknowledged: list[int] = []
         self.sent = 0
         self.refused = 0
-        """Writes that got an exception: the sample is not acknowledged."""
+        """Writes that got exception 04: the sample is not acknowledged."""
         self.wrong = 0
         """Replies that fit nothing that was asked."""
         self.halted = threading.Event()
@@ -88,7 +90,7 @@ class Writer(threading.Thread):
                     return
                 if reply == accepted(counter):
                     self.acknowledged.append(counter)
-                elif len(reply) == 9 and reply[7] == 0x90:
+                elif len(reply) == 9 and reply[7:] == _NOT_STORED:
                     self.refused += 1
                 elif len(reply) < 9:
                     return

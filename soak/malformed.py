@@ -83,7 +83,7 @@ def run(frames: int, seed: int, say: Callable[[str], None]) -> Outcome:
         f"malformed and random frames from {len(_SOURCES)} clients, while another one reads",
         f"{count(totals.frames, 'frame')} over {count(totals.connections, 'connection')}; "
         f"{count(client.asked, 'read')} beside them",
-        f"no answer of {totals.answered:,}, no read (slowest {client.slowest * 1000:.0f} ms), no descriptor; "
+        f"0 of {totals.answered:,} answers, 0 reads (slowest {client.slowest * 1000:.0f} ms), 0 descriptors; "
         f"memory {growth:+,} KiB of {at_start[1]:,}"
         if not ledger.failures
         else f"memory {growth:+,} KiB, slowest read {client.slowest * 1000:.0f} ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import select
 import socket
 import sys
 import threading
@@ -32,8 +33,8 @@ _REPLY = answer(1, SAMPLE_REGISTERS)
 class Binding(enum.Enum):
     """Who opens the port."""
 
-    PLAIN = "bound anew each time"
-    SOCKET = "socket activation"
+    PLAIN = "the port bound anew each time"
+    SOCKET = "the socket kept open (socket activation)"
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Load:
     reasons: dict[str, int] = field(default_factory=dict)
     reads: int = 0
     cut_off: int = 0
-    """Requests of clients that stayed, under way when their connection ended."""
+    """Requests of clients that stayed, whose connection ended instead of an answer."""
     wrong: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -85,7 +86,7 @@ class Load:
                 time.sleep(0.005)
                 continue
             with client:
-                while not self.stop.wait(0.002):
+                while not self.stop.wait(0.002) and not _has_ended(client):
                     reply = _ask(client)
                     with self.lock:
                         self.reads += 1
@@ -101,6 +102,12 @@ def _ask(client: Connection) -> bytes:
         return client.ask(_REQUEST)
     except ConnectionError:
         return b""
+
+
+def _has_ended(client: Connection) -> bool:
+    """Whether the server has told that no more replies come: a request would be sent in vain."""
+    # Nothing was asked, so all that there can be to receive is the end.
+    return bool(select.select([client.socket], [], [], 0)[0])
 
 
 class Starter:
@@ -191,10 +198,10 @@ def run(restarts: int, binding: Binding, say: Callable[[str], None]) -> Outcome:
     ledger.expect(load.wrong == 0, f"{load.wrong} wrong answers")
     ledger.expect(longest < _STOP_SECONDS, f"a stop took {longest:.1f} s")
     return ledger.outcome(
-        f"restarts under load, the port {binding.value}",
+        f"restarts under load, {binding.value}",
         f"{count(restarts, 'restart')}; {count(load.attempts, 'connection attempt')}, "
         f"{count(load.reads, 'read')}",
         f"{count(load.turned_away, 'connection attempt')}{f' ({reasons})' if reasons else ''}; "
-        f"{count(load.cut_off, 'request')} under way on a connection that ended; "
+        f"{count(load.cut_off, 'request')} just under way when a connection ended; "
         f"away {away:.2f} s at most",
     )
