@@ -17,7 +17,7 @@ from smart_meter.status_block import State
 from smart_meter.telemetry import Direction, Lines, lines
 
 # Either addresses the device itself where nothing lies behind it:
-# Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.1 (unit identifier).
+# Messaging on TCP/IP Implementation Guide V1.0b, 4.4, "Unit Identifier".
 _DEVICE_ITSELF = (0, 255)
 _TELL_SECONDS = 10.0
 _MAX_PLANS = 64

@@ -112,6 +112,7 @@ class Connection:
         "_receive",
         "_respond",
         "_server",
+        "_since",
         "_socket",
         "_transmit",
         "_unsent",
@@ -147,7 +148,7 @@ class Connection:
         self._finishing = False
         self._ending = False
         """Whether the client was told that no more replies come: what it still sends is thrown away."""
-        self.last = server.loop.now
+        self._since = self.last = server.loop.now
         """When it last sent or took something, in monotonic seconds."""
 
     def ready(self, events: int) -> None:
@@ -271,11 +272,14 @@ class Connection:
             if not self._ending:
                 self.session.bad_frame(self._reader.error)
                 self._end_replies()
-        elif self._finishing and not self._reader.rest:
+        elif self._finishing and not self._reader.rest and self.last != self._since:
             self._end_replies()
 
     def finish(self, *, at_once: bool) -> None:
-        """End the replies: after the requests that have arrived, the last perhaps in part, or at once."""
+        """End the replies: after the requests that have arrived, the last perhaps in part, or at once.
+
+        A client that has come and has not asked yet is given the time for its first request.
+        """
         self._finishing = True
         self._plain = False
         if at_once:
@@ -342,14 +346,19 @@ class Server:
         self._admit = admit
         self._notice = notice
         self._socket: socket.socket | None = None
+        self._shared = False
         self._zones: dict[str, set[Connection]] = {}
         self._clients: dict[str, set[Connection]] = {}
         self._quantity = 0
         self._stopped: Callable[[], None] | None = None
         self._sweep: Timer | None = None
 
-    def start(self, listening: socket.socket) -> None:
-        """Accept connections on a socket that listens; it belongs to the server from here on."""
+    def start(self, listening: socket.socket, *, shared: bool = False) -> None:
+        """Accept connections on a socket that listens; it belongs to the server from here on.
+
+        `shared`: somebody else keeps it open, too, and clients that were not accepted are the next server's.
+        """
+        self._shared = shared
         listening.setblocking(False)
         for level, option, value in _SOCKET_OPTIONS:
             # Linux gives them to every connection that is accepted here: tcp(7), socket(7).
@@ -391,8 +400,16 @@ class Server:
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """Answer what has arrived, close, then call `stopped`; takes some 0.9 s at the very most."""
+        if self._shared:
+            self._close_door()
         # One look at all sockets: requests and connections that arrived before this call are taken in.
         self.loop.after(_SETTLE_SECONDS, lambda: self._finish(stopped))
+
+    def _close_door(self) -> None:
+        if self._socket is not None:
+            self.loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
     def _accept(self, _: int) -> None:
         assert self._socket is not None  # noqa: S101 - for the type checker: it is watched
@@ -454,10 +471,7 @@ class Server:
         self.loop.after(_FULL_SECONDS, go_on)
 
     def _finish(self, stopped: Callable[[], None]) -> None:
-        if self._socket is not None:
-            self.loop.forget(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        self._close_door()
         if self._sweep is not None:
             self._sweep.cancel()
         self._stopped = stopped
