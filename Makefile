@@ -57,7 +57,7 @@ bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; s
 	@tools/setup virtual-pi
 	@$(PYTHON) -m bench $(ARGS)
 
-soak: ## Put the concentrator through hardships, print what was lost (some 10 minutes; soak/results.md)
+soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from time import sleep as pause
 
 from tests.integration.networks import WITH_US
 from tests.integration.program import Connection, Program
@@ -23,6 +24,10 @@ from soak.report import Ledger, Outcome, count
 WRITERS = 4
 _LIFE = (0.02, 0.3)
 """Seconds from the first acknowledged sample to the kill."""
+_EARLY = 5
+"""After so many kills, one more while the concentrator starts."""
+_START = (0.0, 0.25)
+"""Seconds from a start to a kill in the midst of it."""
 _STATUS = adu(1, struct.pack(">BHH", 4, 0, 13))
 _RESTORED = 3
 _NOT_STORED = b"\x90\x04"
@@ -146,9 +151,8 @@ class Run:
             writers = [Writer(port, self._counters) for _ in range(WRITERS)]
             for writer in writers:
                 writer.start()
-            began = wait_until(lambda: any(writer.acknowledged for writer in writers), 10, pause=0.002)
-            if began:
-                threading.Event().wait(self._dice.uniform(*_LIFE))
+            if wait_until(lambda: any(writer.acknowledged for writer in writers), 10, pause=0.002):
+                pause(self._dice.uniform(*_LIFE))
             program.process.kill()
             program.process.wait()
             for writer in writers:
@@ -156,6 +160,12 @@ class Run:
                 self.acknowledged.update(writer.acknowledged)
                 self.wrong += writer.wrong
                 self.refused += writer.refused
+
+    def die_early(self) -> None:
+        """Kill the concentrator while it starts: opening the database must not harm it either."""
+        with ending(self._start()) as program:
+            pause(self._dice.uniform(*_START))
+            program.process.kill()
 
     def end(self, ledger: Ledger) -> None:
         """Look once more, and end in peace; the program's own command has to find them all, too."""
@@ -202,6 +212,8 @@ def run(kills: int, seed: int, say: Callable[[str], None]) -> Outcome:
         course = Run(folder, seed)
         for number in range(1, kills + 1):
             course.live_and_die()
+            if number % _EARLY == 0:
+                course.die_early()
             if number % 10 == 0:
                 say(f"{number} of {kills} kills, {len(course.acknowledged):,} samples acknowledged")
         course.end(ledger)
@@ -214,9 +226,10 @@ def run(kills: int, seed: int, say: Callable[[str], None]) -> Outcome:
     ledger.expect(not set_aside, f"a database was set aside: {set_aside}")
     ledger.expect(len(course.acknowledged) > kills, "hardly any sample was acknowledged")
     beyond = len(course.stored - course.acknowledged)
+    early = count(kills // _EARLY, "more while it starts", "more while it starts")
     return ledger.outcome(
         f"SIGKILL while {WRITERS} clients write, commit_interval = 0",
-        f"{count(kills, 'kill')}; {count(len(course.acknowledged), 'acknowledged sample')}",
+        f"{count(kills, 'kill')}, {early}; {count(len(course.acknowledged), 'acknowledged sample')}",
         f"{len(course.missing):,} acknowledged samples; {beyond:,} more were stored whose acknowledgement "
         "was under way; the last values were back after every start",
     )

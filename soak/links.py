@@ -98,7 +98,7 @@ class NetemLink:
 class TapLink:
     """Two tap devices, and a thread that carries frames from one to the other."""
 
-    means = "a pair of tap devices that lose and delay frames (this kernel has no netem)"
+    means = "a pair of tap devices (no netem in this kernel)"
 
     def __init__(self, places: Networks, ends: tuple[tuple[str, str], ...], seed: int) -> None:
         self._dice = random.Random(seed)  # noqa: S311 - the weather, not a secret

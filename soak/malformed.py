@@ -33,6 +33,8 @@ _CONFIG = """
 frame_timeout = 2
 [journal]
 statistics_interval = 5
+[history]
+path = "{path}"
 [[meters]]
 name = "attacked"
 unit_id = 1
@@ -55,7 +57,7 @@ def run(frames: int, seed: int, say: Callable[[str], None]) -> Outcome:
     with work_folder("malformed") as folder, networks() as places:
         places.add_addresses("field", [f"{source}/24" for source in _SOURCES])
         config = folder / "config.toml"
-        config.write_text(_CONFIG)
+        config.write_text(_CONFIG.format(path=folder / "history.db"))
         program = Program(("run", "--config", str(config)), folder, prefix=places.within("pi"))
         with ending(program), reader(places, program) as client:
             pid = program.process.pid

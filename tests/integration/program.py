@@ -111,8 +111,9 @@ class Program:
 class Connection:
     """A client that sends and receives bytes as they are."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection((host, port), PATIENCE)
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str | None = None) -> None:
+        """`source`: the address to come from; None: the machine's choice."""
+        self.socket = socket.create_connection((host, port), PATIENCE, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Connection:
