@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.integration.networks import is_running
 from tests.integration.program import Program
 
 _PREFIX = "smart-meter-soak-"
@@ -64,7 +65,7 @@ def remove_stale_folders() -> None:
     """Remove the folders of runs that were killed."""
     for folder in _DISK.glob(f"{_PREFIX}*-*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if not Path("/proc", pid).exists():
+        if not is_running(int(pid)):
             shutil.rmtree(folder)
 
 

@@ -145,10 +145,11 @@ class Starter:
             pass_fds=descriptors,
         )
 
-    def port_of(self, program: Program) -> int:
-        """Wait until a program is ready; return its port."""
+    def wait_for(self, program: Program) -> None:
+        """Wait until a program answers."""
         program.wait_for("^Waiting for:$")
-        return self.port
+        with Connection(self.port) as client:
+            client.ask(_REQUEST)
 
     def close(self) -> None:
         """Give the socket back."""
@@ -168,7 +169,8 @@ def run(restarts: int, binding: Binding, say: Callable[[str], None]) -> Outcome:
             for target in (*[load.come_and_go] * COMERS, *[load.stay] * READERS)
         ]
         try:
-            with Connection(starter.port_of(program)) as writer:
+            starter.wait_for(program)
+            with Connection(starter.port) as writer:
                 writer.ask(write(0))
             for thread in threads:
                 thread.start()
@@ -179,7 +181,7 @@ def run(restarts: int, binding: Binding, say: Callable[[str], None]) -> Outcome:
                 longest = max(longest, seconds)
                 ledger.expect(code == 0, f"a clean end: exit code {code}, {program.err[-200:]!r}")
                 program = starter.start()
-                starter.port_of(program)
+                starter.wait_for(program)
                 away = max(away, time.monotonic() - stopped)
                 if number % 10 == 0:
                     say(f"{number} of {restarts} restarts, {load.turned_away} connections turned away")

@@ -119,13 +119,22 @@ class Networks:
         self.ip(name, "link", "set", "lo", "up")
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and has not ended with nobody to take note of it. See proc(5), stat."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
 def remove_stale(prefix: str) -> None:
     """Remove the namespaces of processes that are no more, and end what still runs in them."""
     if not _FOLDER.is_dir():
         return
     for path in _FOLDER.iterdir():
         match = re.fullmatch(rf"{re.escape(prefix)}(\d+)-\w+", path.name)
-        if match is None or Path("/proc", match[1]).exists():
+        if match is None or is_running(int(match[1])):
             continue
         listed = subprocess.run(
             ["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False
