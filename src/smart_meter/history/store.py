@@ -9,8 +9,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
 from smart_meter.history.clock import Segment
@@ -30,8 +30,7 @@ _ROW_BYTES = 40
 """Around a row's registers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Last:
+class Last(NamedTuple):
     """The last row of a meter."""
 
     id: int
@@ -148,7 +147,7 @@ class Store:
         """Give the disk back some of what a lowered limit has emptied; not within a transaction."""
         if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
             # A plain execute() would free a single page: it takes one step, and each step is a page.
-            self._connection.executescript("PRAGMA incremental_vacuum(256)")
+            self._connection.executescript("PRAGMA incremental_vacuum(1024)")
 
     def expire(self, now: int, count: int) -> bool:
         """Delete rows that are too old at a running time, a bounded number; return whether there are more.
@@ -165,7 +164,7 @@ class Store:
         """Keep more or less from now on."""
         self.limits = limits
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {limits.checkpoint}")
-        self._connection.execute(f"PRAGMA journal_size_limit = {limits.checkpoint * PAGE}")
+        self._connection.execute(f"PRAGMA journal_size_limit = {limits.wal}")
 
     def last(self, meter: MeterConfig) -> Last | None:
         """Return a meter's last row whose registers mean what they mean now; None where there is none."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from smart_meter.loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
-from smart_meter.modbus.adu import FUNCTION, AduReader
+from smart_meter.modbus.adu import AduReader
 
 BACKLOG = 4096
 """Connections that wait to be accepted; the kernel caps it at net.core.somaxconn."""
@@ -22,8 +22,6 @@ SEGMENT = 479
 
 The largest that Python's allocator of small objects serves, which is quicker than the system's.
 """
-_NO_PROTOCOL = b"\0\0\0"
-"""Protocol identifier 0 and the high byte of a length below 256: Implementation Guide V1.0b, 3.1.3."""
 _ACCEPTED_AT_ONCE = 16
 _FULL_SECONDS = 1.0
 _SWEEP_SECONDS = 1.0
@@ -52,6 +50,9 @@ class Session(Protocol):
     """Whether the client is served before those that are not."""
     waiting: list[tuple[bytes, int]]
     """Requests whose replies have to wait until `outcome` knows, with their tickets; `respond` adds them."""
+
+    def known(self, segment: bytes) -> bytes | None:
+        """Return the reply where a segment is one whole request that needs no closer look; None: it does."""
 
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
@@ -106,6 +107,7 @@ class Connection:
         "_ending",
         "_finishing",
         "_held",
+        "_known",
         "_loop",
         "_plain",
         "_reader",
@@ -134,6 +136,7 @@ class Connection:
         # They stay what they were when it came, whatever a new configuration makes of the session.
         self.zone = session.zone
         self._urgent = session.urgent
+        self._known = session.known
         self._respond = session.respond
         self._reader = AduReader()
         self._plain = True
@@ -154,7 +157,7 @@ class Connection:
     def ready(self, events: int) -> None:
         """Answer what has arrived; send what could not be sent before.
 
-        This is the hot path: nearly always, one whole request has come and nothing is left over.
+        This is the hot path: nearly always one whole request has come, like one before, and nothing is left.
         """
         if (self._unsent or self._held) and not self._unblocked(events):
             return
@@ -164,19 +167,15 @@ class Connection:
             return
         except OSError:
             data = b""
-        size = len(data)
         self.last = self._loop.now
-        if self._plain and size > FUNCTION and data[5] + 6 == size and data[2:5] == _NO_PROTOCOL:
-            reply = self._respond(data)
-            if self.session.waiting:
-                self._hold([data], [reply])
-            else:
-                try:
-                    sent = self._transmit(reply)
-                except OSError as error:
-                    sent = self._not_sent(error)
-                if sent < len(reply):
-                    self._unsent = reply[sent:]
+        reply = self._known(data) if self._plain else None
+        if reply is not None:
+            try:
+                sent = self._transmit(reply)
+            except OSError as error:
+                sent = self._not_sent(error)
+            if sent < len(reply):
+                self._unsent = reply[sent:]
         elif data:
             self._answer(data)
         else:
@@ -185,7 +184,7 @@ class Connection:
             return
         if events & NO_MORE:
             self._at_end = True
-        if size == SEGMENT or self._at_end:
+        if len(data) == SEGMENT or self._at_end:
             # There is more, if only the end.
             self._loop.again(self.ready)
 
@@ -219,8 +218,9 @@ class Connection:
             self._settle()
 
     def _answer_each(self, requests: Sequence[bytes]) -> None:
+        known = self._known
         respond = self._respond
-        replies = [respond(request) for request in requests]
+        replies = [known(request) or respond(request) for request in requests]
         if self.session.waiting:
             self._hold(requests, replies)
         else:
