@@ -231,5 +231,5 @@ def run(kills: int, seed: int, say: Callable[[str], None]) -> Outcome:
         f"SIGKILL while {WRITERS} clients write, commit_interval = 0",
         f"{count(kills, 'kill')}, {early}; {count(len(course.acknowledged), 'acknowledged sample')}",
         f"{len(course.missing):,} acknowledged samples; {beyond:,} more were stored whose acknowledgement "
-        "was under way; the last values were back after every start",
+        f"was under way; {course.not_restored} times the last values were not back",
     )
