@@ -100,11 +100,12 @@ class Service:
         `signals`: whether to take this process's signals; they can be had in the main thread alone.
         """
         concentrator = self.concentrator
+        # Before anything that takes time: a signal that comes meanwhile is taken once the loop runs.
+        before = self._take_signals() if signals else None
         host, port = self._socket.getsockname()[:2]
         concentrator.tell(concentrator.lines.start(Listening(host, port, self._options.trial)))
         self._check_addresses()
         self._restore()
-        before = self._take_signals() if signals else None
         self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
         self._tell_status()
