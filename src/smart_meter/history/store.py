@@ -116,10 +116,8 @@ class Store:
         rows = list(batch)
         keys: list[int] = rows[0::COLUMNS]  # type: ignore[assignment]  # each column is of one type
         times: list[float] = rows[1::COLUMNS]  # type: ignore[assignment]
-        # In the order in which they come: a meter's former map, if there is one, before its present one.
-        for key in dict.fromkeys(keys):
-            if key not in self._ids:
-                self._ids[key] = self._meter_id(meters[key], self.newest + 1 + keys.index(key))
+        for key in sorted(set(keys) - self._ids.keys()):
+            self._ids[key] = self._meter_id(meters[key], self.newest + 1 + keys.index(key))
         ids = self._ids
         rows[0::COLUMNS] = meter_ids = [ids[key] for key in keys]
         offset = segment.monotonic
@@ -246,8 +244,8 @@ class Store:
     def _find_newest(self) -> None:
         self.newest = self._value("SELECT ifnull(max(id), 0) FROM samples")
 
-    def _meter_id(self, meter: MeterConfig, row: int) -> int:
-        """Return the id of a meter with its map; `row` is the first with it, where it is a new one."""
+    def _meter_id(self, meter: MeterConfig, first: int) -> int:
+        """Return the id under which a meter's rows stand with its present map; `first`: the row that asks."""
         execute = self._connection.execute
         definition = define(meter.map)
         newest = execute(
@@ -264,7 +262,7 @@ class Store:
         added = execute(
             "INSERT INTO meters (name, unit_id, map, first) "
             "VALUES (?, ?, (SELECT id FROM maps WHERE definition = ?), ?)",
-            (meter.name, meter.unit_id, definition, row),
+            (meter.name, meter.unit_id, definition, first),
         )
         return int(added.lastrowid or 0)
 
