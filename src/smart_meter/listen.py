@@ -6,12 +6,16 @@ import errno
 import os
 import pwd
 import socket
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
 from smart_meter.modbus.server import BACKLOG
 
 TRIAL_PORT = 1502
+FIRST_INHERITED = 3
+"""The number of the first descriptor that systemd hands over: SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
 _LISTEN_STATE = "0A"  # include/net/tcp_states.h: TCP_LISTEN is 10
 _MAX_NAME = 80
 
@@ -39,6 +43,57 @@ def bind(host: str, port: int) -> socket.socket:
         raise ListenError(explain(error, host, port)) from error
     listener.setblocking(False)
     return listener
+
+
+def inherited(environment: Mapping[str, str], pid: int, first: int = FIRST_INHERITED) -> socket.socket | None:
+    """Return the listening socket that systemd handed over; None where there is none. See sd_listen_fds(3).
+
+    The environment is read and left as it is. Raises ListenError, and leaves the descriptors as they are,
+    where what was handed over is anything but one TCP socket that listens.
+    """
+    # What was meant for another process, such as the one that started this one, is not ours.
+    if environment.get("LISTEN_PID") != str(pid):
+        return None
+    count = environment.get("LISTEN_FDS", "")
+    if not count.isascii() or not count.isdigit():
+        raise ListenError(_handed_over(f"LISTEN_FDS={count!r}, which is no number"))
+    if int(count) == 0:
+        return None
+    if int(count) > 1:
+        raise ListenError(_handed_over(f"{int(count)} sockets where one is expected"))
+    try:
+        handed = socket.socket(fileno=first)
+    except OSError as error:
+        raise ListenError(_handed_over(f"descriptor {first}, which is no socket")) from error
+    wrong = _why_no_listener(handed)
+    if wrong:
+        handed.detach()
+        raise ListenError(_handed_over(wrong))
+    handed.set_inheritable(False)
+    handed.setblocking(False)
+    return handed
+
+
+def _why_no_listener(handed: socket.socket) -> str:
+    """Return what a socket is, where it is anything but TCP that listens."""
+    if handed.family not in (socket.AF_INET, socket.AF_INET6):
+        return f"a socket of the family {_word(handed.family)}"
+    if handed.type != socket.SOCK_STREAM or handed.proto != socket.IPPROTO_TCP:
+        return f"a socket of the type {_word(handed.type)}, protocol {handed.proto}, which is not TCP"
+    if not handed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "a TCP socket that does not listen"
+    return ""
+
+
+def _word(constant: int) -> str:
+    return getattr(constant, "name", str(int(constant)))
+
+
+def _handed_over(what: str) -> str:
+    return (
+        f"systemd handed over {what}. smart-meter.socket needs one ListenStream=HOST:PORT and Accept=no; "
+        f"`systemctl cat smart-meter.socket` shows what it has."
+    )
 
 
 def explain(error: OSError, host: str, port: int) -> str:
