@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi format lock vault provision verify wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench format lock vault provision verify wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
@@ -52,6 +52,10 @@ pi: ## Tests on virtual Pis
 test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 20 minutes; not part of `make test`)
 	@tools/setup radio-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v
+
+bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; some 7 minutes (ARGS=--help)
+	@tools/setup virtual-pi
+	@$(PYTHON) -m bench $(ARGS)
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format

@@ -1,61 +1,115 @@
-"""Who may do what: a client's network decides. Pure."""
+"""Who may do what: a client's network and the address that it reached decide. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from smart_meter.config import Access, ZoneConfig
+from smart_meter.config import Access, Config, MeterConfig, ZoneConfig
 
 LOCALHOST = "LOCALHOST"
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """What one client may do, and the peer's name under which the journal and the totals keep it."""
+class Permission:
+    """What a client may do with one meter."""
 
+    access: Access
+    functions: frozenset[int] = frozenset()
+    """Function codes; empty: all that `access` allows."""
+
+    def allows(self, code: int, *, reads: bool, writes: bool) -> bool:
+        """Whether a function code may be used; one that neither reads nor writes goes with either right."""
+        if self.functions and code not in self.functions:
+            return False
+        if reads or writes:
+            return (not reads or self.access.reads) and (not writes or self.access.writes)
+        return self.access is not Access.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A kind of client: whose zone it is in, and what it may do. Equal clients share their rights."""
+
+    zone: str
     reader: str
-    writer: str | None
-    """None: it may not write."""
+    """The peer's name under which the journal and the totals keep its reads."""
+    writer: str
+    permissions: tuple[Permission, ...]
+    """One a meter, in the configuration's order."""
 
     @property
-    def may_write(self) -> bool:
-        """Whether write requests are carried out."""
-        return self.writer is not None
+    def urgent(self) -> bool:
+        """Whether it is served before others: it may only read, so it is a PLC that waits for an answer."""
+        return not any(permission.access.writes for permission in self.permissions)
 
 
 class AccessControl:
-    """Finds the zone that a client's address lies in."""
+    """Finds the zone that a client lies in, and what it may do there."""
 
-    def __init__(self, zones: tuple[ZoneConfig, ...], *, trial: bool = False) -> None:
+    def __init__(self, config: Config, *, trial: bool = False) -> None:
         """`trial`: this machine's own programs stand in for the peers, and may write."""
         self._zones = [
-            (int(zone.network.network_address), int(zone.network.netmask), _client(zone)) for zone in zones
+            (int(zone.network.network_address), int(zone.network.netmask), zone) for zone in config.zones
         ]
-        self._localhost = _stand_in(zones) if trial else Client(LOCALHOST, None)
+        self._meters = config.meters
+        self._localhost = _stand_in(config) if trial else _local(config)
 
-    def client(self, address: str) -> Client | None:
-        """Return what a client may do, or None for one in no zone; an IPv4-mapped address counts as IPv4."""
-        parsed: IPv4Address | IPv6Address = ip_address(address)
-        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        if parsed.is_loopback:
-            return self._localhost
-        if isinstance(parsed, IPv4Address):
-            number = int(parsed)
-            for network, mask, client in self._zones:
-                if number & mask == network:
-                    return client
+    def client(self, address: str, local: str | None = None) -> Client | None:
+        """Return what a client may do, or None for one in no zone; an IPv4-mapped address counts as IPv4.
+
+        local: the address of this machine that it reached. Within a zone that has to be the zone's own: a
+        host of one zone does not come in by the door of another. None: it is not looked at.
+        """
+        number = _ipv4(address)
+        if number is None or _is_loopback(number):
+            return self._localhost if number is not None or ip_address(address).is_loopback else None
+        for network, mask, zone in self._zones:
+            if number & mask == network:
+                if number == int(zone.address):
+                    # A program of this machine, which must not pose as a host of the zone.
+                    return self._localhost
+                if local is not None and _ipv4(local) != int(zone.address):
+                    return None
+                return self._in_zone(zone, IPv4Address(number))
         return None
 
+    def _in_zone(self, zone: ZoneConfig, address: IPv4Address) -> Client:
+        tag = zone.peer.upper()
+        permissions = tuple(_permission(meter, zone, address) for meter in self._meters)
+        return Client(zone.name, tag, tag, permissions)
 
-def _client(zone: ZoneConfig) -> Client:
-    tag = zone.peer.upper()
-    return Client(tag, tag if zone.access is Access.READ_WRITE else None)
+
+def _permission(meter: MeterConfig, zone: ZoneConfig, address: IPv4Address) -> Permission:
+    if not meter.access:
+        return Permission(zone.access)
+    for rule in meter.access:
+        if rule.zone == zone.name and (
+            not rule.clients or any(address in network for network in rule.clients)
+        ):
+            return Permission(rule.access, rule.functions)
+    return Permission(Access.NONE)
 
 
-def _stand_in(zones: tuple[ZoneConfig, ...]) -> Client:
-    clients = [_client(zone) for zone in zones]
-    writer = next(client for client in clients if client.may_write)
-    reader = next((client for client in clients if not client.may_write), writer)
-    return Client(reader.reader, writer.writer)
+def _ipv4(address: str) -> int | None:
+    parsed: IPv4Address | IPv6Address = ip_address(address)
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return None
+        parsed = parsed.ipv4_mapped
+    return int(parsed)
+
+
+def _is_loopback(number: int) -> bool:
+    return number >> 24 == 127
+
+
+def _local(config: Config) -> Client:
+    return Client(LOCALHOST, LOCALHOST, LOCALHOST, tuple(Permission(Access.READ) for _ in config.meters))
+
+
+def _stand_in(config: Config) -> Client:
+    writer = next((zone for zone in config.zones if zone.access.writes), config.zones[0])
+    reader = next((zone for zone in config.zones if not zone.access.writes), writer)
+    permissions = tuple(Permission(Access.READ_WRITE) for _ in config.meters)
+    return Client(LOCALHOST, reader.peer.upper(), writer.peer.upper(), permissions)

@@ -49,15 +49,18 @@ def parser() -> argparse.ArgumentParser:
         "  smart-meter run --trial                       try it on this machine, without root\n"
         "  smart-meter simulate esp32 --to localhost:1502\n"
         "  smart-meter read localhost:1502\n"
-        "  smart-meter check-config config.toml\n\n" + EXIT_CODES,
+        "  smart-meter check-config config.toml\n"
+        "  smart-meter map --format c --config config.toml > map.h\n\n" + EXIT_CODES,
     )
     root.add_argument("--version", action="version", version=f"smart-meter {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_reload(commands)
     _add_check_config(commands)
     _add_simulate(commands)
     _add_read(commands)
     _add_probe(commands)
+    _add_map(commands)
     return root
 
 
@@ -88,6 +91,28 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--trial",
         action="store_true",
         help="listen on 127.0.0.1:1502, and let this machine's own programs write and read",
+    )
+
+
+def _add_reload(commands: argparse._SubParsersAction[_Parser]) -> None:
+    reload = commands.add_parser(
+        "reload",
+        help="have a running service take its configuration file anew",
+        description="Check the configuration file, tell the service (SIGHUP), and wait for what comes of it. "
+        "No connection ends, no value is lost; a refused configuration leaves the running one as it is.",
+        epilog="examples:\n"
+        "  sudo systemctl reload smart-meter            what systemd does is this\n"
+        "  smart-meter reload --config c.toml --pid 1234 --runtime /run/smart-meter\n\n" + EXIT_CODES,
+    )
+    reload.add_argument(
+        "--config", metavar="FILE", default="/etc/smart-meter/config.toml", help="the service's file"
+    )
+    reload.add_argument("--pid", metavar="N", type=_count, help="the service's process (MAINPID)")
+    reload.add_argument(
+        "--runtime",
+        metavar="DIR",
+        default=os.environ.get("RUNTIME_DIRECTORY", "/run/smart-meter"),
+        help="where the service tells what became of it (RUNTIME_DIRECTORY)",
     )
 
 
@@ -172,6 +197,24 @@ def _add_probe(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="exit with 0 where this is found, else with 1 (read-only)",
     )
     probe.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_map(commands: argparse._SubParsersAction[_Parser]) -> None:
+    register_map = commands.add_parser(
+        "map",
+        help="print the register map, for people, a PLC or a C program",
+        description="Print every meter's registers and the status block. Without --config: the PV map.",
+        epilog="examples:\n"
+        "  smart-meter map                                      Markdown, for people\n"
+        "  smart-meter map --format csv --config config.toml    one tag a line, for a PLC's import\n"
+        "  smart-meter map --format c > map.h                   C header for the ESP32 and the Opta\n\n"
+        + EXIT_CODES,
+    )
+    register_map.add_argument(
+        "--format", choices=["markdown", "csv", "c"], default="markdown", help="how (markdown)"
+    )
+    register_map.add_argument("--config", metavar="FILE", help="take the meters from this TOML file")
+    register_map.add_argument("--meter", metavar="NAME", help="print this meter alone")
 
 
 def _add_meter(command: argparse.ArgumentParser) -> None:

@@ -3,20 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from smart_meter.access import AccessControl, Client
 from smart_meter.config import Config
 from smart_meter.meter import Meter
 from smart_meter.modbus.adu import FUNCTION, UNIT
-from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, exception
+from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
+from smart_meter.quota import Quota
 from smart_meter.rate_limit import RateLimit
-from smart_meter.statistics import Statistics
-from smart_meter.telemetry import Lines, lines
+from smart_meter.statistics import PeerTotals, Statistics
+from smart_meter.status_block import State
+from smart_meter.telemetry import Direction, Lines, lines
 
 # Either addresses the device itself where nothing lies behind it:
 # Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.1 (unit identifier).
 _DEVICE_ITSELF = (0, 255)
 _TELL_SECONDS = 10.0
+_MAX_PLANS = 64
+_PLAN = slice(6, 12)
+"""What decides how a request is carried out: unit identifier, function code, starting address, quantity."""
+
+
+class Recorder(Protocol):
+    """Keeps samples; none of the methods blocks or raises."""
+
+    def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
+        """Keep a sample; return its ticket, which counts up from 1. now: monotonic seconds."""
+
+    def stored_up_to(self, ticket: int) -> bool | None:
+        """Whether the sample is on disk; None: it is not known yet."""
+
+
+class Peer:
+    """A peer's totals, and how many more lines of it the journal takes now."""
+
+    __slots__ = ("name", "rx", "totals", "tx")
+
+    def __init__(self, name: str, totals: PeerTotals, rate: float, now: float) -> None:
+        self.name = name
+        self.totals = totals
+        self.rx = Quota(rate, now, totals.received)
+        self.tx = Quota(rate, now, totals.served)
+
+
+class Grant:
+    """One meter, as a kind of client may use it."""
+
+    __slots__ = ("functions", "meter")
+
+    def __init__(self, meter: Meter, functions: dict[int, Function]) -> None:
+        self.meter = meter
+        self.functions = functions
+
+
+class Plan:
+    """A request that was carried out before: a read of some registers, or a write of a whole sample."""
+
+    __slots__ = ("head", "meter", "registers", "size")
+
+    def __init__(self, meter: Meter, size: int, head: bytes, registers: slice | None) -> None:
+        self.meter = meter
+        self.size = size
+        """How long the request is."""
+        self.head = head
+        """The reply's bytes between the transaction and protocol identifiers and the registers."""
+        self.registers = registers
+        """Where the registers that are read lie in the meter's view; None: this is a write."""
+
+
+class Rights:
+    """What a kind of client may do: its meters by unit identifier, and what its reads are made of."""
+
+    __slots__ = ("client", "plans", "reader", "units", "writer")
+
+    def __init__(self, client: Client, units: dict[int, Grant], reader: Peer, writer: Peer) -> None:
+        self.client = client
+        self.units = units
+        self.reader = reader
+        self.writer = writer
+        self.plans: dict[bytes, Plan] = {}
 
 
 class Concentrator:
@@ -26,113 +92,345 @@ class Concentrator:
         self,
         config: Config,
         tell: Callable[[str], None],
-        monotonic: Callable[[], float],
+        now: Callable[[], float],
         wall: Callable[[], float],
         *,
         trial: bool = False,
     ) -> None:
         """`tell` takes the journal's lines and may neither block nor raise; the clocks give seconds."""
-        self.meters = [Meter(meter, config.name) for meter in config.meters]
-        self.units = {meter.unit_id: meter for meter in self.meters}
-        if len(self.meters) == 1:
-            self.units.update(dict.fromkeys(_DEVICE_ITSELF, self.meters[0]))
-        self.lines: Lines = lines(config, wall)
         self.statistics = Statistics()
         self.tell = tell
-        self.monotonic = monotonic
+        self.now = now
         self.wall = wall
         self.limit = RateLimit(_TELL_SECONDS)
-        self._access = AccessControl(config.zones, trial=trial)
+        self.recorder: Recorder | None = None
+        self.acknowledge_late = False
+        """Whether a write that completes a sample is answered once the sample is on disk."""
+        self._trial = trial
+        self.meters = [Meter(meter, config.name) for meter in config.meters]
+        self._adopt(config)
 
-    def admit(self, address: str) -> Session | None:
-        """Return a session for a client, or None for one in no zone."""
-        client = self._access.client(address)
-        if client is None:
+    def _adopt(self, config: Config) -> None:
+        self.lines: Lines = lines(config, self.wall)
+        self._access = AccessControl(config, trial=self._trial)
+        self._rate = config.journal.lines_per_second
+        self._peers: dict[str, Peer] = {}
+        self._rights: dict[Client, Rights] = {}
+
+    def reconfigure(self, config: Config) -> None:
+        """Go on with another configuration; every session has to be asked to `readmit` itself afterwards."""
+        self.tick(final=True)
+        earlier = {meter.name: meter for meter in self.meters}
+        self.meters = [Meter(meter, config.name) for meter in config.meters]
+        now = self.now()
+        for meter in self.meters:
+            if meter.name in earlier:
+                meter.take_over(earlier[meter.name], now)
+        self._adopt(config)
+
+    def admit(self, address: str, local: str | None = None) -> Session | None:
+        """Return a session for a client, or None for one in no zone.
+
+        local: the address of this machine that it reached; None: it is not looked at.
+        """
+        rights = self.rights(address, local)
+        if rights is None:
             self.statistics.strangers += 1
-            left_out = self.limit.allow("stranger", self.monotonic())
+            left_out = self.limit.allow("stranger", self.now())
             if left_out is not None:
                 self.tell(self.lines.stranger(address, left_out))
             return None
         self.statistics.connections += 1
         self.statistics.open_connections += 1
-        return Session(self, client, address)
+        return Session(self, rights, address, local)
+
+    def rights(self, address: str, local: str | None) -> Rights | None:
+        """Return what a client may do, or None for one in no zone."""
+        client = self._access.client(address, local)
+        if client is None:
+            return None
+        rights = self._rights.get(client)
+        if rights is None:
+            rights = Rights(client, self._units(client), self._peer(client.reader), self._peer(client.writer))
+            self._rights[client] = rights
+        return rights
+
+    def next_check(self) -> float:
+        """Return when to `check` next, in monotonic seconds: no later than any sample can be too old."""
+        now = self.now()
+        return min(min(meter.due, now + meter.patience) for meter in self.meters)
+
+    def check(self) -> None:
+        """Let the samples be too old that are."""
+        now = self.now()
+        for meter in self.meters:
+            if meter.check(now):
+                self.tell(self.lines.state(meter.name, State.STALE, meter.age(now)))
+
+    def tick(self, *, final: bool = False) -> None:
+        """Let the time that has passed count for the journal: once a second, and at the end."""
+        now = self.now()
+        for peer in self._peers.values():
+            for direction, quota, total in (
+                (Direction.RX, peer.rx, peer.totals.received),
+                (Direction.TX, peer.tx, peer.totals.served),
+            ):
+                quota.refill(now)
+                left_out = quota.sum_up(total, now, final=final)
+                if left_out is not None:
+                    self.tell(self.lines.summed_up(direction, peer.name, *left_out, total))
 
     def age(self) -> float | None:
         """Return the age of the youngest sample in seconds; None before the first."""
-        now = self.monotonic()
+        now = self.now()
         return min((age for meter in self.meters if (age := meter.age(now)) is not None), default=None)
+
+    def told_at_times(self, kind: str, peer: str, line: Callable[[int], str]) -> None:
+        """Tell something of a peer, unless its kind was told a short while ago."""
+        left_out = self.limit.allow((kind, peer), self.now())
+        if left_out is not None:
+            self.tell(line(left_out))
+
+    def _units(self, client: Client) -> dict[int, Grant]:
+        units = {}
+        for meter, permission in zip(self.meters, client.permissions, strict=True):
+            allowed = {
+                code: function
+                for code, function in FUNCTIONS.items()
+                if permission.allows(
+                    code, reads=function.reads is not None, writes=function.writes is not None
+                )
+            }
+            units[meter.unit_id] = Grant(meter, allowed)
+        if len(self.meters) == 1:
+            units.update(dict.fromkeys(_DEVICE_ITSELF, units[self.meters[0].unit_id]))
+        return units
+
+    def _peer(self, name: str) -> Peer:
+        if name not in self._peers:
+            self._peers[name] = Peer(name, self.statistics.peer(name), self._rate, self.now())
+        return self._peers[name]
 
 
 class Session:
     """One client's connection."""
 
-    __slots__ = ("_address", "_client", "_concentrator", "_reader", "_units", "_writer")
+    __slots__ = (
+        "_address",
+        "_concentrator",
+        "_local",
+        "_plans",
+        "_reader",
+        "_rights",
+        "_totals",
+        "_tx",
+        "ticket",
+        "urgent",
+        "zone",
+    )
 
-    def __init__(self, concentrator: Concentrator, client: Client, address: str) -> None:
+    def __init__(self, concentrator: Concentrator, rights: Rights, address: str, local: str | None) -> None:
         self._concentrator = concentrator
-        self._client = client
         self._address = address
-        self._units = concentrator.units
-        self._reader = concentrator.statistics.peer(client.reader)
-        self._writer = concentrator.statistics.peer(client.writer) if client.writer else None
+        self._local = local
+        self.ticket = 0
+        self.zone = rights.client.zone
+        self.urgent = rights.client.urgent
+        self._use(rights)
+
+    def _use(self, rights: Rights) -> None:
+        self._rights = rights
+        self._plans = rights.plans
+        self._reader = rights.reader
+        self._totals = rights.reader.totals
+        self._tx = rights.reader.tx
 
     def respond(self, request: bytes) -> bytes:
-        """Return the reply ADU to a request ADU."""
-        statistics = self._concentrator.statistics
-        meter = self._units.get(request[UNIT])
-        if meter is None:
-            statistics.exceptions += 1
-            return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
-        function = FUNCTIONS.get(request[FUNCTION])
+        """Return the reply ADU to a request ADU.
+
+        This is the hot path: a read like one before is answered from its plan.
+        """
+        plan = self._plans.get(request[_PLAN])
+        if plan is not None and len(request) == plan.size:
+            meter = plan.meter
+            if plan.registers is None:
+                concentrator = self._concentrator
+                if request[12] + 13 == plan.size and meter.store(request[13:], concentrator.now()):
+                    self._stored(meter)
+                    return request[:4] + plan.head
+            elif not meter.failure:
+                self._totals.served += 1
+                if self._tx.left >= 1.0:
+                    self._tell_served(meter, request)
+                return request[:5] + plan.head + meter.view[plan.registers]
+        return self._carry_out(request)
+
+    def _carry_out(self, request: bytes) -> bytes:
+        grant = self._rights.units.get(request[UNIT])
+        if grant is None:
+            return self._exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
+        code = request[FUNCTION]
+        function = grant.functions.get(code)
+        meter = grant.meter
         if function is None:
-            statistics.exceptions += 1
-            return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-        writes = function.writes
-        if writes is not None and not self._client.may_write:
-            self._refused(meter, request)
-            return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-        reply = function.execute(meter.bank, request)
-        if reply[FUNCTION] != request[FUNCTION]:
-            statistics.exceptions += 1
+            if code in FUNCTIONS:
+                self._refused(meter, request)
+                return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+            return self._exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        meter.now = self._concentrator.now()
+        if code == FunctionCode.READ_INPUT_REGISTERS:
+            meter.refresh()
+        reply = function.execute(meter, request)
+        if reply[FUNCTION] != code:
+            if meter.out_of_range is not None:
+                self._out_of_range(meter, request)
+                return reply
+            self._concentrator.statistics.exceptions += 1
             return reply
-        if writes is not None:
-            self._written(meter, *writes(request))
+        self._plan(meter, request, reply)
+        if meter.completed:
+            meter.completed = False
+            self._stored(meter)
         if function.reads is not None:
-            self._served(meter, *function.reads(request))
+            self._totals.served += 1
+            if self._tx.left >= 1.0:
+                self._tell_served(meter, request)
         return reply
+
+    def _plan(self, meter: Meter, request: bytes, reply: bytes) -> None:
+        """Remember how a request was carried out that was right, if the like of it will come again."""
+        code = request[FUNCTION]
+        if code == FunctionCode.READ_HOLDING_REGISTERS:
+            first = 2 * ((request[8] << 8 | request[9]) - meter.start)
+            plan = Plan(meter, 12, reply[5:9], slice(first, first + len(reply) - 9))
+        elif code == FunctionCode.WRITE_MULTIPLE_REGISTERS and len(request) - 13 == len(meter.data):
+            plan = Plan(meter, len(request), reply[4:], None)
+        else:
+            return
+        plans = self._plans
+        if len(plans) >= _MAX_PLANS:
+            plans.clear()
+        plans[request[_PLAN]] = plan
+
+    def _stored(self, meter: Meter) -> None:
+        """Let everybody know who wants to know of a sample."""
+        concentrator = self._concentrator
+        writer = self._rights.writer
+        writer.totals.received += 1
+        if concentrator.recorder is not None:
+            ticket = concentrator.recorder.record(
+                meter.name, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
+            )
+            if concentrator.acknowledge_late:
+                self.ticket = ticket
+        if writer.rx.left >= 1.0:
+            writer.rx.left -= 1.0
+            writer.rx.told += 1
+            sample = meter.last_sample(concentrator.wall())
+            concentrator.tell(concentrator.lines.received(sample, writer.name, writer.totals.received))
+        if meter.recovered:
+            meter.recovered = False
+            concentrator.tell(concentrator.lines.state(meter.name, State.FRESH, 0.0))
+
+    def outcome(self, ticket: int) -> bool | None:
+        """Whether a sample is on disk; None: it is not known yet."""
+        recorder = self._concentrator.recorder
+        # Where the history was switched off meanwhile, it is not on disk and will not be.
+        return recorder.stored_up_to(ticket) if recorder is not None else False
+
+    def failed(self, request: bytes) -> bytes:
+        """Return the reply to a write whose sample is in the registers, and could not be stored."""
+        return self._exception(request, ExceptionCode.SERVER_DEVICE_FAILURE)
+
+    def readmit(self) -> bool:
+        """Take the rights of a new configuration; return whether there are any."""
+        rights = self._concentrator.rights(self._address, self._local)
+        if rights is None:
+            return False
+        self._use(rights)
+        return True
 
     def bad_frame(self, reason: str) -> None:
         """Take note that the client's stream can't be followed; its connection is being closed."""
         concentrator = self._concentrator
         concentrator.statistics.bad_frames += 1
-        peer = self._client.reader
-        left_out = concentrator.limit.allow(("bad frame", peer), concentrator.monotonic())
-        if left_out is not None:
-            concentrator.tell(concentrator.lines.bad_frame(peer, self._address, reason, left_out))
+        peer = self._reader.name
+        concentrator.told_at_times(
+            "bad frame",
+            peer,
+            lambda left_out: concentrator.lines.bad_frame(peer, self._address, reason, left_out),
+        )
+
+    def expired(self, reason: str) -> None:
+        """Take note that the connection is being closed for what the client did not do in time."""
+        self._concentrator.statistics.expired += 1
+        self._tell_closed("expired", reason)
+
+    def gave_way(self) -> None:
+        """Take note that the connection is being closed in favour of a new one."""
+        self._concentrator.statistics.gave_way += 1
+        self._tell_closed("gave way", "it was idle for longest, and there were too many connections")
 
     def closed(self) -> None:
         """Take note that the connection is gone."""
         self._concentrator.statistics.open_connections -= 1
 
-    def _served(self, meter: Meter, address: int, quantity: int) -> None:
+    def _tell_closed(self, kind: str, reason: str) -> None:
         concentrator = self._concentrator
-        self._reader.served += 1
-        concentrator.tell(
-            concentrator.lines.served(meter.name, self._client.reader, address, quantity, self._reader.served)
+        peer = self._reader.name
+        concentrator.told_at_times(
+            kind, peer, lambda left_out: concentrator.lines.closed(peer, self._address, reason, left_out)
         )
 
-    def _written(self, meter: Meter, address: int, quantity: int) -> None:
+    def _tell_served(self, meter: Meter, request: bytes) -> None:
+        reader = self._reader
+        reader.tx.left -= 1.0
+        reader.tx.told += 1
+        function = FUNCTIONS[request[FUNCTION]]
+        assert function.reads is not None  # noqa: S101 - for the type checker: it was served
+        address, quantity = function.reads(request)
         concentrator = self._concentrator
-        sample = meter.written(address, quantity, concentrator.monotonic(), concentrator.wall())
-        if sample is not None and self._client.writer is not None and self._writer is not None:
-            self._writer.received += 1
-            concentrator.tell(concentrator.lines.received(sample, self._client.writer, self._writer.received))
+        line = concentrator.lines.served(
+            meter.name,
+            reader.name,
+            address,
+            quantity,
+            reader.totals.served,
+            inputs=request[FUNCTION] == FunctionCode.READ_INPUT_REGISTERS,
+        )
+        concentrator.tell(line)
+
+    def _exception(self, request: bytes, code: int) -> bytes:
+        self._concentrator.statistics.exceptions += 1
+        return exception(request, code)
 
     def _refused(self, meter: Meter, request: bytes) -> None:
+        code = request[FUNCTION]
+        if FUNCTIONS[code].writes is not None:
+            meter.refused += 1
+        writes = any(FUNCTIONS[each].writes for each in self._rights.units[request[UNIT]].functions)
+        what = "may not do that" if writes else "may only read"
+        self._tell_refused(meter, request, f"{what}: function {code} got exception 01")
+
+    def _out_of_range(self, meter: Meter, request: bytes) -> None:
+        assert meter.out_of_range is not None  # noqa: S101 - for the type checker: the caller has looked
+        measurement, value = meter.out_of_range
+        meter.out_of_range = None
+        self._tell_refused(
+            meter,
+            request,
+            f"wrote {measurement.name}={measurement.format(value)}, which is out of range: "
+            f"function {request[FUNCTION]} got exception 03",
+        )
+
+    def _tell_refused(self, meter: Meter, request: bytes, reason: str) -> None:
         concentrator = self._concentrator
         concentrator.statistics.refused += 1
-        peer = self._client.reader
-        left_out = concentrator.limit.allow(("refused", peer), concentrator.monotonic())
-        if left_out is not None:
-            line = concentrator.lines.refused(peer, self._address, meter.name, request[FUNCTION], left_out)
-            concentrator.tell(line)
+        peer = self._reader.name
+        concentrator.told_at_times(
+            "refused",
+            peer,
+            lambda left_out: concentrator.lines.refused(
+                peer, self._address, meter.name, request[FUNCTION], reason=reason, left_out=left_out
+            ),
+        )

@@ -31,6 +31,10 @@ class Notifier:
         """The port is bound and clients can connect."""
         self._send("READY=1")
 
+    def reloading(self, monotonic: float) -> None:
+        """A new configuration is being read; `ready` follows. monotonic: seconds."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={int(monotonic * 1e6)}")
+
     def stopping(self) -> None:
         """The service is on its way out."""
         self._send("STOPPING=1")

@@ -123,9 +123,10 @@ class Measurement:
         """
         if self.type is DataType.FLOAT32:
             return self._registers((value - self.offset) * self.scale)
-        if not math.isfinite(value):
+        exact = (value - self.offset) * self.scale
+        if not math.isfinite(exact):
             raise ValueError(f"{self.name}: {value} can't be stored as {self.type.value}")
-        stored = round((value - self.offset) * self.scale)
+        stored = round(exact)
         low, high = self.type.limits or (0, 0)
         if not low <= stored <= high:
             raise ValueError(f"{self.name}: {value} is stored as {stored}, outside {low} to {high}")

@@ -1,41 +1,57 @@
-"""Wires the rooms together: start, run, stop, signals, systemd."""
+"""Wires the rooms together: start, run, reload, stop, signals, systemd."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib
+import gc
 import os
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from pathlib import Path
 
 from smart_meter.concentrator import Concentrator
-from smart_meter.config import Config, ZoneConfig
+from smart_meter.config import Config, ServerConfig, ZoneConfig
 from smart_meter.journal import Journal
 from smart_meter.listen import bind, has_address
-from smart_meter.modbus.server import Server
+from smart_meter.loop import EventLoop, Timer
+from smart_meter.modbus.server import Limits, Server
 from smart_meter.notify import Notifier
+from smart_meter.recording import Recording
+from smart_meter.reload import Reload
+from smart_meter.status_block import State
 from smart_meter.telemetry import Listening
 
 STATUS_SECONDS = 3.0
+_TICK_SECONDS = 1.0
 _FLUSH_SECONDS = 0.4
+_STORE_SECONDS = 2.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SWITCH_SECONDS = 0.0005
+"""How long another thread may keep the interpreter while Modbus waits for it; Python's own choice is 5 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line adds to the configuration."""
+    """What the command line and the environment add to the configuration."""
 
     trial: bool = False
     output: int = 1
     """File descriptor of the journal."""
+    source: Path | None = None
+    """The configuration's file, which is read again on SIGHUP."""
+    adapt: Callable[[Config], Config] = lambda config: config
+    """What the command line makes of a configuration."""
+    runtime: Path | None = None
+    """Where the service tells what became of a reload: systemd's RuntimeDirectory."""
 
 
 class Service:
-    """The concentrator as a process: `await Service(config).run()` serves until a signal or `stop()`."""
+    """The concentrator as a process: `Service(config).run()` serves until a signal or `stop()`."""
 
     def __init__(
         self, config: Config, sock: socket.socket | None = None, options: Options | None = None
@@ -48,12 +64,16 @@ class Service:
         self._options = options or Options()
         self._socket = sock if sock is not None else bind(config.server.host, config.server.port)
         self._journal = Journal(self._options.output, self._tell_lost)
+        self._loop = EventLoop(self._unexpected)
         self.concentrator = Concentrator(
-            config, self._journal.tell, time.monotonic, time.time, trial=self._options.trial
+            config, self._journal.tell, self._loop.time, time.time, trial=self._options.trial
         )
-        self._server = Server(self.concentrator.admit)
+        self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
+        self._recording = Recording(self.concentrator, self._notice, self._committed)
         self._notifier = Notifier(os.environ)
-        self._stopped = asyncio.Event()
+        self._check: Timer | None = None
+        self._statistics: Timer | None = None
+        self._stopping = False
         self._absent: set[ZoneConfig] = set()
 
     @property
@@ -63,44 +83,127 @@ class Service:
         return port
 
     def stop(self) -> None:
-        """Let `run` come to its end."""
-        self._stopped.set()
+        """Let `run` come to its end. Any thread may call it."""
+        self._loop.post(self._begin_to_stop)
 
-    async def run(self) -> None:
-        """Serve until SIGTERM, SIGINT or `stop()`; then answer what has arrived, close, tell the totals."""
+    def post(self, action: Callable[[], None]) -> None:
+        """Act in the loop's thread, between requests. Any thread may call it."""
+        self._loop.post(action)
+
+    def reload(self) -> None:
+        """Read the configuration anew, as on SIGHUP. Any thread may call it."""
+        self._loop.post(self._reload)
+
+    def run(self, *, signals: bool = True) -> None:
+        """Serve until SIGTERM, SIGINT or `stop()`; then answer what has arrived, close, tell the totals.
+
+        `signals`: whether to take this process's signals; they can be had in the main thread alone.
+        """
         concentrator = self.concentrator
         host, port = self._socket.getsockname()[:2]
         concentrator.tell(concentrator.lines.start(Listening(host, port, self._options.trial)))
         self._check_addresses()
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for number in signals:
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        loop.set_exception_handler(self._unexpected)
-        await self._server.start(self._socket)
+        self._restore()
+        before = self._take_signals() if signals else None
+        self._server.start(self._socket)
         self._notifier.ready()
         self._tell_status()
-        tasks = [asyncio.create_task(_every(STATUS_SECONDS, self._tell_status))]
-        if self.config.journal.statistics_interval > 0:
-            interval = self.config.journal.statistics_interval
-            tasks.append(asyncio.create_task(_every(interval, self._tell_statistics)))
-        if self._notifier.watchdog_interval is not None:
-            tasks.append(asyncio.create_task(_every(self._notifier.watchdog_interval, self._notifier.alive)))
+        self._start_timers()
+        _calm_the_interpreter()
         try:
-            await self._stopped.wait()
+            self._loop.run()
         finally:
             self._notifier.stopping()
-            await self._server.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for number in (*signals, signal.SIGHUP):
-                loop.remove_signal_handler(number)
-            totals = concentrator.statistics
-            concentrator.tell(concentrator.lines.statistics(totals, concentrator.age(), final=True))
-            self._notifier.close()
-            self._journal.flush(_FLUSH_SECONDS)
+            if before is not None:
+                _give_signals_back(*before)
+            self._end()
+
+    def _start_timers(self) -> None:
+        loop = self._loop
+        loop.every(_TICK_SECONDS, self._tick)
+        loop.every(STATUS_SECONDS, self._tell_status)
+        if self._notifier.watchdog_interval is not None:
+            loop.every(self._notifier.watchdog_interval, self._notifier.alive)
+        self._start_timers_of_configuration()
+
+    def _start_timers_of_configuration(self) -> None:
+        for timer in (self._statistics, self._check):
+            if timer is not None:
+                timer.cancel()
+        interval = self.config.journal.statistics_interval
+        self._statistics = self._loop.every(interval, self._tell_statistics) if interval > 0 else None
+        self._check_freshness()
+
+    def _restore(self) -> None:
+        concentrator = self.concentrator
+        self._recording.start(self.config, self._loop.now)
+        for meter in concentrator.meters:
+            if meter.state is State.RESTORED:
+                concentrator.tell(
+                    concentrator.lines.state(meter.name, meter.state, meter.age(self._loop.now))
+                )
+
+    def _take_signals(self) -> tuple[int, list[object]]:
+        handlers: list[object] = [
+            signal.signal(number, lambda *_: self._loop.post(self._begin_to_stop)) for number in _SIGNALS[:2]
+        ]
+        handlers.append(signal.signal(signal.SIGHUP, lambda *_: self._loop.post(self._reload)))
+        return signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False), handlers
+
+    def _begin_to_stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._server.stop(self._loop.stop)
+
+    def _end(self) -> None:
+        concentrator = self.concentrator
+        concentrator.tick(final=True)
+        self._recording.stop(_STORE_SECONDS)
+        self._recording.count(concentrator.statistics)
+        concentrator.tell(
+            concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
+        )
+        self._notifier.close()
+        self._journal.flush(_FLUSH_SECONDS)
+        self._loop.close()
+
+    def _committed(self) -> None:
+        """Called from the history's thread: replies that waited for the disk may go."""
+        self._loop.post(self._server.release)
+
+    def _reload(self) -> None:
+        if self._stopping:
+            return
+        self._notifier.reloading(time.monotonic())
+        outcome = Reload(self._options.source, self._options.runtime, self._options.adapt)
+        config = outcome.read(self.config)
+        if config is not None:
+            self._adopt(config)
+        self._notice(outcome.text)
+        outcome.tell()
+        self._notifier.ready()
+
+    def _adopt(self, config: Config) -> None:
+        """Go on with another configuration; connections end where their clients are in no zone now."""
+        self.config = config
+        self.concentrator.reconfigure(config)
+        self._server.limits = _limits(config.server)
+        self._recording.reconfigure(config)
+        for connection in self._server.connections:
+            if not connection.session.readmit():
+                connection.abort()
+        self._start_timers_of_configuration()
+        self._absent = set()
+        self._check_addresses()
+
+    def _tick(self) -> None:
+        self.concentrator.tick()
+        self._recording.count(self.concentrator.statistics)
+
+    def _check_freshness(self) -> None:
+        self.concentrator.check()
+        wait = self.concentrator.next_check() - self._loop.now
+        self._check = self._loop.after(wait, self._check_freshness) if wait < float("inf") else None
 
     def _tell_lost(self, count: int) -> str:
         return self.concentrator.lines.lost(count)
@@ -118,22 +221,12 @@ class Service:
             f"{totals.open_connections} connections"
         )
 
-    def _unexpected(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # Such as no descriptor left for a new connection: the connections there are go on.
-        error = context.get("exception")
-        text = (
-            f"[UNEXPECTED] {context.get('message')}: {error!r}"
-            if error
-            else f"[UNEXPECTED] {context.get('message')}"
-        )
+    def _notice(self, text: str) -> None:
         self.concentrator.tell(self.concentrator.lines.notice(text))
 
-    def _hang_up(self) -> None:
-        self.concentrator.tell(
-            self.concentrator.lines.notice(
-                "SIGHUP: the configuration is read at start alone; restart for a new one"
-            )
-        )
+    def _unexpected(self, error: BaseException) -> None:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self._notice(f"[UNEXPECTED] {error!r} ({Path(where.filename).name}, line {where.lineno})")
 
     def _check_addresses(self) -> None:
         # With one address alone to listen on, the others need not be there.
@@ -146,30 +239,26 @@ class Service:
                 self.concentrator.tell(self.concentrator.lines.address(zone, present=present))
 
 
-async def _every(seconds: float, action: Callable[[], None]) -> None:
-    """Act each so many seconds, without drift."""
-    loop = asyncio.get_running_loop()
-    due = loop.time()
-    while True:
-        due += seconds
-        await asyncio.sleep(max(0.0, due - loop.time()))
-        action()
+def _limits(server: ServerConfig) -> Limits:
+    return Limits(
+        server.max_connections, server.max_connections_per_client, server.idle_timeout, server.frame_timeout
+    )
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's event loop where uvloop is installed, else None for asyncio's own."""
-    try:
-        loop: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").Loop
-    except ImportError:
-        return None
-    return loop
+def _calm_the_interpreter() -> None:
+    """Keep Python's own housekeeping from holding Modbus up."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # What is there now stays; to look through it again and again takes milliseconds at a time.
+    gc.collect()
+    gc.freeze()
 
 
-def serve(config: Config, options: Options) -> None:
+def _give_signals_back(descriptor: int, handlers: list[object]) -> None:
+    signal.set_wakeup_fd(descriptor)
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave is what it takes
+
+
+def serve(config: Config, options: Options, sock: socket.socket | None = None) -> None:
     """Run the service until a signal ends it. Raises ListenError where the port can't be had."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(config, options))
-
-
-async def _serve(config: Config, options: Options) -> None:
-    await Service(config, options=options).run()
+    Service(config, sock, options).run()

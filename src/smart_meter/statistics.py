@@ -27,6 +27,14 @@ class Statistics:
     """Connections closed because their stream was no Modbus."""
     strangers: int = 0
     """Connections closed because no zone holds their client."""
+    gave_way: int = 0
+    """Connections closed in favour of new ones: there were too many."""
+    expired: int = 0
+    """Connections closed because their client did not do in time what it should."""
+    stored: int = 0
+    """Samples in the history since the start."""
+    not_stored: int = 0
+    """Samples that the history could not take."""
     peers: dict[str, PeerTotals] = field(default_factory=dict)
 
     @property

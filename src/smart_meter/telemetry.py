@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from typing import Any, Protocol
 
 from smart_meter.config import Access, Config, LogFormat, ZoneConfig
 from smart_meter.statistics import Statistics
+from smart_meter.status_block import State
 
 RULE = "=" * 80
 
@@ -27,6 +30,8 @@ class Sample:
     """Monotonic seconds: age is judged by this, since a peer may replay old data."""
     arrived_wall: float
     """Unix seconds."""
+    out_of_range: frozenset[str] = frozenset()
+    """The names of the measurements whose value lies outside their minimum and maximum."""
 
 
 def iso_time(unix_seconds: float) -> str:
@@ -43,6 +48,13 @@ class Listening:
     trial: bool = False
 
 
+class Direction(enum.Enum):
+    """What came from a peer, or went to it."""
+
+    RX = "rx"
+    TX = "tx"
+
+
 class Lines(Protocol):
     """The journal's language: each method returns what is to be printed for one event."""
 
@@ -52,11 +64,22 @@ class Lines(Protocol):
     def received(self, sample: Sample, peer: str, total: int) -> str:
         """Tell of a sample."""
 
-    def served(self, meter: str, peer: str, address: int, quantity: int, total: int) -> str:
-        """Tell of a read."""
+    def served(self, meter: str, peer: str, address: int, quantity: int, total: int, *, inputs: bool) -> str:
+        """Tell of a read of holding registers, or of input registers."""
 
-    def refused(self, peer: str, client: str, meter: str, function: int, left_out: int) -> str:
-        """Tell of a write of a client that may not write; `left_out` like it were not told before."""
+    def summed_up(self, direction: Direction, peer: str, left_out: int, seconds: float, total: int) -> str:
+        """Tell how many samples or reads were not told one by one."""
+
+    def refused(
+        self, peer: str, client: str, meter: str, function: int, *, reason: str, left_out: int
+    ) -> str:
+        """Tell of a request that the client may not make; `left_out` like it were not told before."""
+
+    def state(self, meter: str, state: State, age: float | None) -> str:
+        """Tell that a meter's freshness has changed; `age` of its last sample in seconds."""
+
+    def closed(self, peer: str, client: str, reason: str, left_out: int) -> str:
+        """Tell of a connection that was closed for what the client did not do, or to make room."""
 
     def stranger(self, client: str, left_out: int) -> str:
         """Tell of a client in no zone."""
@@ -137,19 +160,39 @@ class TextLines:
             if m.name in values
         )
         when = iso_time(sample.arrived_wall if sample.measured is None else sample.measured)
+        if sample.out_of_range:
+            shown += f" | Out of range: {', '.join(sorted(sample.out_of_range))}"
         return f"[RX FROM {peer}] {self._meter(sample.meter)}{when} | {shown} | Total RX: {total}"
 
-    def served(self, meter: str, peer: str, address: int, quantity: int, total: int) -> str:
-        """Tell of a read."""
-        last = address + quantity - 1
-        return f"[TX TO {peer}] {self._meter(meter)}Served registers {address}-{last} | Total served: {total}"
+    def served(self, meter: str, peer: str, address: int, quantity: int, total: int, *, inputs: bool) -> str:
+        """Tell of a read of holding registers, or of input registers."""
+        what = f"{'input ' if inputs else ''}registers {address}-{address + quantity - 1}"
+        return f"[TX TO {peer}] {self._meter(meter)}Served {what} | Total served: {total}"
 
-    def refused(self, peer: str, client: str, meter: str, function: int, left_out: int) -> str:
-        """Tell of a write of a client that may not write; `left_out` like it were not told before."""
-        return (
-            f"[REFUSED] {self._meter(meter)}{peer} ({client}) may only read: "
-            f"function {function} got exception 01{_more(left_out)}"
-        )
+    def summed_up(self, direction: Direction, peer: str, left_out: int, seconds: float, total: int) -> str:
+        """Tell how many samples or reads were not told one by one."""
+        if direction is Direction.RX:
+            return f"[RX FROM {peer}] {left_out} more samples in {seconds:.0f} s | Total RX: {total}"
+        return f"[TX TO {peer}] Served {left_out} more reads in {seconds:.0f} s | Total served: {total}"
+
+    def refused(
+        self, peer: str, client: str, meter: str, function: int, *, reason: str, left_out: int
+    ) -> str:
+        """Tell of a request that the client may not make; `left_out` like it were not told before."""
+        return f"[REFUSED] {self._meter(meter)}{peer} ({client}) {reason}{_more(left_out)}"
+
+    def state(self, meter: str, state: State, age: float | None) -> str:
+        """Tell that a meter's freshness has changed; `age` of its last sample in seconds."""
+        if state is State.FRESH:
+            return f"[FRESH] {meter}: samples come again"
+        if state is State.RESTORED:
+            told = "of unknown age" if age is None else f"{age:.0f} s old"
+            return f"[RESTORED] {meter}: the last values from before the start, {told}"
+        return f"[STALE] {meter}: " + ("no sample yet" if age is None else f"no sample for {age:.0f} s")
+
+    def closed(self, peer: str, client: str, reason: str, left_out: int) -> str:
+        """Tell of a connection that was closed for what the client did not do, or to make room."""
+        return f"[CLOSED] {peer} ({client}): {reason}{_more(left_out)}"
 
     def stranger(self, client: str, left_out: int) -> str:
         """Tell of a client in no zone."""
@@ -172,11 +215,22 @@ class TextLines:
     def statistics(self, totals: Statistics, age: float | None, *, final: bool) -> str:
         """Tell the totals; `age` of the last sample in seconds."""
         last = "none yet" if age is None else f"{age:.1f} s ago"
+        seldom = "".join(
+            f" | {name}: {number}"
+            for name, number in (
+                ("Gave way", totals.gave_way),
+                ("Timed out", totals.expired),
+                ("Stored", totals.stored),
+                ("Not stored", totals.not_stored),
+            )
+            if number
+        )
         return (
             f"[STATS] {'Stopped | ' if final else ''}Received: {totals.received} | Served: {totals.served}"
             f" | Refused: {totals.refused} | Exceptions: {totals.exceptions}"
             f" | Connections: {totals.connections} (now {totals.open_connections})"
-            f" | Bad frames: {totals.bad_frames} | Strangers closed: {totals.strangers} | Last sample: {last}"
+            f" | Bad frames: {totals.bad_frames} | Strangers closed: {totals.strangers}{seldom}"
+            f" | Last sample: {last}"
         )
 
     def lost(self, lines: int) -> str:
@@ -229,19 +283,48 @@ class JsonLines:
             meter=sample.meter,
             measured=None if sample.measured is None else iso_time(sample.measured),
             arrived=iso_time(sample.arrived_wall),
-            values=dict(sample.values),
+            # JSON has no not-a-number and no infinity.
+            values={name: value if math.isfinite(value) else None for name, value in sample.values.items()},
+            out_of_range=sorted(sample.out_of_range),
             total=total,
         )
 
-    def served(self, meter: str, peer: str, address: int, quantity: int, total: int) -> str:
-        """Tell of a read."""
-        return self._object("tx", peer=peer, meter=meter, address=address, quantity=quantity, total=total)
-
-    def refused(self, peer: str, client: str, meter: str, function: int, left_out: int) -> str:
-        """Tell of a write of a client that may not write; `left_out` like it were not told before."""
+    def served(self, meter: str, peer: str, address: int, quantity: int, total: int, *, inputs: bool) -> str:
+        """Tell of a read of holding registers, or of input registers."""
+        kind = "input" if inputs else "holding"
         return self._object(
-            "refused", peer=peer, client=client, meter=meter, function=function, left_out=left_out
+            "tx", peer=peer, meter=meter, registers=kind, address=address, quantity=quantity, total=total
         )
+
+    def summed_up(self, direction: Direction, peer: str, left_out: int, seconds: float, total: int) -> str:
+        """Tell how many samples or reads were not told one by one."""
+        return self._object(
+            f"{direction.value}_sum", peer=peer, left_out=left_out, seconds=round(seconds, 3), total=total
+        )
+
+    def refused(
+        self, peer: str, client: str, meter: str, function: int, *, reason: str, left_out: int
+    ) -> str:
+        """Tell of a request that the client may not make; `left_out` like it were not told before."""
+        return self._object(
+            "refused",
+            peer=peer,
+            client=client,
+            meter=meter,
+            function=function,
+            reason=reason,
+            left_out=left_out,
+        )
+
+    def state(self, meter: str, state: State, age: float | None) -> str:
+        """Tell that a meter's freshness has changed; `age` of its last sample in seconds."""
+        return self._object(
+            "state", meter=meter, state=state.name.lower(), age=None if age is None else round(age, 3)
+        )
+
+    def closed(self, peer: str, client: str, reason: str, left_out: int) -> str:
+        """Tell of a connection that was closed for what the client did not do, or to make room."""
+        return self._object("closed", peer=peer, client=client, reason=reason, left_out=left_out)
 
     def stranger(self, client: str, left_out: int) -> str:
         """Tell of a client in no zone."""
@@ -269,6 +352,10 @@ class JsonLines:
             open_connections=totals.open_connections,
             bad_frames=totals.bad_frames,
             strangers=totals.strangers,
+            gave_way=totals.gave_way,
+            expired=totals.expired,
+            stored=totals.stored,
+            not_stored=totals.not_stored,
             last_sample_age=None if age is None else round(age, 3),
         )
 

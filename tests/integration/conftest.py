@@ -1,21 +1,12 @@
-"""Programs to talk to; and asynchronous tests run on both event loops that the service runs on."""
+"""Programs to talk to."""
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from tests.integration.program import Program
 from tests.unit.wire import write
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Name the loops for pytest-asyncio."""
-    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.Loop}
 
 
 @pytest.fixture

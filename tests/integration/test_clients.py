@@ -88,7 +88,8 @@ def test_pymodbustcp_reads_writes_and_identifies(server: Program) -> None:
         assert client.custom_request(b"\x08\x00\x00\xa5\x5a") == b"\x08\x00\x00\xa5\x5a"
         assert client.custom_request(b"\x16\x00\x00\x00\x00\x12\x34") == b"\x16\x00\x00\x00\x00\x12\x34"
         assert client.read_holding_registers(0, 1) == [0x1234]
-        assert client.read_input_registers(0, 1) is None
+        assert client.read_input_registers(0, 1) == [1]
+        assert client.read_coils(0, 1) is None
         assert client.last_except == 1
         assert client.read_holding_registers(8, 1) is None
         assert client.last_except == 2
@@ -112,7 +113,7 @@ def test_a_program_on_libmodbus_reads_and_writes(server: Program, tmp_path: Path
         "mask write register: 1",
         "write and read registers: 5 300 301 485 536 23",
         "read past the map: Illegal data address",
-        "read input registers: Illegal function",
+        "read input registers: 1",
         "read of unit 9: Target device failed to respond",
     ]
 

@@ -1,11 +1,12 @@
-"""The service within the test's own event loop, on both loops: many clients, odd segments, and its end."""
+"""The service in a thread of the test's own process: many clients, odd segments, and its end."""
 
 import asyncio
 import os
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,23 @@ import pytest
 from smart_meter.config import Config, ServerConfig
 from smart_meter.listen import bind
 from smart_meter.service import Options, Service
+from smart_meter.statistics import Statistics
 from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write
 
 PATIENCE = 20.0
+CROWDED = Config(server=ServerConfig(max_connections_per_client=1000))
+"""All clients come from one address."""
 WRITTEN = wire("0001 0000 0006 01 10 0000 0008")
 
 
 class Running:
     """A service that runs, and its clients."""
 
-    def __init__(self, service: Service, task: asyncio.Task[None]) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
-        self.task = task
         self.port = service.port
+        self._thread = threading.Thread(target=service.run, kwargs={"signals": False})
+        self._thread.start()
         self._writers: list[asyncio.StreamWriter] = []
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -33,11 +38,27 @@ class Running:
         self._writers.append(writer)
         return reader, writer
 
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Keep the service's loop from turning for as long as the block lasts."""
+        held, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            go_on.wait(PATIENCE)
+
+        self.service.post(hold)
+        assert held.wait(PATIENCE)
+        yield
+        go_on.set()
+
     async def end(self) -> float:
         """Stop the service; return how many seconds that took."""
         began = time.monotonic()
-        self.service.stop()
-        await asyncio.wait_for(self.task, PATIENCE)
+        if self._thread.is_alive():
+            self.service.stop()
+        await asyncio.to_thread(self._thread.join, PATIENCE)
+        assert not self._thread.is_alive()
         return time.monotonic() - began
 
     async def close(self) -> None:
@@ -46,11 +67,25 @@ class Running:
         await self.end()
 
 
+class Noting:
+    """Notes how many reads were served before the first sample came."""
+
+    def __init__(self, totals: Statistics) -> None:
+        self.totals = totals
+        self.served_before = -1
+
+    def record(self, *_: object) -> int:
+        self.served_before = self.totals.served
+        return 1
+
+    def stored_up_to(self, _: int) -> bool:
+        return True
+
+
 @asynccontextmanager
-async def running(config: Config = Config()) -> AsyncIterator[Running]:  # noqa: B008 - frozen
+async def running(config: Config = CROWDED) -> AsyncIterator[Running]:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    service = Service(config, bind("127.0.0.1", 0), Options(trial=True, output=nowhere))
-    served = Running(service, asyncio.create_task(service.run()))
+    served = Running(Service(config, bind("127.0.0.1", 0), Options(trial=True, output=nowhere)))
     try:
         yield served
     finally:
@@ -158,14 +193,16 @@ async def test_a_client_with_thousands_of_requests_does_not_hold_up_another() ->
         other_reader, other_writer = await served.connect()
         crowd = 5000
         totals = served.service.concentrator.statistics
+        noting = Noting(totals)
+        served.service.concentrator.recorder = noting
         # Both are in the kernel before the service looks.
-        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as raw:
-            assert raw.send(read(0, 8) * crowd) == 12 * crowd
-        other_writer.write(read(0, 1))
-        assert await receive(other_reader, 11) == answer(1, (0,))
-        assert totals.served < crowd // 2
-        assert await receive(reader, 25 * crowd) == answer(1, (0,) * 8) * crowd
-        assert totals.served == crowd + 1
+        with served.held_up():
+            os.write(writer.get_extra_info("socket").fileno(), read(0, 1) * crowd)
+            os.write(other_writer.get_extra_info("socket").fileno(), write(0))
+        assert await receive(other_reader, 12) == WRITTEN
+        assert len(await receive(reader, 11 * crowd)) == 11 * crowd
+        assert noting.served_before < crowd // 2
+        assert totals.served == crowd
 
 
 async def test_at_the_end_idle_clients_are_told_and_it_is_quick() -> None:
@@ -205,10 +242,9 @@ async def test_at_the_end_requests_that_wait_in_the_kernel_are_answered() -> Non
         reader, writer = await served.connect()
         writer.write(read(0, 1))
         await receive(reader, 11)
-        raw = socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
-        with raw:
-            # Nothing is read by the service between these two lines: the loop does not turn.
-            raw.send(read(0, 8) * 50)
+        # Both are there before the service looks.
+        with served.held_up():
+            os.write(writer.get_extra_info("socket").fileno(), read(0, 8) * 50)
             served.service.stop()
         assert await asyncio.wait_for(reader.read(), PATIENCE) == answer(1, (0,) * 8) * 50
 
@@ -243,7 +279,7 @@ async def test_it_listens_on_both_families_where_asked_and_knows_ipv4_clients() 
     service = Service(
         Config(server=ServerConfig("::", 0)), bind("::", 0), Options(trial=True, output=nowhere)
     )
-    served = Running(service, asyncio.create_task(service.run()))
+    served = Running(service)
     for host in ("127.0.0.1", "::1"):
         reader, writer = await asyncio.open_connection(host, served.port)
         writer.write(read(0, 1))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
 
+from smart_meter.register_map import PV_MAP
 from tests.integration.program import PATIENCE, Program, run
 from tests.unit.wire import SAMPLE_REGISTERS, write, write_one
 
@@ -45,13 +46,21 @@ def test_mbpoll_reads_and_writes_eight_registers(server: Program) -> None:
     [
         (["-a", "9", "-r", "0", "-c", "1", "-t", "4"], "Target device failed to respond"),
         (["-a", "1", "-r", "4", "-c", "8", "-t", "4"], "Illegal data address"),
-        (["-a", "1", "-r", "0", "-c", "8", "-t", "3"], "Illegal function"),
+        (["-a", "1", "-r", "6", "-c", "8", "-t", "3"], "Illegal data address"),
         (["-a", "1", "-r", "0", "-c", "8", "-t", "0"], "Illegal function"),
     ],
-    ids=["unknown unit", "outside the map", "input registers", "coils"],
+    ids=["unknown unit", "outside the map", "behind the status block", "coils"],
 )
 def test_mbpoll_understands_why_it_gets_nothing(server: Program, arguments: list[str], told: str) -> None:
     assert told in mbpoll(server.port(), *arguments).stderr
+
+
+def test_mbpoll_reads_the_status_block(server: Program) -> None:
+    polled = mbpoll(server.port(), "-a", "1", "-r", "0", "-c", "13", "-t", "3")
+    values = [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", polled.stdout, re.MULTILINE)]
+    fingerprint = int(PV_MAP.fingerprint, 16)
+    # Layout 1, fresh, some seconds old, one sample, nothing refused, the map, the first sample, all in range.
+    assert values[:3] + values[4:] == [1, 1, 0, 0, 1, 0, 0, fingerprint >> 16, fingerprint & 0xFFFF, 0, 1, 0]
 
 
 def test_mbpoll_may_not_write_where_it_may_only_read(reading_only: Program) -> None:

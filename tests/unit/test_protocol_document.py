@@ -15,8 +15,9 @@ from smart_meter.modbus.functions import (
     MAX_WRITE_REGISTERS,
 )
 from smart_meter.modbus.identification import Access
-from smart_meter.modbus.server import SLICE
+from smart_meter.modbus.server import SEGMENT
 
+MIN_ADU = 6 + MIN_LENGTH
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 
 
@@ -46,7 +47,7 @@ def test_the_limits_are_those_of_the_code(code: int, limits: str) -> None:
 
 def test_every_object_is_told_and_fixed_values_are_right() -> None:
     told = rows("Identification")
-    identification = Meter(Config().meters[0], "RPI#1").bank.identification
+    identification = Meter(Config().meters[0], "RPI#1").identification
     stream = identification.stream(Access.EXTENDED, 0)
     assert stream[5] == len(told)
     for number, (_, value) in told.items():
@@ -57,5 +58,7 @@ def test_every_object_is_told_and_fixed_values_are_right() -> None:
 
 
 def test_the_connections_figures_are_those_of_the_code() -> None:
-    assert f"\n- {SLICE} requests of one client" in TEXT
+    assert (
+        f"\n- {SEGMENT} bytes of one client, {SEGMENT // MIN_ADU} requests at the most, are answered" in TEXT
+    )
     assert f"a length outside {MIN_LENGTH} to {MAX_LENGTH}," in TEXT

@@ -49,6 +49,12 @@ def test_a_value_that_does_not_fit_its_register_is_refused(value: float) -> None
         Measurement("T_cell", 0, scale=10).encode(value)
 
 
+@pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), float("nan")])
+def test_a_value_beyond_all_numbers_is_refused_like_any_other(value: float) -> None:
+    with pytest.raises(ValueError, match=r"T_cell: .* can't be stored as uint16"):
+        Measurement("T_cell", 0, scale=10).encode(value)
+
+
 def test_a_wrong_number_of_registers_is_refused() -> None:
     with pytest.raises(ValueError, match="Timestamp takes 2 registers, not 1"):
         Measurement("Timestamp", 0, DataType.TIMESTAMP).decode([1])

@@ -7,7 +7,8 @@ import pytest
 from smart_meter.config import FIELD_ZONE, Access, Config, JournalConfig, LogFormat, MeterConfig, ServerConfig
 from smart_meter.register_map import PV_MAP, Measurement, RegisterMap
 from smart_meter.statistics import PeerTotals, Statistics
-from smart_meter.telemetry import Listening, Sample, lines
+from smart_meter.status_block import State
+from smart_meter.telemetry import Direction, Listening, Sample, lines
 
 BANNER = """\
 ================================================================================
@@ -74,7 +75,10 @@ def test_the_line_of_a_sample_is_the_documented_one_byte_for_byte() -> None:
 
 
 def test_the_line_of_a_read_is_the_documented_one_byte_for_byte() -> None:
-    assert text().served("pv", "OPTA", 0, 8, 1) == "[TX TO OPTA] Served registers 0-7 | Total served: 1"
+    assert (
+        text().served("pv", "OPTA", 0, 8, 1, inputs=False)
+        == "[TX TO OPTA] Served registers 0-7 | Total served: 1"
+    )
 
 
 def test_with_several_meters_each_line_names_its_own() -> None:
@@ -83,7 +87,7 @@ def test_with_several_meters_each_line_names_its_own() -> None:
     assert several.received(sample, "ESP32", 2).startswith(
         "[RX FROM ESP32] pv-east | 2016-01-01T06:00:00+00:00 | P"
     )
-    assert several.served("pv-west", "OPTA", 3, 1, 4) == (
+    assert several.served("pv-west", "OPTA", 3, 1, 4, inputs=False) == (
         "[TX TO OPTA] pv-west | Served registers 3-3 | Total served: 4"
     )
     assert "  Unit IDs: 1, 2\n" in several.start(Listening(ServerConfig().host, 502))
@@ -127,8 +131,72 @@ def test_what_was_held_back_is_summed_up() -> None:
 
 
 def test_a_refused_write_names_who_tried() -> None:
-    assert text().refused("OPTA", "192.168.2.10", "pv", 6, 0) == (
+    reason = "may only read: function 6 got exception 01"
+    assert text().refused("OPTA", "192.168.2.10", "pv", 6, reason=reason, left_out=0) == (
         "[REFUSED] OPTA (192.168.2.10) may only read: function 6 got exception 01"
+    )
+
+
+def test_a_value_out_of_range_is_named_in_its_line() -> None:
+    sample = dataclasses.replace(SAMPLE, out_of_range=frozenset({"T_cell", "G"}))
+    assert (
+        text().received(sample, "ESP32", 1).endswith("T_cell=45.6°C | Out of range: G, T_cell | Total RX: 1")
+    )
+    assert record(as_json().received(sample, "ESP32", 1))["out_of_range"] == ["G", "T_cell"]
+
+
+def test_json_has_null_for_what_is_no_number() -> None:
+    sample = dataclasses.replace(SAMPLE, values={"x": float("nan"), "y": float("inf"), "z": 1.5})
+    assert record(as_json().received(sample, "ESP32", 1))["values"] == {"x": None, "y": None, "z": 1.5}
+
+
+def test_input_registers_are_told_as_such() -> None:
+    assert text().served("pv", "OPTA", 0, 13, 4, inputs=True) == (
+        "[TX TO OPTA] Served input registers 0-12 | Total served: 4"
+    )
+
+
+def test_what_the_journal_left_out_is_summed_up_in_a_line() -> None:
+    assert text().summed_up(Direction.TX, "OPTA", 2900, 10.02, 3000) == (
+        "[TX TO OPTA] Served 2900 more reads in 10 s | Total served: 3000"
+    )
+    assert text().summed_up(Direction.RX, "ESP32", 290, 10.02, 300) == (
+        "[RX FROM ESP32] 290 more samples in 10 s | Total RX: 300"
+    )
+    assert record(as_json().summed_up(Direction.RX, "ESP32", 290, 10.02, 300)) == {
+        "event": "rx_sum",
+        "peer": "ESP32",
+        "left_out": 290,
+        "seconds": 10.02,
+        "total": 300,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "told"),
+    [
+        (State.STALE, 60.0, "[STALE] pv: no sample for 60 s"),
+        (State.STALE, None, "[STALE] pv: no sample yet"),
+        (State.FRESH, 0.0, "[FRESH] pv: samples come again"),
+        (State.RESTORED, 4.2, "[RESTORED] pv: the last values from before the start, 4 s old"),
+        (State.RESTORED, None, "[RESTORED] pv: the last values from before the start, of unknown age"),
+    ],
+)
+def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, told: str) -> None:
+    assert text().state("pv", state, age) == told
+    assert record(as_json().state("pv", state, age))["state"] == state.name.lower()
+
+
+def test_the_statistics_line_tells_what_is_seldom_where_it_is_there() -> None:
+    totals = dataclasses.replace(TOTALS, gave_way=1, expired=2, stored=3, not_stored=4)
+    assert "Strangers closed: 7 | Gave way: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
+        text().statistics(totals, None, final=False)
+    )
+
+
+def test_a_connection_that_is_closed_is_told_with_its_reason() -> None:
+    assert text().closed("ESP32", "192.168.1.50", "it was idle for 300 s", 1) == (
+        "[CLOSED] ESP32 (192.168.1.50): it was idle for 300 s (and 1 more like it since it was last told)"
     )
 
 
@@ -159,12 +227,14 @@ def test_as_json_each_event_is_one_object_on_one_line() -> None:
         "measured": "2016-01-01T06:00:00+00:00",
         "arrived": "2023-11-14T22:13:20+00:00",
         "values": {"P_ac": 250, "P_dc": 260, "V_dc": 48.5, "I_dc": 5.36, "G": 850, "T_cell": 45.6},
+        "out_of_range": [],
         "total": 1,
     }
-    assert record(told.served("pv", "OPTA", 0, 8, 3)) == {
+    assert record(told.served("pv", "OPTA", 0, 8, 3, inputs=False)) == {
         "event": "tx",
         "peer": "OPTA",
         "meter": "pv",
+        "registers": "holding",
         "address": 0,
         "quantity": 8,
         "total": 3,
@@ -179,8 +249,9 @@ def test_as_json_each_event_is_one_object_on_one_line() -> None:
         1.235,
     )
     assert record(told.statistics(TOTALS, None, final=True))["event"] == "stop"
-    assert record(told.refused("OPTA", "192.168.2.10", "pv", 6, 2))["left_out"] == 2
+    assert record(told.refused("OPTA", "192.168.2.10", "pv", 6, reason="why", left_out=2))["left_out"] == 2
     assert record(told.stranger("10.0.0.5", 0))["client"] == "10.0.0.5"
+    assert record(told.closed("ESP32", "192.168.1.50", "why", 3))["left_out"] == 3
     assert record(told.bad_frame("ESP32", "192.168.1.50", "why", 0))["reason"] == "why"
     assert record(told.address(FIELD_ZONE, present=False))["present"] is False
     assert record(told.lost(9)) == {"event": "lost", "lines": 9}

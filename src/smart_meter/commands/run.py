@@ -7,9 +7,11 @@ import dataclasses
 import os
 import resource
 import sys
+from functools import partial
+from pathlib import Path
 
 from smart_meter import config
-from smart_meter.listen import TRIAL_PORT, ListenError
+from smart_meter.listen import TRIAL_PORT, ListenError, inherited
 from smart_meter.service import Options, serve
 
 
@@ -22,8 +24,16 @@ def execute(arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 2
     _allow_many_connections()
+    adapt = partial(_adapt, arguments=arguments)
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "")
+    options = Options(
+        trial=arguments.trial,
+        source=None if arguments.config is None else Path(arguments.config),
+        adapt=adapt,
+        runtime=Path(runtime) if runtime else None,
+    )
     try:
-        serve(_adapt(loaded, arguments), Options(trial=arguments.trial))
+        serve(adapt(loaded), options, inherited(os.environ, os.getpid()))
     except ListenError as error:
         print(f"smart-meter: {error}", file=sys.stderr)
         return 1
@@ -33,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _adapt(loaded: config.Config, arguments: argparse.Namespace) -> config.Config:
     server = loaded.server
     if arguments.trial:
-        server = config.ServerConfig("127.0.0.1", TRIAL_PORT)
+        server = dataclasses.replace(server, host="127.0.0.1", port=TRIAL_PORT)
     if arguments.host is not None:
         server = dataclasses.replace(server, host=arguments.host)
     if arguments.port is not None:

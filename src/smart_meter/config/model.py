@@ -139,7 +139,7 @@ class MeterConfig:
     publish: Publish = Publish.IMMEDIATE
     out_of_range: OutOfRange = OutOfRange.FLAG
     access: tuple[AccessRule, ...] = ()
-    """The first that fits a client decides; where none does, it may do nothing. Empty: the zones' own access."""
+    """The first that fits a client decides; where none does, it may do nothing. Empty: as its zone has it."""
 
 
 FIELD_ZONE = ZoneConfig(

@@ -5,7 +5,6 @@ An ADU: transaction identifier (2 bytes), protocol identifier (2), length (2), u
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 UNIT = 6
@@ -22,21 +21,12 @@ MAX_ADU = 260  # Application Protocol V1.1b3, 4.1
 class AduReader:
     """Cuts a stream into ADUs; `error` says what was wrong once the stream can't be followed any more."""
 
-    __slots__ = ("_limit", "_pending", "_start", "error", "more")
+    __slots__ = ("error", "rest")
 
-    def __init__(self, limit: int = sys.maxsize) -> None:
-        """`limit`: how many ADUs one call of `feed` returns at the most."""
-        self._limit = limit
-        self._pending = b""
-        self._start = 0
+    def __init__(self) -> None:
+        self.rest = b""
+        """The beginning of a request whose end has not arrived."""
         self.error: str | None = None
-        self.more = False
-        """Whether the limit was reached: `feed(b"")` goes on. Uncut, the rest takes less memory."""
-
-    @property
-    def in_mid_frame(self) -> bool:
-        """Whether the beginning of a request has arrived and its end has not."""
-        return bool(self._pending)
 
     def feed(self, data: bytes) -> Sequence[bytes]:
         """Return the ADUs that `data` completes, in order; those before a framing error are still returned.
@@ -45,7 +35,7 @@ class AduReader:
         """
         # Most segments hold exactly one request: nothing is copied then.
         if (
-            not self._pending
+            not self.rest
             and len(data) > FUNCTION
             and data[2:5] == b"\0\0\0"
             and data[5] + 6 == len(data)
@@ -58,20 +48,10 @@ class AduReader:
         adus: list[bytes] = []
         if self.error is not None:
             return adus
-        if data and self._pending:
-            stream = self._pending[self._start :] + data
-            start = 0
-        else:
-            stream = data or self._pending
-            start = self._start
+        stream = self.rest + data if self.rest else data
+        start = 0
         size = len(stream)
-        self.more = False
         while size - start >= 6:
-            if len(adus) == self._limit:
-                self.more = True
-                self._pending = stream
-                self._start = start
-                return adus
             protocol = stream[start + 2] << 8 | stream[start + 3]
             length = stream[start + 4] << 8 | stream[start + 5]
             if protocol != 0:  # Implementation Guide V1.0b, 3.1.3: 0 is Modbus
@@ -79,14 +59,12 @@ class AduReader:
             elif not MIN_LENGTH <= length <= MAX_LENGTH:
                 self.error = f"length {length}, outside {MIN_LENGTH} to {MAX_LENGTH}"
             if self.error is not None:
-                self._pending = b""
-                self._start = 0
+                self.rest = b""
                 return adus
             end = start + 6 + length
             if end > size:
                 break
             adus.append(stream[start:end])
             start = end
-        self._pending = stream[start:]
-        self._start = 0
+        self.rest = stream[start:]
         return adus

@@ -1,7 +1,7 @@
-"""Function codes on a bank of holding registers. Pure: a request ADU in, a reply ADU out.
+"""Function codes on a bank of registers. Pure: a request ADU in, a reply ADU out.
 
 What is wrong with a request is looked for in the order of the specification's state diagrams: the function
-code (exception 01), the lengths and quantities (03), the addresses (02).
+code (exception 01), the lengths and quantities (03), the addresses (02), the device itself (0B).
 
 Chapters in the comments are those of the Modbus Application Protocol Specification V1.1b3.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.identification import MEI_TYPE, Access, Identification
 
-MAX_READ_REGISTERS = 125  # 6.3, and 6.17 for its reading half
+MAX_READ_REGISTERS = 125  # 6.3, 6.4, and 6.17 for its reading half
 MAX_WRITE_REGISTERS = 123  # 6.12
 MAX_READ_WRITE_REGISTERS = 121  # 6.17: its writing half
 RETURN_QUERY_DATA = 0  # 6.8.1: the only sub-function of 08 that has a meaning without a serial line
@@ -27,6 +27,7 @@ class FunctionCode(enum.IntEnum):
     """The function codes that are answered (6)."""
 
     READ_HOLDING_REGISTERS = 3
+    READ_INPUT_REGISTERS = 4
     WRITE_SINGLE_REGISTER = 6
     DIAGNOSTICS = 8
     WRITE_MULTIPLE_REGISTERS = 16
@@ -55,19 +56,31 @@ _NAMELESS = Identification({0: "", 1: "", 2: ""})
 class Bank:
     """Holding registers from `start` up to `end` (not included), two bytes each, in wire order.
 
-    With them goes what the device says of itself.
+    With them go input registers, from 0 on, and what the device says of itself.
     """
 
-    __slots__ = ("data", "end", "identification", "start")
+    __slots__ = ("data", "end", "failure", "identification", "inputs", "start", "view")
 
     def __init__(self, start: int, quantity: int, identification: Identification = _NAMELESS) -> None:
         self.identification = identification
         self.start = start
         self.end = start + quantity
         self.data = bytearray(2 * quantity)
+        """What was written."""
+        self.view = self.data
+        """What is read: as a rule the same."""
+        self.failure = 0
+        """The exception code with which holding registers are not read; 0: they are."""
+        self.inputs = b""
+
+    def write(self, address: int, values: bytes) -> int:
+        """Store registers that lie in the bank; return 0, or the exception code where they are refused."""
+        first = 2 * (address - self.start)
+        self.data[first : first + len(values)] = values
+        return 0
 
     def registers(self) -> tuple[int, ...]:
-        """Return the value of every register."""
+        """Return the value of every register that was written."""
         return struct.unpack(f">{len(self.data) // 2}H", self.data)
 
 
@@ -89,11 +102,29 @@ def read_holding_registers(bank: Bank, request: bytes) -> bytes:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
     if address < bank.start or address + quantity > bank.end:
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    size = 2 * quantity
+    if bank.failure:
+        return exception(request, bank.failure)
     first = 2 * (address - bank.start)
+    return _registers_reply(request, bank.view[first : first + 2 * quantity])
+
+
+def read_input_registers(bank: Bank, request: bytes) -> bytes:
+    """Carry out function code 04 (6.4)."""
+    if len(request) != 12:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    address, quantity = _TWO_WORDS.unpack_from(request, 8)
+    if not 1 <= quantity <= MAX_READ_REGISTERS:
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+    first, last = 2 * address, 2 * (address + quantity)
+    if last > len(bank.inputs):
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+    return _registers_reply(request, bank.inputs[first:last])
+
+
+def _registers_reply(request: bytes, values: bytes | bytearray) -> bytes:
+    size = len(values)
     # The request's own header up to the length's high byte, which is 0 in every frame that is let in.
-    head = request[:5] + bytes((size + 3, request[UNIT], FunctionCode.READ_HOLDING_REGISTERS, size))
-    return head + bank.data[first : first + size]
+    return request[:5] + bytes((size + 3, request[UNIT], request[FUNCTION], size)) + values
 
 
 def write_single_register(bank: Bank, request: bytes) -> bytes:
@@ -103,9 +134,8 @@ def write_single_register(bank: Bank, request: bytes) -> bytes:
     address, _ = _TWO_WORDS.unpack_from(request, 8)
     if not bank.start <= address < bank.end:
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    first = 2 * (address - bank.start)
-    bank.data[first : first + 2] = request[10:12]
-    return request
+    code = bank.write(address, request[10:12])
+    return exception(request, code) if code else request
 
 
 def write_multiple_registers(bank: Bank, request: bytes) -> bytes:
@@ -118,9 +148,8 @@ def write_multiple_registers(bank: Bank, request: bytes) -> bytes:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
     if address < bank.start or address + quantity > bank.end:
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    first = 2 * (address - bank.start)
-    bank.data[first : first + size] = request[13:]
-    return request[:4] + b"\x00\x06" + request[6:12]
+    code = bank.write(address, request[13:])
+    return exception(request, code) if code else request[:4] + b"\x00\x06" + request[6:12]
 
 
 def mask_write_register(bank: Bank, request: bytes) -> bytes:
@@ -133,8 +162,8 @@ def mask_write_register(bank: Bank, request: bytes) -> bytes:
     keep, bits = _TWO_WORDS.unpack_from(request, 10)
     first = 2 * (address - bank.start)
     held = bank.data[first] << 8 | bank.data[first + 1]
-    bank.data[first : first + 2] = (held & keep | bits & ~keep).to_bytes(2)
-    return request
+    code = bank.write(address, (held & keep | bits & ~keep).to_bytes(2))
+    return exception(request, code) if code else request
 
 
 def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
@@ -157,12 +186,14 @@ def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
         or address + quantity > bank.end
     ):
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    first = 2 * (address - bank.start)
-    bank.data[first : first + size] = request[17:]
-    read_size = 2 * read_quantity
-    read_first = 2 * (read_address - bank.start)
-    head = request[:5] + bytes((read_size + 3, request[UNIT], request[FUNCTION], read_size))
-    return head + bank.data[read_first : read_first + read_size]
+    code = bank.write(address, request[17:])
+    if not code:
+        # What was just written may have put an end to it.
+        code = bank.failure
+    if code:
+        return exception(request, code)
+    first = 2 * (read_address - bank.start)
+    return _registers_reply(request, bank.view[first : first + 2 * read_quantity])
 
 
 def diagnostics(_: Bank, request: bytes) -> bytes:
@@ -219,6 +250,7 @@ class Function:
 
 FUNCTIONS: dict[int, Function] = {
     FunctionCode.READ_HOLDING_REGISTERS: Function(read_holding_registers, reads=_span),
+    FunctionCode.READ_INPUT_REGISTERS: Function(read_input_registers, reads=_span),
     FunctionCode.WRITE_SINGLE_REGISTER: Function(write_single_register, writes=_one_register),
     FunctionCode.DIAGNOSTICS: Function(diagnostics),
     FunctionCode.WRITE_MULTIPLE_REGISTERS: Function(write_multiple_registers, writes=_span),

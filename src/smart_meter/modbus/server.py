@@ -1,21 +1,32 @@
-"""TCP connections: segments in, replies out, and a stop that leaves nobody without an answer.
+"""TCP connections: segments in, replies out, limits, and a stop that leaves nobody without an answer.
 
 What a request gets is decided by the session that `admit` gives to each client.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import errno
 import socket
-from collections.abc import Callable
-from typing import Protocol, cast
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from smart_meter.modbus.adu import AduReader
+from smart_meter.loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
+from smart_meter.modbus.adu import FUNCTION, AduReader
 
-BACKLOG = 1024
-SLICE = 64
-"""Requests of one client that are answered in one go; then others have their turn."""
+BACKLOG = 4096
+"""Connections that wait to be accepted; the kernel caps it at net.core.somaxconn."""
+SEGMENT = 479
+"""Bytes of one client that are answered in one go, 59 requests at the most; then others have their turn.
+
+The largest that Python's allocator of small objects serves, which is quicker than the system's.
+"""
+_NO_PROTOCOL = b"\0\0\0"
+"""Protocol identifier 0 and the high byte of a length below 256: Implementation Guide V1.0b, 3.1.3."""
+_ACCEPTED_AT_ONCE = 16
+_FULL_SECONDS = 1.0
+_SWEEP_SECONDS = 1.0
 _SOCKET_OPTIONS = (
     # A reply is one small segment that nothing follows: it must not wait for an acknowledgement.
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -25,6 +36,8 @@ _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
 )
+_RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close at once, with a reset
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SETTLE_SECONDS = 0.02
 _MID_FRAME_SECONDS = 0.4
 _CLOSE_SECONDS = 0.4
@@ -33,188 +46,451 @@ _CLOSE_SECONDS = 0.4
 class Session(Protocol):
     """One client's requests; none of the methods may block or raise."""
 
+    zone: str
+    """Whom the connection counts for where there are too many."""
+    urgent: bool
+    """Whether the client is served before those that are not."""
+    ticket: int
+    """Set by `respond` where the reply has to wait until `outcome` knows; 0: it need not."""
+
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
 
+    def outcome(self, ticket: int) -> bool | None:
+        """Whether the reply that waits may be sent; None: it is not known yet."""
+
+    def failed(self, request: bytes) -> bytes:
+        """Return the reply to a request whose outcome is False."""
+
+    def readmit(self) -> bool:
+        """Take what a new configuration gives the client; return whether it is still let in."""
+
     def bad_frame(self, reason: str) -> None:
         """Take note that the client's stream can't be followed; its connection is being closed."""
+
+    def expired(self, reason: str) -> None:
+        """Take note that the connection is being closed for what the client did not do in time."""
+
+    def gave_way(self) -> None:
+        """Take note that the connection is being closed in favour of a new one."""
 
     def closed(self) -> None:
         """Take note that the connection is gone."""
 
 
-Later = Callable[[Callable[[], None]], object]
-"""Calls a function in the loop's next pass."""
-Admit = Callable[[str], Session | None]
-"""Gives the session for a client's IP address, or None for a client that is to be closed at once."""
+Admit = Callable[[str, str], Session | None]
+"""Gives the session for a client's IP address and the local one that it reached; None: it is to be closed."""
 
 
-class Connection(asyncio.Protocol):
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What clients may cost; times in seconds."""
+
+    connections: int = 1000
+    connections_per_client: int = 100
+    idle: float = 300
+    """0: without end."""
+    frame: float = 10
+
+
+class Connection:
     """One client's connection.
 
-    A client may have any number of requests under way. What it sends at once is answered slice by slice, and
-    nothing more is read from it meanwhile, nor while it does not read its replies: what it can make the
-    server keep is one segment and the transport's write buffer.
+    A client may have any number of requests under way. Nothing more is read from it while it does not read
+    its replies: what it can make the server keep is one segment and the replies to it.
     """
 
-    __slots__ = ("_deaf", "_finishing", "_reader", "_server", "_session", "_transport", "_waiting")
+    __slots__ = (
+        "_at_end",
+        "_began",
+        "_ending",
+        "_finishing",
+        "_held",
+        "_loop",
+        "_plain",
+        "_reader",
+        "_receive",
+        "_respond",
+        "_server",
+        "_socket",
+        "_transmit",
+        "_unsent",
+        "_urgent",
+        "client",
+        "last",
+        "session",
+        "zone",
+    )
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, connected: socket.socket, client: str, session: Session) -> None:
         self._server = server
-        self._reader = AduReader(SLICE)
-        self._session: Session | None = None
+        self._loop = server.loop
+        self._socket = connected
+        self._receive = connected.recv
+        self._transmit = connected.send
+        self.client = client
+        self.session = session
+        # They stay what they were when it came, whatever a new configuration makes of the session.
+        self.zone = session.zone
+        self._urgent = session.urgent
+        self._respond = session.respond
+        self._reader = AduReader()
+        self._plain = True
+        """Whether nothing of before is left over, and the connection is not about to end."""
+        self._at_end = False
+        """Whether the client has told that it sends no more; what it has sent may still be unread."""
+        self._unsent = b""
+        self._held: list[tuple[bytes, bytes, int]] = []
+        """Request, reply, ticket: replies that wait until it is known what becomes of their requests."""
+        self._began = 0.0
+        """When the request began to arrive whose rest is missing (0: none), or when the end was told."""
         self._finishing = False
-        self._waiting = False
-        """Whether requests have arrived whose turn comes later."""
-        self._deaf = False
+        self._ending = False
+        """Whether the client was told that no more replies come: what it still sends is thrown away."""
+        self.last = server.loop.now
+        """When it last sent or took something, in monotonic seconds."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the client in, or close the connection."""
-        self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        # A client that is gone already has no name left.
-        session = self._server.admit(peer[0]) if peer else None
-        if session is None:
-            self._transport.abort()
+    def ready(self, events: int) -> None:
+        """Answer what has arrived; send what could not be sent before.
+
+        This is the hot path: nearly always, one whole request has come and nothing is left over.
+        """
+        if (self._unsent or self._held) and not self._unblocked(events):
             return
-        connected = transport.get_extra_info("socket")
-        for level, option, value in _SOCKET_OPTIONS:
-            connected.setsockopt(level, option, value)
-        self._session = session
-        self._server.add(self)
+        try:
+            data = self._receive(SEGMENT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        size = len(data)
+        self.last = self._loop.now
+        if self._plain and size > FUNCTION and data[5] + 6 == size and data[2:5] == _NO_PROTOCOL:
+            reply = self._respond(data)
+            if self.session.ticket:
+                self._hold([(data, reply, self.session.ticket)])
+            else:
+                try:
+                    sent = self._transmit(reply)
+                except OSError as error:
+                    sent = self._not_sent(error)
+                if sent < len(reply):
+                    self._unsent = reply[sent:]
+        elif data:
+            self._answer(data)
+        else:
+            # All replies are with the kernel already: nothing is read while any are not.
+            self._close()
+            return
+        if events & NO_MORE:
+            self._at_end = True
+        if size == SEGMENT or self._at_end:
+            # There is more, if only the end.
+            self._loop.again(self.ready)
 
-    def data_received(self, data: bytes) -> None:
-        """Answer every request that the segment completes, a slice with one write."""
-        session = self._session
-        if session is None:
+    def _unblocked(self, events: int) -> bool:
+        """Send what could not be sent before; return whether requests may be taken again."""
+        if events & GONE:
+            self._close()
+        elif self._unsent and events & WRITABLE:
+            data, self._unsent = self._unsent, b""
+            self.last = self._loop.now
+            self._send(data)
+            if not self._unsent and not self._held:
+                self._settle()
+                return self._socket.fileno() >= 0
+        return False
+
+    def _answer(self, data: bytes) -> None:
+        """Answer a segment that is not just one request."""
+        if self._ending:
             return
         reader = self._reader
         requests = reader.feed(data)
-        if len(requests) == 1:
-            self._transport.write(session.respond(requests[0]))
-        elif requests:
-            self._transport.write(b"".join([session.respond(request) for request in requests]))
-        if reader.more:
-            # A loop may hand over a segment that it had read already when it was told to read no more.
-            if not self._waiting:
-                self._waiting = True
-                self._transport.pause_reading()
-                self._server.later(self._go_on)
-        elif reader.error is not None or self._finishing:
-            self._settle(session)
-
-    def pause_writing(self) -> None:
-        """Take no more requests from a client that does not read its replies."""
-        self._deaf = True
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Go on with a client that reads again."""
-        self._deaf = False
-        if self._waiting:
-            self._server.later(self._go_on)
-        else:
-            self._read_on()
-
-    def _go_on(self) -> None:
-        session = self._session
-        if session is None or self._deaf or not self._waiting:
-            return
-        requests = self._reader.feed(b"")
         if requests:
-            self._transport.write(b"".join([session.respond(request) for request in requests]))
-        if self._reader.more:
-            self._server.later(self._go_on)
-            return
-        self._waiting = False
-        self._read_on()
-        self._settle(session)
+            self._answer_each(requests)
+        if not reader.rest:
+            self._began = 0.0
+        elif requests or not self._began:
+            self._began = self._loop.now
+        self._plain = not reader.rest and reader.error is None and not self._finishing
+        if not self._plain:
+            self._settle()
 
-    def _read_on(self) -> None:
-        if not self._deaf and not self._transport.is_closing():
-            self._transport.resume_reading()
+    def _answer_each(self, requests: Sequence[bytes]) -> None:
+        session = self.session
+        respond = self._respond
+        replies = []
+        tickets: list[int] = []
+        for request in requests:
+            replies.append(respond(request))
+            if session.ticket:
+                tickets += [0] * (len(replies) - len(tickets) - 1)
+                tickets.append(session.ticket)
+                session.ticket = 0
+        if tickets:
+            tickets += [0] * (len(replies) - len(tickets))
+            self._hold(list(zip(requests, replies, tickets, strict=True)))
+        else:
+            self._send(b"".join(replies))
 
-    def _settle(self, session: Session) -> None:
+    def _hold(self, replies: list[tuple[bytes, bytes, int]]) -> None:
+        """Keep replies back, in their order, and take no more requests meanwhile."""
+        self.session.ticket = 0
+        self._held = replies
+        self._server.holding.append(self)
+
+    def release(self) -> bool:
+        """Send the replies that were kept back; return whether what becomes of the last is still unknown."""
+        session = self.session
+        last = max((ticket for _, _, ticket in self._held), default=0)
+        if last and session.outcome(last) is None:
+            return True
+        held, self._held = self._held, []
+        if held:
+            self._send(
+                b"".join(
+                    reply if not ticket or session.outcome(ticket) else session.failed(request)
+                    for request, reply, ticket in held
+                )
+            )
+            self._settle()
+            self._loop.again(self.ready)
+        return False
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self._transmit(data)
+        except OSError as error:
+            sent = self._not_sent(error)
+        if sent < len(data):
+            # An event tells when there is room again.
+            self._unsent = data[sent:]
+
+    def _not_sent(self, error: OSError) -> int:
+        if not isinstance(error, BlockingIOError):
+            self._close()
+        return 0
+
+    def _settle(self) -> None:
         """End the connection where all is answered that was to be answered."""
+        if self._unsent or self._held or self._socket.fileno() < 0:
+            return
         if self._reader.error is not None:
-            self._session = None
-            session.bad_frame(self._reader.error)
-            session.closed()
-            self._transport.close()
-        elif self._finishing and not self._reader.in_mid_frame:
+            if not self._ending:
+                self.session.bad_frame(self._reader.error)
+                self._end_replies()
+        elif self._finishing and not self._reader.rest:
             self._end_replies()
-
-    def connection_lost(self, _: Exception | None) -> None:
-        """Forget the connection."""
-        self._server.discard(self)
-        if self._session is not None:
-            self._session.closed()
-            self._session = None
 
     def finish(self, *, at_once: bool) -> None:
         """End the replies: after the requests that have arrived, the last perhaps in part, or at once."""
         self._finishing = True
-        if at_once or not self._reader.in_mid_frame:
+        self._plain = False
+        if at_once:
             self._end_replies()
-
-    def abort(self) -> None:
-        """Close without a further byte."""
-        self._transport.abort()
+        else:
+            self._settle()
 
     def _end_replies(self) -> None:
         # Closing with unread bytes would send a reset, which can take replies away that are still under way.
-        # So the client is told the end first, and closes on its side.
-        if self._session is not None and not self._transport.is_closing():
-            self._session.closed()
-            self._session = None
-            self._transport.write_eof()
+        # So the client is told the end first, and closes on its side; one that does not is swept up.
+        if self._ending or self._socket.fileno() < 0:
+            return
+        self._ending = True
+        self._plain = False
+        self._began = self._loop.now
+        self.session.closed()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close()
+
+    def overdue(self, now: float, limits: Limits) -> str | None:
+        """Return what the client did not do in time, or None."""
+        quiet = now - self.last
+        if self._ending:
+            return "" if now - self._began > _CLOSE_SECONDS else None
+        if self._began and now - self._began > limits.frame:
+            return f"the rest of a request did not come within {limits.frame:g} s"
+        if self._unsent and quiet > limits.frame:
+            return f"it did not take its replies within {limits.frame:g} s"
+        if limits.idle and quiet > limits.idle and not self._held:
+            return f"it was idle for {limits.idle:g} s"
+        return None
+
+    def abort(self) -> None:
+        """Close without a further byte."""
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._close()
+
+    def _close(self) -> None:
+        if self._socket.fileno() < 0:
+            return
+        self._loop.forget(self._socket.fileno(), urgent=self._urgent)
+        self._socket.close()
+        self._held = []
+        self._unsent = b""
+        if not self._ending:
+            self.session.closed()
+        self._server.discard(self)
 
 
 class Server:
-    """Accepts connections on a bound socket."""
+    """Accepts connections on a listening socket."""
 
-    def __init__(self, admit: Admit, later: Later | None = None) -> None:
-        """`later` is the loop's own where none is given."""
-        self.admit = admit
-        self.later: Later = later or (lambda action: asyncio.get_running_loop().call_soon(action))
-        self._connections: set[Connection] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._server: asyncio.Server | None = None
+    def __init__(
+        self, loop: EventLoop, admit: Admit, limits: Limits, notice: Callable[[str], None] | None = None
+    ) -> None:
+        """`notice` is told what keeps new clients out."""
+        self.loop = loop
+        self.limits = limits
+        self.holding: list[Connection] = []
+        """Connections with replies that wait."""
+        self._admit = admit
+        self._notice = notice
+        self._socket: socket.socket | None = None
+        self._zones: dict[str, set[Connection]] = {}
+        self._clients: dict[str, set[Connection]] = {}
+        self._quantity = 0
+        self._stopped: Callable[[], None] | None = None
+        self._sweep: Timer | None = None
 
-    async def start(self, bound: socket.socket) -> None:
-        """Accept connections on a socket that is bound; the socket belongs to the server from here on."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
+    def start(self, listening: socket.socket) -> None:
+        """Accept connections on a socket that listens; it belongs to the server from here on."""
+        listening.setblocking(False)
+        for level, option, value in _SOCKET_OPTIONS:
+            # Linux gives them to every connection that is accepted here: tcp(7), socket(7).
+            listening.setsockopt(level, option, value)
+        self._socket = listening
+        self.loop.watch(listening.fileno(), READABLE, self._accept)
+        self._sweep = self.loop.every(_SWEEP_SECONDS, self.sweep)
 
-    def add(self, connection: Connection) -> None:
-        """Take in a connection that was let in."""
-        self._connections.add(connection)
-        self._empty.clear()
+    @property
+    def connections(self) -> list[Connection]:
+        """Return those there are."""
+        return [connection for zone in self._zones.values() for connection in zone]
+
+    def release(self) -> None:
+        """Send the replies that waited and may go now."""
+        holding, self.holding = self.holding, []
+        self.holding += [connection for connection in holding if connection.release()]
+
+    def sweep(self) -> None:
+        """Close the connections whose clients did not do in time what they should."""
+        now = self.loop.now
+        for connection in self.connections:
+            reason = connection.overdue(now, self.limits)
+            if reason is not None:
+                if reason:
+                    connection.session.expired(reason)
+                connection.abort()
 
     def discard(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
+        """Forget a connection that is closed."""
+        self._quantity -= 1
+        self._zones[connection.zone].discard(connection)
+        of_client = self._clients[connection.client]
+        of_client.discard(connection)
+        if not of_client:
+            del self._clients[connection.client]
+        if self._stopped is not None and not self._quantity:
+            self._end()
 
-    async def stop(self) -> None:
-        """Answer what has arrived, then close; takes some 0.9 s at the very most."""
+    def stop(self, stopped: Callable[[], None]) -> None:
+        """Answer what has arrived, close, then call `stopped`; takes some 0.9 s at the very most."""
         # One look at all sockets: requests and connections that arrived before this call are taken in.
-        await asyncio.sleep(_SETTLE_SECONDS)
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._connections):
-            connection.finish(at_once=False)
-        await self._wait_until_closed(_MID_FRAME_SECONDS)
-        for connection in list(self._connections):
-            connection.finish(at_once=True)
-        await self._wait_until_closed(_CLOSE_SECONDS)
-        for connection in list(self._connections):
-            connection.abort()
-        # The transports tell of their end in the loop's next passes.
-        await asyncio.sleep(0)
+        self.loop.after(_SETTLE_SECONDS, lambda: self._finish(stopped))
 
-    async def _wait_until_closed(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._empty.wait(), seconds)
+    def _accept(self, _: int) -> None:
+        assert self._socket is not None  # noqa: S101 - for the type checker: it is watched
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connected, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._pause(error)
+                    return
+                # The client is gone before it was taken in.
+                continue
+            try:
+                local = connected.getsockname()
+                session = self._admit(peer[0], local[0])
+            except OSError:
+                session = None
+            if session is None:
+                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                connected.close()
+                continue
+            self.take_in(connected, peer[0], session)
+
+    def take_in(self, connected: socket.socket, client: str, session: Session) -> None:
+        """Serve a client that was let in; somebody gives way where there are too many."""
+        connected.setblocking(False)
+        of_client = self._clients.get(client)
+        if of_client is not None and len(of_client) >= self.limits.connections_per_client:
+            self._make_way(of_client)
+        elif self._quantity >= self.limits.connections:
+            # Whoever has the most gives way, so that a crowd in one zone never drives out another's few.
+            self._make_way(max(self._zones.values(), key=len))
+        connection = Connection(self, connected, client, session)
+        self._quantity += 1
+        self._zones.setdefault(session.zone, set()).add(connection)
+        self._clients.setdefault(client, set()).add(connection)
+        self.loop.watch(connected.fileno(), EDGES, connection.ready, urgent=session.urgent)
+
+    @staticmethod
+    def _make_way(connections: set[Connection]) -> None:
+        longest_idle = min(connections, key=_last)
+        longest_idle.session.gave_way()
+        longest_idle.abort()
+
+    def _pause(self, error: OSError) -> None:
+        """Leave new clients waiting for a while: no descriptor is left for them."""
+        assert self._socket is not None  # noqa: S101 - for the type checker: it was accepted from
+        listening = self._socket
+        self.loop.forget(listening.fileno())
+        if self._notice is not None:
+            self._notice(f"new clients have to wait: {error.strerror}")
+
+        def go_on() -> None:
+            if self._socket is listening:
+                self.loop.watch(listening.fileno(), READABLE, self._accept)
+
+        self.loop.after(_FULL_SECONDS, go_on)
+
+    def _finish(self, stopped: Callable[[], None]) -> None:
+        if self._socket is not None:
+            self.loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._stopped = stopped
+        if not self._quantity:
+            self._end()
+            return
+        for connection in self.connections:
+            connection.finish(at_once=False)
+        self.loop.after(_MID_FRAME_SECONDS, self._finish_at_once)
+
+    def _finish_at_once(self) -> None:
+        for connection in self.connections:
+            connection.finish(at_once=True)
+        self.loop.after(_CLOSE_SECONDS, self._abort)
+
+    def _abort(self) -> None:
+        for connection in self.connections:
+            connection.abort()
+
+    def _end(self) -> None:
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            stopped()
+
+
+def _last(connection: Connection) -> float:
+    return connection.last

@@ -24,9 +24,9 @@ def test_a_request_that_comes_byte_by_byte_comes_out_once() -> None:
     request = write(0)
     for byte in request[:-1]:
         assert list(reader.feed(bytes([byte]))) == []
-        assert reader.in_mid_frame
+        assert reader.rest
     assert list(reader.feed(request[-1:])) == [request]
-    assert not reader.in_mid_frame
+    assert reader.rest == b""
 
 
 def test_a_segment_may_end_in_the_middle_of_the_second_request() -> None:
@@ -94,7 +94,7 @@ def test_any_split_gives_the_same_requests_in_the_same_order(
     requests, (_, segments) = case
     reader = AduReader()
     assert [request for segment in segments for request in reader.feed(segment)] == requests
-    assert not reader.in_mid_frame
+    assert reader.rest == b""
 
 
 @given(cut(st.lists(frames | bad_headers | st.binary(max_size=20), max_size=6).map(b"".join)))
@@ -105,35 +105,4 @@ def test_any_split_of_any_bytes_gives_the_same_requests_and_the_same_end(
     whole, split = AduReader(), AduReader()
     expected = list(whole.feed(stream))
     assert [request for segment in segments for request in split.feed(segment)] == expected
-    assert (split.error, split.in_mid_frame) == (whole.error, whole.in_mid_frame)
-
-
-@given(
-    cut(st.lists(frames | bad_headers | st.binary(max_size=20), max_size=6).map(b"".join)), st.integers(1, 3)
-)
-def test_with_a_limit_the_same_requests_come_a_few_at_a_time(
-    case: tuple[bytes, list[bytes]], limit: int
-) -> None:
-    stream, segments = case
-    whole, few = AduReader(), AduReader(limit)
-    came: list[bytes] = []
-    for segment in segments:
-        portion = few.feed(segment)
-        while True:
-            assert len(portion) <= limit
-            came += portion
-            if not few.more:
-                break
-            portion = few.feed(b"")
-    assert came == list(whole.feed(stream))
-    assert (few.error, few.in_mid_frame) == (whole.error, whole.in_mid_frame)
-
-
-def test_what_is_over_the_limit_waits_and_what_comes_meanwhile_is_behind_it() -> None:
-    requests = [read(number, 1) for number in range(5)]
-    reader = AduReader(2)
-    assert list(reader.feed(b"".join(requests[:3]))) == requests[:2]
-    assert reader.more
-    assert list(reader.feed(requests[3] + requests[4])) == requests[2:4]
-    assert list(reader.feed(b"")) == requests[4:]
-    assert (reader.more, reader.in_mid_frame) == (False, False)
+    assert (split.error, split.rest) == (whole.error, whole.rest)

@@ -16,6 +16,7 @@ from pymodbus.pdu.mei_message import ReadDeviceInformationRequest
 from pymodbus.pdu.register_message import (
     MaskWriteRegisterRequest,
     ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
     ReadWriteMultipleRegistersRequest,
     WriteMultipleRegistersRequest,
     WriteSingleRegisterRequest,
@@ -27,6 +28,7 @@ from tests.unit.wire import adu
 
 CLASSES: dict[int, type[ModbusPDU]] = {
     3: ReadHoldingRegistersRequest,
+    4: ReadInputRegistersRequest,
     6: WriteSingleRegisterRequest,
     8: ReturnQueryDataRequest,
     16: WriteMultipleRegistersRequest,
@@ -34,7 +36,7 @@ CLASSES: dict[int, type[ModbusPDU]] = {
     23: ReadWriteMultipleRegistersRequest,
     43: ReadDeviceInformationRequest,
 }
-FIXED_LENGTH = {3: 4, 6: 4, 22: 6, 43: 3}
+FIXED_LENGTH = {3: 4, 4: 4, 6: 4, 22: 6, 43: 3}
 """How many bytes follow the function code where it is always the same."""
 
 OBJECTS = {0: "Vendor", 1: "Product", 2: "1.0", 4: "Name", 6: "Application", 0x80: "0123abcd", 0xFF: "last"}
@@ -50,7 +52,7 @@ NO_FUNCTION = "a function code that nobody has: pymodbus can't decode it; 7 asks
 SUB_FUNCTION = "FC08 but for sub-function 00, FC43 but for MEI type 14: serial-line counters, CANopen: 01"
 TOO_SHORT = "the PDU ends before its fields: pymodbus can't decode it; we answer 03"
 QUANTITY = (
-    "FC03 or FC23 with a quantity outside its limits: pymodbus refuses to decode it; 6.3, 6.17 ask for 03"
+    "FC03, FC04 or FC23 with a quantity outside its limits: pymodbus refuses to decode it; 6.3, 6.4, 6.17: 03"
 )
 TRAILING = "bytes behind a PDU of fixed length: pymodbus overlooks them; we answer 03"
 DEVICE_ID_CODE = "FC43 with Read Device ID code 0: pymodbus fails with a KeyError; 6.21 asks for 03"
@@ -179,6 +181,7 @@ def values(draw: st.DrawFn, most: int) -> bytes:
 
 BODIES = {
     3: st.builds(pack, near, near),
+    4: st.builds(pack, near, near),
     6: st.builds(pack, near, words),
     8: st.builds(lambda sub, data: pack(sub) + data, st.just(0) | near, st.binary(max_size=250)),
     16: st.builds(lambda address, rest: pack(address) + rest, near, values(123)),
@@ -238,7 +241,9 @@ def test_every_answer_is_the_oracles_but_for_the_named_differences(
     frame = adu(1, bytes([function]) + body, transaction=0x1234)
     bank = Bank(start, len(held), Identification(objects))
     bank.data[:] = pack(*held)
-    registers = Registers(start, list(held))
+    # Input registers begin at 0.
+    bank.inputs = pack(*held)
+    registers = Registers(0 if function == 4 else start, list(held))
     expected = oracle(function, body, registers, objects)
 
     reply = execute(bank, frame)
@@ -254,7 +259,7 @@ def test_every_answer_is_the_oracles_but_for_the_named_differences(
 
 EACH_DIFFERENCE = [
     (1, pack(0, 1), NOT_OFFERED),
-    (4, pack(0, 1), NOT_OFFERED),
+    (2, pack(0, 1), NOT_OFFERED),
     (17, b"", NOT_OFFERED),
     (0x55, b"", NO_FUNCTION),
     (0, b"", NO_FUNCTION),
@@ -271,6 +276,7 @@ EACH_DIFFERENCE = [
     (43, b"\x0e\x01", TOO_SHORT),
     (3, pack(0, 0), QUANTITY),
     (3, pack(0, 126), QUANTITY),
+    (4, pack(0, 126), QUANTITY),
     (23, pack(0, 126, 0, 1) + b"\2" + pack(1), QUANTITY),
     (3, pack(0, 1) + b"\0", TRAILING),
     (6, pack(0, 1) + b"\0", TRAILING),

@@ -1,0 +1,64 @@
+"""The machine that the figures were taken on, and which CPU serves and which asks."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cpus:
+    """The numbers of the servers' CPU and of the load's; the same one where there is no second."""
+
+    server: int
+    load: int
+
+
+def pick_cpus() -> Cpus:
+    """Return two CPUs that this process may use, the last one for the servers."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return Cpus(server=allowed[-1], load=allowed[0])
+
+
+@contextmanager
+def on_cpu(number: int) -> Iterator[None]:
+    """Let what is started within the block run on one CPU alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {number})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def describe() -> str:
+    """Return CPU, kernel and Python in one line; nothing that tells whose machine it is."""
+    model = _cpu_model() or platform.machine()
+    return f"{model}, {cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def cpu_count() -> int:
+    """Return how many CPUs the machine has."""
+    return os.cpu_count() or 1
+
+
+def others_seconds() -> float:
+    """Return the CPU time since boot that is not this process's, nor its ended children's."""
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal (what the hypervisor gave to others).
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    busy = sum(fields) - fields[3] - fields[4]
+    return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
+def _cpu_model() -> str:
+    # "Model" is the Raspberry Pi's own line; the other names are x86's and those of some ARM kernels.
+    values: dict[str, str] = {}
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            values.setdefault(name.strip(), value.strip())
+    return values.get("Model") or values.get("model name") or values.get("Hardware") or ""

@@ -1,0 +1,1 @@
+"""The servers that ours is held against, each written as its own documentation shows it."""

@@ -1,0 +1,198 @@
+"""What is measured: each row drives one server in one way and returns its figures."""
+
+from __future__ import annotations
+
+import random
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.machine import Cpus
+from bench.programs import WARM_UP, BadFrames, Group, Load, Outcome
+from bench.samples import differences
+from bench.servers import Kind, Server, folder_for_runs, hold, release
+
+READ = 3
+WRITE = 16
+IDLE = 1000
+STARTS = 3
+"""Starts a round."""
+OPTA_RATE = 500
+"""Reads a second while bad frames come in, far below what any server can do: what is late was held up."""
+PACED_RATE = 2000
+BAD_RATE = 200
+"""Bad frames a second."""
+PEERS = ("libmodbus", "pymodbus", "pymodbustcp", "pymodbus-uvloop")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all measurements share."""
+
+    seconds: float
+    """How long each load runs, without its warm-up."""
+    cpus: Cpus
+
+    @contextmanager
+    def server(self, kind: Kind) -> Iterator[tuple[Server, Load]]:
+        """Start a server with the values that readers expect, and a load for it."""
+        with (
+            tempfile.TemporaryDirectory(prefix="run-", dir=folder_for_runs()) as folder,
+            Server(kind, Path(folder), self.cpus) as server,
+        ):
+            server.preset()
+            yield server, Load(server.port, self.cpus.load)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of work."""
+
+    key: str
+    title: str
+    servers: tuple[str, ...]
+    measure: Callable[[Bench, Kind], dict[str, float]]
+
+
+def load_row(key: str, title: str, group: Group, *ours: str) -> Row:
+    """Return a row in which one group of connections asks as fast as it is answered."""
+
+    def measure(bench: Bench, kind: Kind) -> dict[str, float]:
+        with bench.server(kind) as (server, load):
+            before = server.cpu_seconds()
+            [outcome] = load.run(bench.seconds, group)
+            cpu = (server.cpu_seconds() - before) * 1e6 / max(outcome.answered, 1)
+            written = outcome.answered if group.function == WRITE else 0
+            return {**values(outcome), "cpu": cpu, **missing_rows(server, written)}
+
+    return Row(key, title, (*ours, *PEERS), measure)
+
+
+def values(outcome: Outcome, suffix: str = "") -> dict[str, float]:
+    """Return an outcome's figures by key."""
+    return {
+        f"rate{suffix}": outcome.rate,
+        f"p50{suffix}": outcome.p50,
+        f"p99{suffix}": outcome.p99,
+        f"p99_9{suffix}": outcome.p99_9,
+        f"max{suffix}": outcome.max,
+        **faults(outcome),
+    }
+
+
+def faults(*outcomes: Outcome) -> dict[str, float]:
+    """Return what went wrong in several outcomes."""
+    return {
+        "wrong": sum(outcome.wrong for outcome in outcomes),
+        "lost": sum(outcome.lost for outcome in outcomes),
+        "closed": sum(outcome.closed for outcome in outcomes),
+        "answered": sum(outcome.answered for outcome in outcomes),
+    }
+
+
+def missing_rows(server: Server, written: int) -> dict[str, float]:
+    """Stop a server that keeps a history; return by how many its rows differ from the samples acknowledged.
+
+    written: the acknowledged samples but the preset one. The load numbers them from 0, so that each is known.
+    """
+    if not server.kind.records or not written:
+        return {}
+    server.stop()
+    rows = server.samples_on_disk()
+    return {"rows": len(rows), "rows_differ": differences(rows, written)}
+
+
+def beside_writes(bench: Bench, kind: Kind) -> dict[str, float]:
+    """Measure readers alone, writers alone, and readers beside writers at half the rate of before.
+
+    Twice: with readers that ask as fast as they are answered, and with readers that leave time.
+    """
+    readers = Group(READ, 10, expect="sample")
+    paced = Group(READ, 10, rate=PACED_RATE, expect="sample")
+    with bench.server(kind) as (server, load):
+        [alone] = load.run(bench.seconds, readers)
+        [paced_alone] = load.run(bench.seconds, paced)
+        [full] = load.run(bench.seconds, Group(WRITE, 10))
+        half = Group(WRITE, 10, rate=full.rate / 2)
+        beside, writers = load.run(bench.seconds, readers, half)
+        paced_beside, paced_writers = load.run(bench.seconds, paced, half)
+        written = sum(outcome.answered for outcome in (full, writers, paced_writers))
+        return {
+            **values(alone, "_alone"),
+            **values(beside, "_beside"),
+            **values(paced_alone, "_paced_alone"),
+            **values(paced_beside, "_paced_beside"),
+            "rate_full": full.rate,
+            "rate_writers": writers.rate,
+            "rate_paced_writers": paced_writers.rate,
+            **faults(alone, paced_alone, full, beside, writers, paced_beside, paced_writers),
+            **missing_rows(server, written),
+        }
+
+
+def bad_frames(bench: Bench, kind: Kind) -> dict[str, float]:
+    """Measure one reader at a fixed rate, alone and while another client sends bad frames."""
+    reader = Group(READ, 1, rate=OPTA_RATE)
+    with bench.server(kind) as (server, load), tempfile.TemporaryDirectory() as folder:
+        [alone] = load.run(bench.seconds, reader)
+        files = write_bad_frames(Path(folder))
+        duration = bench.seconds + WARM_UP + 0.5
+        with BadFrames(server.port, bench.cpus.load, BAD_RATE, duration, files) as sender:
+            [beside] = load.run(bench.seconds, reader)
+            sent = sender.finish()
+        return {**values(alone, "_alone"), **values(beside, "_bad"), **faults(alone, beside), "frames": sent}
+
+
+def write_bad_frames(folder: Path) -> list[Path]:
+    """Write each bad frame to a file of its own."""
+    frames: Mapping[str, bytes] = {
+        "protocol-identifier-1": struct.pack(">HHHBBHH", 1, 1, 6, 1, READ, 0, 8),
+        "length-65535": struct.pack(">HHHBBHH", 2, 0, 65535, 1, READ, 0, 8),
+        "function-0x55": struct.pack(">HHHBB", 3, 0, 2, 1, 0x55),
+        "quantity-126": struct.pack(">HHHBBHH", 4, 0, 6, 1, READ, 0, 126),
+        "random-64-KiB": random.Random(0).randbytes(65536),  # noqa: S311 - the same bytes in each run
+    }
+    paths = []
+    for name, data in frames.items():
+        paths.append(folder / name)
+        paths[-1].write_bytes(data)
+    return paths
+
+
+def memory(bench: Bench, kind: Kind) -> dict[str, float]:
+    """Measure the resident memory while idle connections, each served once, are open."""
+    with bench.server(kind) as (server, _):
+        held = hold(server, IDLE)
+        try:
+            return {"memory": server.memory_mib()}
+        finally:
+            release(held)
+
+
+def start(bench: Bench, kind: Kind) -> dict[str, float]:
+    """Measure from the start of the process to the first right answer."""
+    took = []
+    for _ in range(STARTS):
+        with bench.server(kind) as (server, _):
+            took.append(server.start_ms)
+    return {"start": median(took)}
+
+
+ROWS = {
+    row.key: row
+    for row in (
+        load_row("fc03-1", "FC03, 1 connection", Group(READ, 1), "ours"),
+        load_row("fc03-10", "FC03, 10 connections", Group(READ, 10), "ours"),
+        load_row("fc03-100", "FC03, 100 connections", Group(READ, 100), "ours"),
+        load_row("fc03-10x8", "FC03, 10 connections, 8 in flight", Group(READ, 10, depth=8), "ours"),
+        load_row("fc16-10", "FC16, 10 connections", Group(WRITE, 10), "ours-no-history", "ours"),
+        Row("beside-writes", "FC03 beside FC16 at half load", ("ours",), beside_writes),
+        Row("bad-frames", "FC03 while bad frames come in", ("ours", *PEERS), bad_frames),
+        Row("memory", f"Memory, {IDLE:,} idle connections", ("ours", *PEERS), memory),
+        Row("start", "Start to first answer", ("ours", *PEERS), start),
+    )
+}

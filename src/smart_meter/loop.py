@@ -1,0 +1,187 @@
+"""The event loop: descriptors, timers, and calls from other threads, on epoll.
+
+asyncio would take 56 ms of the start and most of the memory, and has one queue for all. Here are two: what is
+urgent is looked at before each handful of the rest, so that a crowd in one zone can't hold up another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+
+READABLE = select.EPOLLIN
+WRITABLE = select.EPOLLOUT
+GONE = select.EPOLLHUP | select.EPOLLERR
+"""The other end takes nothing any more."""
+NO_MORE = select.EPOLLRDHUP | GONE
+"""The other end sends nothing any more."""
+EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+"""Tell of each change once: whoever leaves something unread has to come back by itself, with `again`."""
+HANDFUL = 16
+"""Descriptors that are not urgent and are served before urgent ones are looked at again."""
+
+Action = Callable[[], None]
+Handler = Callable[[int], None]
+"""Takes epoll's event bits. They are a hint: the descriptor may turn out to have nothing."""
+
+
+class Timer:
+    """Something to do at a time; `cancel` it, or let it come."""
+
+    __slots__ = ("action",)
+
+    def __init__(self, action: Action) -> None:
+        self.action: Action | None = action
+
+    def cancel(self) -> None:
+        """Do nothing when the time comes."""
+        self.action = None
+
+
+class EventLoop:
+    """Calls handlers and timers until it is stopped; all in the thread that runs it."""
+
+    def __init__(
+        self, failed: Callable[[BaseException], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`failed` is told what a handler or a timer did not catch. `clock` gives monotonic seconds."""
+        self._clock = clock
+        self._failed = failed
+        self.now = clock()
+        """Monotonic seconds when the present pass began."""
+        self._epoll = select.epoll()
+        self._urgent = select.epoll()
+        self._epoll.register(self._urgent.fileno(), READABLE)
+        self._handlers: dict[int, Handler] = {}
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._numbers = itertools.count()
+        self._posted: deque[Action] = deque()
+        self._again: deque[Handler] = deque()
+        self._wake_end, self.wake_descriptor = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        """The second is for signal.set_wakeup_fd: a byte in it ends the wait."""
+        self.watch(self._wake_end, READABLE, self._woken, urgent=True)
+        self._running = False
+
+    def time(self) -> float:
+        """Return `now`, for those who take a clock."""
+        return self.now
+
+    def watch(self, descriptor: int, events: int, handler: Handler, *, urgent: bool = False) -> None:
+        """Call the handler whenever the descriptor is ready."""
+        self._handlers[descriptor] = handler
+        (self._urgent if urgent else self._epoll).register(descriptor, events)
+
+    def again(self, handler: Handler) -> None:
+        """Call the handler, with no event, after others have had their turn."""
+        self._again.append(handler)
+
+    def forget(self, descriptor: int, *, urgent: bool = False) -> None:
+        """Watch it no more; called before the descriptor is closed."""
+        if self._handlers.pop(descriptor, None) is not None:
+            (self._urgent if urgent else self._epoll).unregister(descriptor)
+
+    def after(self, seconds: float, action: Action) -> Timer:
+        """Act once, so many seconds after `now`."""
+        timer = Timer(action)
+        heapq.heappush(self._timers, (self.now + seconds, next(self._numbers), timer))
+        return timer
+
+    def every(self, seconds: float, action: Action) -> Timer:
+        """Act each so many seconds, without drift; what was missed is not made up for."""
+        timer = Timer(action)
+        self._repeat(self.now + seconds, seconds, timer, action)
+        return timer
+
+    def post(self, action: Action) -> None:
+        """Act soon. Any thread may call it."""
+        self._posted.append(action)
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait. Any thread may call it."""
+        # A full pipe wakes just as well.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.wake_descriptor, b"\0")
+
+    def stop(self) -> None:
+        """Let `run` return at the end of this pass."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._running = True
+        poll = self._epoll.poll
+        poll_urgent = self._urgent.poll
+        urgent = self._urgent.fileno()
+        handlers = self._handlers
+        timers = self._timers
+        again = self._again
+        clock = self._clock
+        while self._running:
+            wait = 0.0 if again else timers[0][0] - clock() if timers else -1
+            ready = poll(wait if wait > 0.0 or not timers else 0.0, HANDFUL)
+            self.now = now = clock()
+            if timers and timers[0][0] <= now:
+                self._due()
+            # The urgent ones first. Their epoll is among those that are ready where one of them is, unless it
+            # was cut off from more than a handful.
+            if len(ready) == HANDFUL or (urgent, READABLE) in ready:
+                ready = poll_urgent(0, HANDFUL) + ready
+            for descriptor, events in ready:
+                handler = handlers.get(descriptor)
+                if handler is not None:
+                    try:
+                        handler(events)
+                    except Exception as error:  # one client's trouble ends no other's service
+                        self._failed(error)
+            if again:
+                self._come_back(again)
+
+    def close(self) -> None:
+        """Give the loop's own descriptors back."""
+        for descriptor in (self._wake_end, self.wake_descriptor):
+            os.close(descriptor)
+        self._urgent.close()
+        self._epoll.close()
+
+    def _come_back(self, again: deque[Handler]) -> None:
+        for _ in range(min(HANDFUL, len(again))):
+            try:
+                again.popleft()(0)
+            except Exception as error:  # as above
+                self._failed(error)
+
+    def _due(self) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= self.now:
+            action = heapq.heappop(timers)[2].action
+            if action is not None:
+                self._act(action)
+
+    def _repeat(self, due: float, seconds: float, timer: Timer, action: Action) -> None:
+        def come() -> None:
+            timer.action = None
+            next_due = due + seconds
+            self._repeat(next_due if next_due > self.now else self.now + seconds, seconds, timer, action)
+            action()
+
+        timer.action = come
+        heapq.heappush(self._timers, (due, next(self._numbers), timer))
+
+    def _woken(self, _: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_end, 4096)
+        while self._posted:
+            self._act(self._posted.popleft())
+
+    def _act(self, action: Action) -> None:
+        try:
+            action()
+        except Exception as error:  # the other timers go on
+            self._failed(error)

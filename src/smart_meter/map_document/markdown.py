@@ -1,0 +1,116 @@
+"""The register map as Markdown, for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
+from smart_meter.map_document.rows import Row, measurement_rows, number, requests, status_rows
+from smart_meter.register_map import DataType
+
+_STALE = {
+    OnStale.HOLD: "the last values stay",
+    OnStale.EXCEPTION: "a read gets exception 0B",
+    OnStale.SENTINEL: "a read gets the sentinels",
+}
+_PUBLISH = {
+    Publish.IMMEDIATE: "every write is seen at once",
+    Publish.COMPLETE: "only whole samples are seen",
+}
+_OUT_OF_RANGE = {
+    OutOfRange.FLAG: "is taken and flagged",
+    OutOfRange.REFUSE: "is refused with exception 03",
+}
+_COLUMNS = (
+    "address",
+    "reference",
+    "name",
+    "type",
+    "word order",
+    "scale",
+    "offset",
+    "unit",
+    "minimum",
+    "maximum",
+)
+
+
+def markdown(meters: Sequence[MeterConfig]) -> str:
+    """Return the meters' holding registers, and the status block that each of them has."""
+    return "\n".join([*(_meter(meter) for meter in meters), _status()])
+
+
+def _meter(meter: MeterConfig) -> str:
+    register_map = meter.map
+    last = register_map.end - 1
+    stale = f"{number(meter.stale_after)} s without a sample" if meter.stale_after else "never"
+    facts = [
+        f"- unit identifier {meter.unit_id}; holding registers {register_map.start} to {last}; "
+        f"fingerprint `{register_map.fingerprint}`",
+        "- read with function code 03, written with 16 (single registers with 06, too)",
+        f"- stale: {stale}" + (f"; then {_STALE[meter.on_stale]}" if meter.stale_after else ""),
+        f"- {_PUBLISH[meter.publish]}",
+    ]
+    limited = any(m.limited for m in register_map.measurements)
+    if limited:
+        facts.append(f"- a value outside minimum and maximum {_OUT_OF_RANGE[meter.out_of_range]}")
+    reads, writes = requests(meter)
+    if writes > 1:
+        facts.append(f"- too long for one request: {reads} to read, {writes} to write it")
+    if len(register_map.addresses) < register_map.quantity:
+        facts.append("- registers that are not listed mean nothing")
+    sentinels = meter.on_stale is OnStale.SENTINEL
+    head = [*_COLUMNS, *(["sentinel"] if sentinels else []), *(["flag"] if limited else [])]
+    rows = [
+        _measurement(row) + ([_sentinel(row)] if sentinels else []) + ([number(row.flag)] if limited else [])
+        for row in measurement_rows(meter)
+    ]
+    return f"## Meter {_text(meter.name)}\n\n" + "\n".join(facts) + "\n\n" + _table(head, rows)
+
+
+def _measurement(row: Row) -> list[str]:
+    return [
+        _addresses(row),
+        row.reference,
+        f"`{row.name}`",
+        row.type,
+        row.word_order,
+        number(row.scale),
+        number(row.offset),
+        _text(row.unit),
+        number(row.minimum),
+        number(row.maximum),
+    ]
+
+
+def _status() -> str:
+    head = ["address", "reference", "name", "type", "unit", "meaning"]
+    rows = [
+        [_addresses(row), row.reference, f"`{row.name}`", row.type, row.unit, _text(row.meaning)]
+        for row in status_rows()
+    ]
+    intro = "Input registers of every meter, read with function code 04; high word first."
+    return f"## Status block\n\n{intro}\n\n{_table(head, rows)}"
+
+
+def _addresses(row: Row) -> str:
+    return f"{row.address}-{row.address + row.width - 1}" if row.width > 1 else str(row.address)
+
+
+def _sentinel(row: Row) -> str:
+    if row.sentinel is None:
+        return ""
+    if row.type == DataType.FLOAT32.value:
+        return number(row.sentinel)
+    return f"0x{int(row.sentinel) % (1 << 16 * row.width):0{4 * row.width}X}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _text(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", text)

@@ -1,0 +1,132 @@
+"""What every format says of a register: one row for each measurement and each entry of the status block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from smart_meter import status_block
+from smart_meter.config import MeterConfig
+from smart_meter.modbus.functions import MAX_READ_REGISTERS, MAX_WRITE_REGISTERS
+from smart_meter.register_map import DataType, Measurement
+
+READ_HOLDING = 3  # Application Protocol V1.1b3, 6.3
+READ_INPUT = 4  # 6.4
+WRITE_SINGLE, WRITE_MULTIPLE = 6, 16  # 6.6, 6.12
+
+_IEC_TYPES = {
+    "int16": "INT",
+    "uint16": "UINT",
+    "int32": "DINT",
+    "uint32": "UDINT",
+    "float32": "REAL",
+    "timestamp": "UDINT",
+}
+_LAST_OF_FIVE_DIGITS = 9998
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number that can be read."""
+
+    name: str
+    holding: bool
+    """In the holding registers; else in the input registers."""
+    address: int
+    """From 0, as it is in a request."""
+    width: int
+    type: str
+    word_order: str
+    """big, little, or empty for a single register."""
+    scale: float
+    offset: float
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    sentinel: float | None
+    """The stored number."""
+    flag: int | None
+    """The bit of the status block's out-of-range flags."""
+    meaning: str
+
+    @property
+    def reference(self) -> str:
+        """Return the number that PLC tools show: from 40001 on, 400001 on where five digits don't do."""
+        table = "4" if self.holding else "3"
+        digits = 4 if self.address <= _LAST_OF_FIVE_DIGITS else 5
+        return f"{table}{self.address + 1:0{digits}}"
+
+    @property
+    def function(self) -> int:
+        """Return the function code that reads it."""
+        return READ_HOLDING if self.holding else READ_INPUT
+
+    @property
+    def iec_type(self) -> str:
+        """Return the type of IEC 61131-3 that holds the stored number."""
+        return _IEC_TYPES[self.type]
+
+
+def measurement_rows(meter: MeterConfig) -> list[Row]:
+    """Return the meter's holding registers, by address."""
+    rows = [_measurement(m, flag) for flag, m in enumerate(meter.map.measurements)]
+    return sorted(rows, key=lambda row: row.address)
+
+
+def status_rows() -> list[Row]:
+    """Return the status block's input registers, by address."""
+    return [
+        Row(
+            name=field.name,
+            holding=False,
+            address=field.address,
+            width=field.width,
+            type=field.type,
+            word_order="big" if field.width > 1 else "",
+            scale=1,
+            offset=0,
+            unit=field.unit,
+            minimum=None,
+            maximum=None,
+            sentinel=None,
+            flag=None,
+            meaning=field.meaning,
+        )
+        for field in status_block.FIELDS
+    ]
+
+
+def number(value: float | None) -> str:
+    """Return a number as it would be typed: without `.0`; empty for None."""
+    if value is None:
+        return ""
+    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    return repr(float(value))
+
+
+def requests(meter: MeterConfig) -> tuple[int, int]:
+    """Return how many requests it takes at least to read, and to write, the whole map."""
+    quantity = meter.map.quantity
+    return -(-quantity // MAX_READ_REGISTERS), -(-quantity // MAX_WRITE_REGISTERS)
+
+
+def _measurement(measurement: Measurement, flag: int) -> Row:
+    timestamp = measurement.type is DataType.TIMESTAMP
+    sentinel = measurement.type.sentinel if measurement.sentinel is None else measurement.sentinel
+    return Row(
+        name=measurement.name,
+        holding=True,
+        address=measurement.address,
+        width=measurement.width,
+        type=measurement.type.value,
+        word_order=measurement.word_order.value if measurement.width > 1 else "",
+        scale=measurement.scale,
+        offset=measurement.offset,
+        unit="s" if timestamp and not measurement.unit else measurement.unit,
+        minimum=measurement.minimum,
+        maximum=measurement.maximum,
+        sentinel=None if timestamp else sentinel,
+        flag=flag if measurement.limited and flag < status_block.FLAGS else None,
+        meaning="when the sample was measured: Unix seconds" if timestamp else "",
+    )

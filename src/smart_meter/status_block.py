@@ -1,0 +1,138 @@
+"""The status block: what a PLC can read about a meter, as input registers (function code 04) of its unit.
+
+It lies at the same addresses for every meter. A number of two registers has its high word first, whatever the
+word order of the meter's own measurements. Pure: the values are arguments.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+START = 0
+QUANTITY = 13
+LAYOUT_VERSION = 1
+"""Changes where a register gets another meaning; new registers behind the last one leave it as it is."""
+NO_AGE = 0xFFFF_FFFF
+"""The age of a meter that never had a sample."""
+MAX_AGE = NO_AGE - 1
+FLAGS = 16
+"""So many of a map's measurements, the first ones, have an out-of-range flag."""
+
+_MASK16 = 0xFFFF
+_MASK32 = 0xFFFF_FFFF
+_BLOCK = struct.Struct(">HHIIIIIH")
+
+
+class State(enum.IntEnum):
+    """How fresh a meter's values are, by the arrival of its last complete sample."""
+
+    WAITING = 0
+    """No sample yet."""
+    FRESH = 1
+    """The last sample arrived less than `stale_after` seconds ago."""
+    STALE = 2
+    """It arrived `stale_after` seconds ago or longer."""
+    RESTORED = 3
+    """The values are those from before a restart, and no sample arrived since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One entry of the block."""
+
+    name: str
+    address: int
+    type: str
+    """uint16 or uint32."""
+    unit: str
+    meaning: str
+
+    @property
+    def width(self) -> int:
+        """Return how many registers the entry takes."""
+        return 2 if self.type == "uint32" else 1
+
+    @property
+    def end(self) -> int:
+        """Return the first register address behind the entry."""
+        return self.address + self.width
+
+
+FIELDS = (
+    Field("layout_version", 0, "uint16", "", f"version of this block's layout: {LAYOUT_VERSION}"),
+    Field("state", 1, "uint16", "", ", ".join(f"{state.value} {state.name.lower()}" for state in State)),
+    Field("age", 2, "uint32", "s", "time since the last complete sample; 0xFFFFFFFF: none yet, or not known"),
+    Field("samples", 4, "uint32", "", "complete samples received since the concentrator started"),
+    Field("refused_writes", 6, "uint32", "", "writes refused since the concentrator started"),
+    Field("fingerprint", 8, "uint32", "", "fingerprint of the register map"),
+    Field(
+        "sequence",
+        10,
+        "uint32",
+        "",
+        "number of the last sample; goes on over restarts where a history is kept",
+    ),
+    Field("out_of_range", 12, "uint16", "", "bit i: the map's measurement i (the first 16) is out of range"),
+)
+"""Every entry, by address, without gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A status block's values."""
+
+    layout_version: int
+    state: int
+    """One of `State`'s; another number where the block is from a newer concentrator."""
+    age: int | None
+    """Whole seconds; None: no sample yet, or not known."""
+    samples: int
+    refused_writes: int
+    fingerprint: str
+    """8 hexadecimal digits."""
+    sequence: int
+    out_of_range: int
+    """Bit i is the map's measurement i."""
+
+
+def encode(
+    state: State,
+    age: float | None,
+    *,
+    samples: int,
+    refused: int,
+    fingerprint: str,
+    sequence: int,
+    out_of_range: int = 0,
+) -> bytes:
+    """Return the 26 bytes of the block in wire order.
+
+    age: seconds, cut to whole ones; what is below 0 is 0, what is more than can be told is `MAX_AGE`; None:
+    no sample yet, or not known. samples, refused (writes), sequence: go on from 0 behind 4,294,967,295.
+    fingerprint: 8 hexadecimal digits, as `RegisterMap.fingerprint` has them. out_of_range: bit i is the map's
+    measurement i; those behind the first 16 are left out.
+    """
+    return _BLOCK.pack(
+        LAYOUT_VERSION,
+        state,
+        NO_AGE if age is None else 0 if age < 0 else MAX_AGE if age > MAX_AGE else int(age),
+        samples & _MASK32,
+        refused & _MASK32,
+        int(fingerprint, 16),
+        sequence & _MASK32,
+        out_of_range & _MASK16,
+    )
+
+
+def decode(data: bytes) -> Status:
+    """Return the values of a block; what lies behind its 26 bytes is left alone.
+
+    Raises ValueError where there are fewer bytes.
+    """
+    if len(data) < _BLOCK.size:
+        raise ValueError(f"a status block has {_BLOCK.size} bytes, not {len(data)}")
+    version, state, age, samples, refused, fingerprint, sequence, flags = _BLOCK.unpack_from(data)
+    known_age = None if age == NO_AGE else age
+    return Status(version, state, known_age, samples, refused, f"{fingerprint:08x}", sequence, flags)

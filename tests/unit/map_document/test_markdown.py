@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+from smart_meter.config import Config, MeterConfig, OnStale, OutOfRange, Publish
+from smart_meter.map_document import render
+from smart_meter.register_map import DataType, Measurement, RegisterMap, WordOrder
+
+
+def document(*meters: MeterConfig) -> list[str]:
+    return render("markdown", meters, meters).splitlines()
+
+
+def test_the_documented_map_is_a_table_by_address() -> None:
+    [pv] = Config().meters
+    turned = replace(pv, map=RegisterMap(pv.map.measurements[::-1]))
+    lines = document(turned)
+    assert lines[0] == "## Meter pv"
+    assert "| 0 | 40001 | `P_ac` | uint16 |  | 1 | 0 | W |  |  |" in lines
+    assert "| 6-7 | 40007 | `Timestamp` | timestamp | big | 1 | 0 | s |  |  |" in lines
+    rows = [line for line in lines if " | 4000" in line]
+    assert [row.split(" | ")[2] for row in rows] == [f"`{m.name}`" for m in pv.map.measurements]
+
+
+def test_sentinels_and_flags_have_their_columns_where_they_matter() -> None:
+    register_map = RegisterMap(
+        (
+            Measurement("a", 3, DataType.INT16, maximum=5.5),
+            Measurement("b", 0, DataType.INT32, word_order=WordOrder.LITTLE, sentinel=-2),
+            Measurement("c", 5, DataType.FLOAT32, scale=0.1),
+        )
+    )
+    meter = MeterConfig("m", 1, register_map, on_stale=OnStale.SENTINEL, out_of_range=OutOfRange.REFUSE)
+    lines = document(meter)
+    assert "| 0-1 | 40001 | `b` | int32 | little | 1 | 0 |  |  |  | 0xFFFFFFFE |  |" in lines
+    assert "| 3 | 40004 | `a` | int16 |  | 1 | 0 |  |  | 5.5 | 0x8000 | 0 |" in lines
+    assert "| 5-6 | 40006 | `c` | float32 | big | 0.1 | 0 |  |  |  | nan |  |" in lines
+    assert "- a value outside minimum and maximum is refused with exception 03" in lines
+    assert "- registers that are not listed mean nothing" in lines
+    assert all(line.count(" |") == 12 for line in lines if "| `" in line and " | 4" in line)
+
+
+def test_what_a_meter_does_with_stale_and_torn_samples_is_told() -> None:
+    [pv] = Config().meters
+    assert "- stale: 60 s without a sample; then the last values stay" in document(pv)
+    never = document(replace(pv, stale_after=0, publish=Publish.COMPLETE))
+    assert {"- stale: never", "- only whole samples are seen"} <= set(never)
+    refused = document(replace(pv, stale_after=2.5, on_stale=OnStale.EXCEPTION))
+    assert "- stale: 2.5 s without a sample; then a read gets exception 0B" in refused
+
+
+def test_a_map_that_does_not_go_into_one_request_says_so() -> None:
+    long = RegisterMap((Measurement("a", 0), Measurement("b", 124)))
+    assert "- too long for one request: 1 to read, 2 to write it" in document(MeterConfig("m", 1, long))
+
+
+def test_a_unit_is_shown_as_it_is() -> None:
+    [row] = [
+        line
+        for line in document(MeterConfig("m", 1, RegisterMap((Measurement("a", 0, unit="*_`<b>\\"),))))
+        if "`a`" in line
+    ]
+    assert r"| \*\_\`\<b\>\\ |" in row
+
+
+def test_the_status_block_stands_once_behind_all_meters() -> None:
+    [pv] = Config().meters
+    lines = document(pv, replace(pv, name="other", unit_id=2))
+    headings = [line for line in lines if line.startswith("#")]
+    assert headings == ["## Meter pv", "## Meter other", "## Status block"]
+    assert "| 1 | 30002 | `state` | uint16 |  | 0 waiting, 1 fresh, 2 stale, 3 restored |" in lines
