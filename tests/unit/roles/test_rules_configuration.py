@@ -9,20 +9,15 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from roles.preflight.rules.configuration import check_configuration, variable_of
 from roles.preflight.rules.host import Host, check_host
 from roles.preflight.rules.problem import Problem, parse_key, problem, show_key
 from roles.preflight.rules.shapes import Options
-from roles.preflight.rules.variables import Variables, load_roles
-from tests.unit.roles.site import REPOSITORY
+from roles.preflight.rules.variables import Variables
+from tests.unit.roles.loaded import ROLES
 
 from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig, loads
 from smart_meter.register_map import Measurement
-
-# As every Ansible command does before it begins: filters of collections are found from here on.
-init_plugin_loader()
-ROLES = load_roles(REPOSITORY)
 
 
 def told(**variables: Any) -> list[str]:

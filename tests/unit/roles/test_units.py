@@ -6,14 +6,10 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
-from roles.preflight.rules.variables import load_roles
+from tests.unit.roles.loaded import ROLES
 from tests.unit.roles.site import REPOSITORY
 
-# As every Ansible command does before it begins: filters of collections are found from here on.
-init_plugin_loader()
-ROLES = load_roles(REPOSITORY)
 INTERNAL = REPOSITORY / "roles/concentrator/vars/main.yml"
 UNITS = REPOSITORY / "templates/etc/systemd/system"
 
