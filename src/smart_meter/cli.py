@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 from smart_meter import __version__
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _add_read(commands)
     _add_probe(commands)
     _add_map(commands)
+    _add_history(commands)
     return root
 
 
@@ -217,6 +218,37 @@ def _add_map(commands: argparse._SubParsersAction[_Parser]) -> None:
     register_map.add_argument("--meter", metavar="NAME", help="print this meter alone")
 
 
+def _add_history(commands: argparse._SubParsersAction[_Parser]) -> None:
+    history = commands.add_parser(
+        "history",
+        help="print the recorded samples",
+        description="Print the samples that the service has recorded, the oldest first, each decoded with\n"
+        "the register map of its time. The file may be in use, or a copy from another Pi.\n"
+        "table, csv: a column is a measurement; several meters or maps give the columns of all of\n"
+        "them, and a row fills its own. json: one object a line.",
+        epilog="examples:\n"
+        "  smart-meter history --since 24h\n"
+        "  smart-meter history --meter pv --since 2026-01-01T00:00:00+00:00 --format csv > pv.csv\n"
+        "  smart-meter history --path history.db --format json\n\n" + EXIT_CODES,
+    )
+    where = history.add_mutually_exclusive_group()
+    where.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file whose history.path is read (/etc/smart-meter/config.toml)",
+    )
+    where.add_argument("--path", metavar="FILE", help="the history's file itself")
+    history.add_argument("--meter", metavar="M", help="this meter's samples alone")
+    history.add_argument(
+        "--since",
+        metavar="TIME",
+        type=_since,
+        help="samples that came since a time by the Pi's clock of then, or in a span such as 24h, 7d or 30m: "
+        "back from now on the Pi that records, from the newest sample elsewhere",
+    )
+    history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="table")
+
+
 def _add_meter(command: argparse.ArgumentParser) -> None:
     command.add_argument("--unit", metavar="N", type=_unit_id, help="unit identifier (the first meter's)")
     command.add_argument("--config", metavar="FILE", help="take the register map from this TOML file")
@@ -271,6 +303,23 @@ def _time(text: str) -> datetime:
     if time is None or time.tzinfo is None or not 0 <= time.timestamp() < 2**32:
         raise argparse.ArgumentTypeError(
             f"{text!r} can't be used; give a time with its zone, such as 2016-01-01T06:00:00+00:00"
+        )
+    return time
+
+
+def _since(text: str) -> datetime | timedelta:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    number, unit = text[:-1], text[-1:]
+    if unit in units and number.isascii() and number.isdigit() and len(number) < 8:
+        return timedelta(seconds=int(number) * units[unit])
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} can't be used; give a span such as 30m, 24h or 7d, "
+            "or a time with its zone, such as 2026-01-01T06:00:00+00:00"
         )
     return time
 

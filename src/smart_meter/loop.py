@@ -103,6 +103,11 @@ class EventLoop:
         self._posted.append(action)
         self.wake()
 
+    def settle(self) -> None:
+        """Do what was posted, now: for the loop's own thread, once it runs no more."""
+        while self._posted:
+            self._act(self._posted.popleft())
+
     def wake(self) -> None:
         """End the wait. Any thread may call it."""
         # A full pipe wakes just as well.
@@ -177,8 +182,7 @@ class EventLoop:
     def _woken(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_end, 4096)
-        while self._posted:
-            self._act(self._posted.popleft())
+        self.settle()
 
     def _act(self, action: Action) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from smart_meter.concentrator import Concentrator
@@ -10,7 +10,7 @@ from smart_meter.config import Config
 from smart_meter.statistics import Statistics
 
 if TYPE_CHECKING:
-    from smart_meter.history import History
+    from smart_meter.history import History, Restored
 
 
 class Recording:
@@ -65,7 +65,7 @@ class Recording:
             # Replies that still wait learn that nothing more is stored.
             self._committed()
 
-    def _open(self, config: Config):  # type: ignore[no-untyped-def]  # until history lands
+    def _open(self, config: Config) -> Mapping[str, Restored]:
         # Not before it is needed: SQLite takes its share of the start.
         from smart_meter.history import History  # noqa: PLC0415
 

@@ -69,7 +69,7 @@ class Service:
             config, self._journal.tell, self._loop.time, time.time, trial=self._options.trial
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
-        self._recording = Recording(self.concentrator, self._notice, self._committed)
+        self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
         self._notifier = Notifier(os.environ)
         self._check: Timer | None = None
         self._statistics: Timer | None = None
@@ -159,6 +159,7 @@ class Service:
         concentrator = self.concentrator
         concentrator.tick(final=True)
         self._recording.stop(_STORE_SECONDS)
+        self._loop.settle()
         self._recording.count(concentrator.statistics)
         concentrator.tell(
             concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
@@ -223,6 +224,10 @@ class Service:
 
     def _notice(self, text: str) -> None:
         self.concentrator.tell(self.concentrator.lines.notice(text))
+
+    def _notice_from_elsewhere(self, text: str) -> None:
+        """Take what another thread has to say."""
+        self._loop.post(lambda: self._notice(text))
 
     def _unexpected(self, error: BaseException) -> None:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,14 +1,14 @@
 """The command line: what it takes, what it refuses, what it exits with."""
 
 import argparse
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from smart_meter import __version__
 from smart_meter.cli import main, parser
 
-COMMANDS = ["run", "check-config", "simulate", "read", "probe"]
+COMMANDS = ["run", "check-config", "simulate", "read", "probe", "history"]
 
 
 def parse(line: str) -> argparse.Namespace:
@@ -93,6 +93,12 @@ def test_a_target_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixtu
         ("simulate esp32 --to x --start never", "give a time with its zone"),
         ("simulate esp32 --to x --start 1960-01-01T00:00:00+00:00", "give a time with its zone"),
         ("probe x --expect all", "argument --expect"),
+        ("history --since 24", "'24' can't be used; give a span such as 30m, 24h or 7d"),
+        ("history --since 1.5h", "'1.5h' can't be used"),
+        ("history --since 99999999d", "'99999999d' can't be used"),
+        ("history --since 2026-01-01", "or a time with its zone"),
+        ("history --config a --path b", "not allowed with argument"),
+        ("history --format xml", "argument --format"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_what_would_be_right(
@@ -104,6 +110,21 @@ def test_a_wrong_argument_is_refused_with_what_would_be_right(
 def test_a_start_time_may_have_any_zone() -> None:
     start = parse("simulate esp32 --to x --start 2016-01-01T07:00:00+01:00").start
     assert start == datetime(2016, 1, 1, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("30m", timedelta(minutes=30)),
+        ("24h", timedelta(days=1)),
+        ("7d", timedelta(days=7)),
+        ("2w", timedelta(days=14)),
+        ("0s", timedelta()),
+        ("2016-01-01T07:00:00+01:00", datetime(2016, 1, 1, 6, tzinfo=UTC)),
+    ],
+)
+def test_the_history_since_a_span_or_a_time(text: str, since: datetime | timedelta) -> None:
+    assert parse(f"history --since {text}").since == since
 
 
 def test_an_interrupt_ends_a_command_without_a_traceback(

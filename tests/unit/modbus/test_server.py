@@ -241,7 +241,7 @@ def test_a_client_that_does_not_read_is_not_read_from_and_gets_the_rest_later(fi
 def test_a_bad_frame_behind_many_requests_waits_for_their_answers(field: Client) -> None:
     field.socket.room = 20
     field.send(b"".join(MANY[:3]) + wire("0001 0001 0006"))
-    assert field.socket.end is None
+    assert field.socket.ended == ""
     field.socket.room = 1 << 30
     field.connection.ready(WRITABLE)
     assert field.received == b"".join(MANY_ANSWERS[:3])
@@ -328,7 +328,7 @@ def test_a_request_has_to_come_whole_in_its_time_however_slowly_its_bytes_drip()
         slow.send(bytes([byte]))
         house.server.sweep()
         house.loop.now += 1
-    assert slow.socket.end is None
+    assert slow.socket.ended == ""
     house.server.sweep()
     assert slow.socket.end == "aborted"
     assert "the rest of a request did not come within 10 s" in house.journal[-1]

@@ -1,0 +1,44 @@
+"""A register map as text, as the history keeps it: each row is decoded with the map of its time."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+from smart_meter.register_map import DataType, Measurement, RegisterMap, WordOrder
+
+
+def define(register_map: RegisterMap) -> str:
+    """Return a map as a JSON array, an object for each measurement; equal maps give equal texts."""
+    records = [
+        {field.name: _plain(getattr(measurement, field.name)) for field in fields(Measurement)}
+        for measurement in register_map.measurements
+    ]
+    return json.dumps(records, ensure_ascii=False, allow_nan=False)
+
+
+def parse(definition: str) -> RegisterMap:
+    """Return the map of a text that `define` made. Raises ValueError where it is none."""
+    try:
+        return RegisterMap(tuple(_measurement(record) for record in json.loads(definition)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no register map: {definition[:80]!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (DataType, WordOrder)):
+        return value.value
+    # Strict JSON has no such number, and SQLite's JSON functions would refuse the whole text.
+    return "nan" if isinstance(value, float) and math.isnan(value) else value
+
+
+def _measurement(record: dict[str, Any]) -> Measurement:
+    known = {field.name for field in fields(Measurement)}
+    values = {name: value for name, value in record.items() if name in known}
+    values["type"] = DataType(values["type"])
+    values["word_order"] = WordOrder(values["word_order"])
+    if values.get("sentinel") == "nan":
+        values["sentinel"] = math.nan
+    return Measurement(**values)

@@ -1,0 +1,253 @@
+"""Reads a history's file, be it written at the same time, be it a copy on another machine. Writes nothing.
+
+A file without a WAL is opened as immutable: SQLite then makes no file beside it, which could be one that the
+service's own user can't open. Each piece is a read of its own, so that the writer can move its WAL into the
+database in between; where the file has changed under an immutable read, that piece is read again.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+from urllib.parse import quote
+
+from smart_meter.history.clock import SECOND, Segment, microseconds
+from smart_meter.history.clocks import Clocks
+from smart_meter.history.faults import DamagedError, primary_code
+from smart_meter.history.maps import parse
+from smart_meter.history.schema import APPLICATION_ID, PROBES, VERSION
+from smart_meter.history.store import first_since
+from smart_meter.register_map import RegisterMap
+
+WINDOW = 4096
+"""Rows that are read at a time."""
+OUT_OF_RANGE = 1
+"""The flag of a sample with a value outside its measurement's minimum and maximum."""
+_BUSY_SECONDS = 10.0
+_TRIES = 100
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A meter with the map that it had from one row on."""
+
+    id: int
+    name: str
+    unit_id: int
+    map: RegisterMap
+    first: int
+    """The first row that may be of it."""
+    end: int
+    """The first row that is not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A sample, decoded with the map of its time."""
+
+    id: int
+    arrived: float
+    """Unix seconds, as the Pi's clock told them when the sample came."""
+    measured: int | None
+    """Unix seconds, as the meter told them."""
+    meter: Recorded
+    values: dict[str, float]
+    """In engineering units, by the measurement's name, without the map's timestamp."""
+    out_of_range: list[str]
+    """Names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are wanted."""
+
+    ranges: list[tuple[int, int]]
+    """Of ids: the first, and the first that is not wanted any more; in order."""
+    meters: dict[int, Recorded]
+    clock: list[tuple[int, Segment]]
+    """Each segment with its first row, in order."""
+
+
+class Reader:
+    """An open file; raises sqlite3.Error, OSError or DamagedError."""
+
+    def __init__(self, path: str, clocks: Clocks | None = None) -> None:
+        self.path = path
+        self._clocks = clocks or Clocks()
+        self._connection: sqlite3.Connection | None = None
+        self._state: tuple[int, ...] = ()
+        self._immutable = False
+        self._read(_identify)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def names(self) -> list[str]:
+        """Return the meters that have rows, or had some."""
+        rows = self._read(lambda c: c.execute("SELECT DISTINCT name FROM meters ORDER BY name").fetchall())
+        return [name for (name,) in rows]
+
+    def select(self, meter: str | None, since: timedelta | datetime | None) -> Selection:
+        """Return which rows there are, now, of a meter (of all without a name) since a time.
+
+        A span counts back from now where the file was written since this machine was booted, otherwise from
+        the newest row: nobody else's clock can tell. A time is compared with the clock of each row.
+        """
+        return self._read(lambda connection: self._select(connection, meter, since))
+
+    def rows(self, selection: Selection) -> Iterator[Row]:
+        """Return the rows, one after the other, in the order in which they came."""
+        clock = selection.clock
+        segment = 0
+        for first, end in selection.ranges:
+            for low in range(first, end, WINDOW):
+                for row in self._window(low, min(low + WINDOW, end)):
+                    while segment + 1 < len(clock) and clock[segment + 1][0] <= row[0]:
+                        segment += 1
+                    meter = selection.meters.get(row[1])
+                    if meter is not None:
+                        wall = clock[segment][1].wall if clock else 0
+                        yield _decode(row, meter, wall)
+
+    def _window(self, low: int, end: int) -> list[tuple[int, int, int, int | None, int, bytes]]:
+        columns = "SELECT id, meter, running, measured, flags, registers FROM samples"
+        return self._read(
+            lambda c: c.execute(f"{columns} WHERE id >= ? AND id < ? ORDER BY id", (low, end)).fetchall()
+        )
+
+    def _select(
+        self, connection: sqlite3.Connection, meter: str | None, since: timedelta | datetime | None
+    ) -> Selection:
+        execute = connection.execute
+        clock = [
+            (first, Segment(*rest))
+            for first, *rest in execute(
+                "SELECT first, boot, running, monotonic, wall FROM clock ORDER BY first"
+            )
+        ]
+        [(oldest, newest)] = execute("SELECT ifnull(min(id), 1), ifnull(max(id), 0) FROM samples")
+        ranges = [(oldest, newest + 1)]
+        if isinstance(since, timedelta):
+            row = execute("SELECT running FROM samples WHERE id = ?", (newest,)).fetchone()
+            now = 0 if row is None else row[0]
+            if clock and clock[-1][1].boot == self._clocks.boot:
+                now = max(now, microseconds(self._clocks.monotonic()) + clock[-1][1].monotonic)
+            first = first_since(connection, now - int(since.total_seconds() * SECOND), oldest, newest + 1)
+            ranges = [(first, newest + 1)]
+        elif since is not None:
+            ranges = []
+            ends = [first for first, _ in clock[1:]] + [newest + 1]
+            for (first, segment), end in zip(clock, ends, strict=True):
+                low, high = max(first, oldest), min(end, newest + 1)
+                running = microseconds(since.timestamp()) - segment.wall
+                ranges.append((first_since(connection, running, low, max(low, high)), max(low, high)))
+        ranges = [(low, high) for low, high in ranges if low < high]
+        meters = {
+            one.id: one
+            for one in _recorded(connection, newest + 1)
+            if (meter is None or one.name == meter)
+            and any(one.first < high and one.end > low for low, high in ranges)
+        }
+        return Selection(ranges, meters, clock)
+
+    def _read(self, action: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Read all that an action reads at one moment."""
+        for _ in range(_TRIES):
+            connection = self._connect()
+            connection.execute("BEGIN")
+            try:
+                result = action(connection)
+            except sqlite3.DatabaseError:
+                # What changed while it was read looks like damage.
+                if self._is_current():
+                    raise
+                continue
+            finally:
+                connection.rollback()
+            if self._is_current():
+                return result
+        raise DamagedError("it changes faster than it can be read; try again")
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            if self._is_current():
+                return self._connection
+            self.close()
+        self._state = self._look()
+        self._immutable = self._state[-1] == 0
+        mode = "immutable=1" if self._immutable else "mode=ro"
+        uri = f"file://{quote(os.path.abspath(self.path))}?{mode}"
+        self._connection = sqlite3.connect(uri, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)
+        return self._connection
+
+    def _is_current(self) -> bool:
+        return not self._immutable or self._look() == self._state
+
+    def _look(self) -> tuple[int, ...]:
+        status = os.stat(self.path)
+        try:
+            wal = os.stat(self.path + "-wal").st_size
+        except FileNotFoundError:
+            wal = 0
+        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, wal
+
+
+def _identify(connection: sqlite3.Connection) -> None:
+    try:
+        ours = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if ours != APPLICATION_ID:
+            raise DamagedError("it is no history of this program")
+        if version != VERSION:
+            raise DamagedError(f"its version is {version}, and this program knows {VERSION}")
+        for probe in PROBES:
+            connection.execute(probe).fetchall()
+    except sqlite3.OperationalError as error:
+        if primary_code(error) == sqlite3.SQLITE_ERROR:
+            raise DamagedError(f"its tables are not this program's: {error}") from error
+        raise
+
+
+def _recorded(connection: sqlite3.Connection, end: int) -> list[Recorded]:
+    meters: list[Recorded] = []
+    ends: dict[str, int] = {}
+    rows = connection.execute(
+        "SELECT meters.id, name, unit_id, definition, first FROM meters JOIN maps ON maps.id = map "
+        "ORDER BY meters.id DESC"
+    )
+    for key, name, unit_id, definition, first in rows:
+        try:
+            register_map = parse(definition)
+        except ValueError as error:
+            raise DamagedError(f"the register map of meter {name} can't be read: {error}") from error
+        meters.append(Recorded(key, name, unit_id, register_map, first, ends.get(name, end)))
+        ends[name] = first
+    return meters[::-1]
+
+
+def _decode(row: tuple[int, int, int, int | None, int, bytes], meter: Recorded, wall: int) -> Row:
+    number, _, running, measured, flags, registers = row
+    try:
+        values = meter.map.decode(struct.unpack(f">{meter.map.quantity}H", registers))
+    except (struct.error, TypeError, ValueError) as error:
+        raise DamagedError(f"row {number} does not fit the map of meter {meter.name}: {error}") from error
+    timestamp = meter.map.timestamp
+    if timestamp is not None:
+        del values[timestamp.name]
+    out = []
+    if flags & OUT_OF_RANGE:
+        out = [
+            m.name
+            for m in meter.map.measurements
+            if m.name in values and m.limited and not m.in_range(values[m.name])
+        ]
+    return Row(number, (running + wall) / SECOND, measured, meter, values, out)

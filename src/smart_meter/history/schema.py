@@ -1,0 +1,31 @@
+"""The tables of the history's file, and how it is known for ours."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x534D_4849
+"""The file's own name for itself: `SMHI`."""
+VERSION = 1
+"""Of the tables below: SQLite's user_version."""
+SCHEMA = """
+CREATE TABLE maps (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, definition TEXT NOT NULL UNIQUE);
+CREATE TABLE meters (id INTEGER PRIMARY KEY, name TEXT NOT NULL, unit_id INTEGER NOT NULL,
+    map INTEGER NOT NULL REFERENCES maps (id), first INTEGER NOT NULL);
+CREATE TABLE samples (id INTEGER PRIMARY KEY, meter INTEGER NOT NULL, running INTEGER NOT NULL,
+    measured INTEGER, flags INTEGER NOT NULL, registers BLOB NOT NULL);
+CREATE TABLE clock (first INTEGER PRIMARY KEY, boot TEXT NOT NULL, running INTEGER NOT NULL,
+    monotonic INTEGER NOT NULL, wall INTEGER NOT NULL);
+CREATE TABLE last (meter INTEGER PRIMARY KEY, id INTEGER NOT NULL, running INTEGER NOT NULL,
+    measured INTEGER, flags INTEGER NOT NULL, registers BLOB NOT NULL);
+CREATE VIEW arrivals AS SELECT samples.id AS id, meters.name AS meter,
+    (running + (SELECT wall FROM clock WHERE first <= samples.id ORDER BY first DESC LIMIT 1)) / 1e6
+    AS arrived, measured, flags, hex(registers) AS registers
+    FROM samples JOIN meters ON meters.id = samples.meter;
+"""
+PROBES = (
+    "SELECT id, fingerprint, definition FROM maps LIMIT 1",
+    "SELECT id, name, unit_id, map, first FROM meters LIMIT 1",
+    "SELECT id, meter, running, measured, flags, registers FROM samples LIMIT 1",
+    "SELECT first, boot, running, monotonic, wall FROM clock LIMIT 1",
+    "SELECT meter, id, running, measured, flags, registers FROM last LIMIT 1",
+)
+"""Each fails where a table is not as above."""

@@ -1,0 +1,347 @@
+"""The history's file: an SQLite database in WAL mode, each sample a row. One thread writes, any number read.
+
+A commit costs one fsync. Errors are SQLite's own, or DamagedError where the file can't be gone on with.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+
+from smart_meter.config import MeterConfig
+from smart_meter.history.clock import Segment
+from smart_meter.history.faults import DamagedError, primary_code
+from smart_meter.history.limits import PAGE, Limits
+from smart_meter.history.maps import define
+from smart_meter.history.schema import APPLICATION_ID, PROBES, SCHEMA, VERSION
+from smart_meter.history.waiting import COLUMNS
+
+_ROWS = (512, 64, 8, 1)
+"""In one statement: each one lets go of the interpreter, and has to wait for its turn afterwards."""
+_CHUNK = 2000
+"""Rows that one commit deletes at least, where there are too many."""
+_SCAN = 4096
+"""Rows that a start looks through to find each meter's last one."""
+_ROW_BYTES = 40
+"""Around a row's registers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last row of a meter."""
+
+    id: int
+    running: int
+    measured: int | None
+    flags: int
+    registers: bytes
+    segment: Segment | None
+    """None where the clock of that time is no longer kept."""
+
+
+class Store:
+    """An open file, made where there is none. Not for several threads at a time."""
+
+    def __init__(self, path: str, limits: Limits, patience: float) -> None:
+        """patience: seconds to wait for another program's lock.
+
+        Raises sqlite3.Error, OSError or DamagedError.
+        """
+        self.path = path
+        self.limits = limits
+        self.newest = 0
+        """The highest id."""
+        self.running = 0
+        """The newest row's."""
+        self.segment: Segment | None = None
+        """The one last written."""
+        self._ids: dict[int, int] = {}
+        self._latest: dict[int, int] = {}
+        self._scanned = 0
+        self._connection = sqlite3.connect(
+            path, timeout=patience, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._identify()
+            self._prepare()
+            self._find_end()
+        except BaseException:
+            self._connection.close()
+            raise
+        status = os.stat(path)
+        self._file = status.st_dev, status.st_ino
+
+    def close(self) -> None:
+        """Move the WAL into the database, if all is well, and let go of the file. Raises sqlite3.Error."""
+        self._connection.close()
+
+    def is_in_place(self) -> bool:
+        """Whether the path still names the file that is open, and nobody moved or deleted it."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self._file
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all or nothing. After an error close the store: what it knows may be of no row."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._find_newest()
+        yield
+        if self.newest - self._scanned >= _SCAN:
+            self._keep_last()
+        self._connection.execute("COMMIT")
+
+    def begin_segment(self, segment: Segment) -> None:
+        """Let the rows to come be of another segment."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO clock VALUES (?, ?, ?, ?, ?)",
+            (self.newest + 1, segment.boot, segment.running, segment.monotonic, segment.wall),
+        )
+        self.segment = segment
+
+    def insert(self, batch: Sequence[object], meters: Mapping[int, MeterConfig]) -> None:
+        """Add rows.
+
+        batch: `COLUMNS` items for each row: a key of `meters`, monotonic seconds, Unix seconds or None, the
+        flags, the registers as bytes.
+        """
+        segment = self.segment
+        if segment is None:
+            raise ValueError("no segment has begun")
+        rows = list(batch)
+        keys: list[int] = rows[0::COLUMNS]  # type: ignore[assignment]  # each column is of one type
+        times: list[float] = rows[1::COLUMNS]  # type: ignore[assignment]
+        for key in set(keys) - self._ids.keys():
+            self._ids[key] = self._meter_id(meters[key])
+        ids = self._ids
+        rows[0::COLUMNS] = meter_ids = [ids[key] for key in keys]
+        offset = segment.monotonic
+        running = accumulate((int(now * 1e6) + offset for now in times), max, initial=self.running)
+        rows[1::COLUMNS] = list(running)[1:]
+        start = 0
+        for count, statement in _INSERTS.items():
+            size = count * COLUMNS
+            while start + size <= len(rows):
+                self._connection.execute(statement, rows[start : start + size])
+                start += size
+        self._latest.update(zip(meter_ids, range(self.newest + 1, self.newest + 1 + len(keys)), strict=True))
+        self.newest += len(keys)
+        self.running = rows[-COLUMNS + 1]  # type: ignore[assignment]
+
+    def make_room(self, count: int, registers: int) -> None:
+        """Delete the oldest rows where so many more, of so many bytes of registers each, are too much."""
+        needed = count * (registers + _ROW_BYTES) // (PAGE * 3 // 4) + 12
+        pages = self._value("PRAGMA page_count")
+        for _ in range(4):
+            if self.limits.pages - pages + self._value("PRAGMA freelist_count") >= needed:
+                return
+            if not self._delete_oldest(max(_CHUNK, 2 * count)):
+                return
+
+    def shrink(self) -> None:
+        """Give the disk back some of what a lowered limit has emptied; not within a transaction."""
+        if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
+            # A plain execute() would free a single page: it takes one step, and each step is a page.
+            self._connection.executescript("PRAGMA incremental_vacuum(256)")
+
+    def expire(self, now: int, count: int) -> bool:
+        """Delete rows that are too old at a running time, a bounded number; return whether there are more.
+
+        count: how many rows are added with them.
+        """
+        before = now - self.limits.age
+        if before <= self._oldest_running():
+            return False
+        chunk = max(_CHUNK, 2 * count)
+        return self._delete_oldest(chunk, before) and before > self._oldest_running()
+
+    def set_limits(self, limits: Limits) -> None:
+        """Keep more or less from now on."""
+        self.limits = limits
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {limits.checkpoint}")
+        self._connection.execute(f"PRAGMA journal_size_limit = {limits.checkpoint * PAGE}")
+
+    def last(self, meter: MeterConfig) -> Last | None:
+        """Return a meter's last row whose registers mean what they mean now; None where there is none."""
+        found = self._connection.execute(
+            "SELECT meters.id FROM meters JOIN maps ON maps.id = map WHERE name = ? AND fingerprint = ?",
+            (meter.name, meter.map.fingerprint),
+        ).fetchall()
+        rows = [row for (key,) in found if (row := self._last_row(key)) is not None]
+        if not rows:
+            return None
+        newest = max(rows)
+        return Last(*newest, self._segment_of(newest[0]))
+
+    def _identify(self) -> None:
+        try:
+            ours = self._value("PRAGMA application_id")
+            version = self._value("PRAGMA user_version")
+            empty = self._value("SELECT count(*) FROM sqlite_master") == 0
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) == sqlite3.SQLITE_NOTADB:
+                raise DamagedError("it is no SQLite database") from error
+            raise
+        if empty and ours == 0 and version == 0:
+            self._create()
+        elif ours != APPLICATION_ID:
+            raise DamagedError("it is another program's database")
+        elif version != VERSION:
+            raise DamagedError(f"its version is {version}, and this program knows {VERSION}")
+
+    def _create(self) -> None:
+        # Both have to be set before the first table. Pages that hold nothing can be given back to the disk.
+        self._connection.execute(f"PRAGMA page_size = {PAGE}")
+        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        self._connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+            f"{SCHEMA} COMMIT;"
+        )
+
+    def _prepare(self) -> None:
+        if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        self._connection.execute("PRAGMA synchronous = FULL")
+        # Debian's SQLite overwrites what is deleted with zeros: as many bytes written again.
+        self._connection.execute("PRAGMA secure_delete = OFF")
+        self._connection.execute("PRAGMA cell_size_check = ON")
+        self._connection.execute("PRAGMA cache_size = -1000")
+        self.set_limits(self.limits)
+        wal = self.path + "-wal"
+        if not os.path.exists(wal) or os.path.getsize(wal) == 0:
+            whole = self._value("PRAGMA page_count") * self._value("PRAGMA page_size")
+            if os.path.getsize(self.path) < whole:
+                raise DamagedError(f"it is cut off: {os.path.getsize(self.path)} bytes of {whole}")
+
+    def _find_end(self) -> None:
+        try:
+            for probe in PROBES:
+                self._connection.execute(probe).fetchall()
+            self._find_newest()
+            row = self._connection.execute(
+                "SELECT running FROM samples WHERE id = ?", (self.newest,)
+            ).fetchone()
+            self.running = 0 if row is None else int(row[0])
+            self._oldest_running()
+            self.segment = self._segment_of(self.newest)
+            self._scanned = self._value("SELECT ifnull(max(id), 0) FROM last")
+            self._latest = dict(
+                self._connection.execute(
+                    "SELECT meter, max(id) FROM samples WHERE id > ? GROUP BY meter", (self._scanned,)
+                )
+            )
+        except sqlite3.OperationalError as error:
+            if primary_code(error) == sqlite3.SQLITE_ERROR:
+                raise DamagedError(f"its tables are not this program's: {error}") from error
+            raise
+
+    def _find_newest(self) -> None:
+        self.newest = self._value("SELECT ifnull(max(id), 0) FROM samples")
+
+    def _meter_id(self, meter: MeterConfig) -> int:
+        """Return the id under which a meter's rows stand with its present map."""
+        execute = self._connection.execute
+        definition = define(meter.map)
+        newest = execute(
+            "SELECT meters.id, unit_id, definition FROM meters JOIN maps ON maps.id = map "
+            "WHERE name = ? ORDER BY meters.id DESC LIMIT 1",
+            (meter.name,),
+        ).fetchone()
+        if newest is not None and newest[1:] == (meter.unit_id, definition):
+            return int(newest[0])
+        execute(
+            "INSERT OR IGNORE INTO maps (fingerprint, definition) VALUES (?, ?)",
+            (meter.map.fingerprint, definition),
+        )
+        added = execute(
+            "INSERT INTO meters (name, unit_id, map, first) "
+            "VALUES (?, ?, (SELECT id FROM maps WHERE definition = ?), ?)",
+            (meter.name, meter.unit_id, definition, self.newest + 1),
+        )
+        return int(added.lastrowid or 0)
+
+    def _delete_oldest(self, count: int, before: int | None = None) -> bool:
+        """Delete so many rows, but not the newest, nor those since a running time; return whether any was."""
+        oldest = self._connection.execute("SELECT id FROM samples ORDER BY id LIMIT 1").fetchone()
+        if oldest is None or oldest[0] >= self.newest:
+            return False
+        end = min(oldest[0] + count, self.newest)
+        if before is not None:
+            end = first_since(self._connection, before, oldest[0], end)
+        if end > self._scanned:
+            self._keep_last()
+        self._connection.execute("DELETE FROM samples WHERE id < ?", (end,))
+        self._connection.execute(
+            "DELETE FROM clock WHERE first < (SELECT max(first) FROM clock WHERE first <= ?)", (end,)
+        )
+        return bool(end > oldest[0])
+
+    def _oldest_running(self) -> int:
+        row = self._connection.execute("SELECT running FROM samples ORDER BY id LIMIT 1").fetchone()
+        return self.running if row is None else int(row[0])
+
+    def _keep_last(self) -> None:
+        """Note each meter's last row, so that a start finds it without a search, and deleting leaves it."""
+        for chunk in _chunks(self._latest.values(), 500):
+            marks = ",".join("?" * len(chunk))
+            self._connection.execute(
+                "INSERT OR REPLACE INTO last SELECT meter, id, running, measured, flags, registers "  # noqa: S608
+                f"FROM samples WHERE id IN ({marks})",
+                chunk,
+            )
+        self._latest.clear()
+        self._scanned = self.newest
+
+    def _last_row(self, meter: int) -> tuple[int, int, int | None, int, bytes] | None:
+        columns = "SELECT id, running, measured, flags, registers FROM"
+        latest = self._latest.get(meter)
+        if latest is not None:
+            cursor = self._connection.execute(f"{columns} samples WHERE id = ?", (latest,))
+        else:
+            cursor = self._connection.execute(f"{columns} last WHERE meter = ?", (meter,))
+        row: tuple[int, int, int | None, int, bytes] | None = cursor.fetchone()
+        return row
+
+    def _segment_of(self, row: int) -> Segment | None:
+        found = self._connection.execute(
+            "SELECT boot, running, monotonic, wall FROM clock WHERE first <= ? ORDER BY first DESC LIMIT 1",
+            (row,),
+        ).fetchone()
+        return None if found is None else Segment(*found)
+
+    def _value(self, query: str) -> int:
+        return int(self._connection.execute(query).fetchone()[0])
+
+
+_INSERT = "INSERT INTO samples (meter, running, measured, flags, registers) VALUES (?, ?, ?, ?, ?)"
+_INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
+
+
+def first_since(connection: sqlite3.Connection, running: int, low: int, high: int) -> int:
+    """Return the first id from `low` to `high` whose row is not before a running time; `high` if none is.
+
+    Rows are in order by both, and an id between them may be missing.
+    """
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            "SELECT id, running FROM samples WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+        ).fetchone()
+        if row is None or row[0] >= high or row[1] >= running:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low
+
+
+def _chunks(items: Iterable[int], size: int) -> Iterator[list[int]]:
+    whole = list(items)
+    for start in range(0, len(whole), size):
+        yield whole[start : start + size]

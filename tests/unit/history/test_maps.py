@@ -1,0 +1,63 @@
+"""A map of another time is read back as it was."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smart_meter.history.maps import define, parse
+from smart_meter.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+measurements = st.builds(
+    Measurement,
+    st.text("abcXYZ_09", min_size=1),
+    st.integers(0, 65534),
+    st.sampled_from(DataType),
+    st.floats(1e-9, 1e9),
+    st.text(max_size=8),
+    st.integers(0, 6),
+    st.sampled_from(WordOrder),
+    numbers,
+    st.none() | numbers,
+    st.none() | numbers,
+    st.none() | numbers,
+)
+
+
+@given(st.lists(measurements, min_size=1).map(lambda parts: RegisterMap(tuple(parts))))
+def test_any_map_comes_back(register_map: RegisterMap) -> None:
+    assert parse(define(register_map)) == register_map
+
+
+def test_a_sentinel_that_is_no_number_comes_back_and_the_text_is_strict_json() -> None:
+    register_map = RegisterMap((Measurement("P", 0, DataType.FLOAT32, sentinel=math.nan),))
+
+    definition = define(register_map)
+
+    json.loads(definition, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    sentinel = parse(definition).measurements[0].sentinel
+    assert sentinel is not None
+    assert math.isnan(sentinel)
+
+
+def test_maps_that_differ_in_a_limit_alone_differ_as_texts() -> None:
+    first = PV_MAP.measurements[0]
+    limited = RegisterMap((replace(first, maximum=900.0), *PV_MAP.measurements[1:]))
+
+    assert limited.fingerprint == PV_MAP.fingerprint
+    assert define(limited) != define(PV_MAP)
+
+
+def test_a_measurement_may_get_keys_that_this_release_does_not_know() -> None:
+    records = json.loads(define(PV_MAP))
+    assert parse(json.dumps([{**record, "colour": "blue"} for record in records])) == PV_MAP
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[{}]", '{"name": 1}', "null"])
+def test_what_is_no_map_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - JSON's own error is one
+        parse(text)

@@ -1,0 +1,114 @@
+"""The queue between the loop and the writer: every ticket has one end."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from smart_meter.history import waiting
+from smart_meter.history.waiting import COLUMNS, PIECE, Waiting
+
+
+def append(queue: Waiting, ticket: int) -> None:
+    queue.items += [ticket, 0.0, None, 0, b""]
+
+
+class Queue(RuleBasedStateMachine):
+    """The queue against a plain account of where each sample is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Waiting()
+        self.recorded = 0
+        self.waits: list[int] = []
+        self.taken: list[int] = []
+        self.on_disk: set[int] = set()
+        self.given_up: set[int] = set()
+
+    @rule(count=st.integers(1, 30))
+    def record(self, count: int) -> None:
+        for _ in range(count):
+            self.recorded += 1
+            self.waits.append(self.recorded)
+            append(self.queue, self.recorded)
+        assert self.queue.next_ticket == self.recorded + 1
+
+    @rule(most=st.integers(1, 20), before=st.none() | st.integers(0, 10))
+    def take(self, most: int, before: int | None) -> None:
+        limit = None if before is None else self.queue.head + before
+        expected = [ticket for ticket in self.waits[:most] if limit is None or ticket < limit]
+        assert self.queue.take(most, limit)[0::COLUMNS] == expected
+        self.waits = self.waits[len(expected) :]
+        self.taken += expected
+
+    @rule()
+    def commit(self) -> None:
+        self.queue.stored()
+        self.on_disk |= set(self.taken) - self.given_up
+        self.taken.clear()
+
+    @rule()
+    def fail(self) -> None:
+        undecided = {ticket for ticket in range(1, self.recorded + 1) if ticket > self.queue.done}
+        assert self.queue.give_up() is bool(undecided)
+        self.given_up |= undecided - self.on_disk
+
+    @rule(count=st.integers(1, 5))
+    def drop(self, count: int) -> None:
+        lost = self.waits[:count]
+        with self.queue._lock:
+            self.queue._lose(len(lost))
+        self.waits = self.waits[len(lost) :]
+        self.given_up |= set(lost)
+
+    @invariant()
+    def every_ticket_has_the_end_that_it_should(self) -> None:
+        for ticket in range(1, self.recorded + 1):
+            told = self.queue.is_stored(ticket)
+            if told is None:
+                assert ticket not in self.on_disk
+            else:
+                assert told is (ticket in self.on_disk)
+
+
+TestQueue = Queue.TestCase
+
+
+def test_what_is_taken_at_a_time_is_bounded() -> None:
+    queue = Waiting()
+    for ticket in range(PIECE + 1):
+        append(queue, ticket)
+    assert len(queue.take(PIECE * 2, None)) == PIECE * COLUMNS
+    assert len(queue) == 1
+
+
+def test_a_full_queue_loses_the_oldest_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITING", 10)
+    monkeypatch.setattr(waiting, "_DROPPED", 3)
+    queue = Waiting()
+    for ticket in range(1, 14):
+        append(queue, ticket)
+        queue.ring()
+    assert queue.dropped == 6
+    assert queue.take(1, None)[0] == 7
+    queue.stored()
+    assert [queue.is_stored(ticket) for ticket in (6, 7, 8)] == [False, True, None]
+
+
+def test_a_bell_that_rings_before_the_wait_is_heard_once() -> None:
+    queue = Waiting()
+    queue.ring()
+    queue.ring()
+    queue.wait(1000)
+    assert queue._bell.locked()
+
+
+@given(st.integers(0, 5), st.integers(0, 5))
+def test_what_is_lost_at_the_end_is_counted_with_what_was_taken(taken: int, waits: int) -> None:
+    queue = Waiting()
+    for ticket in range(1, taken + waits + 1):
+        append(queue, ticket)
+    queue.take(taken, None)
+    assert queue.lose(taken) == taken + waits
+    assert queue.dropped == taken + waits
+    assert [queue.is_stored(ticket) for ticket in range(1, taken + waits + 1)] == [False] * (taken + waits)
