@@ -17,7 +17,7 @@ from smart_meter.status_block import State
 from smart_meter.telemetry import Direction, Lines, lines
 
 # Either addresses the device itself where nothing lies behind it:
-# Messaging on TCP/IP Implementation Guide V1.0b, 4.4.2.1 (unit identifier).
+# Messaging on TCP/IP Implementation Guide V1.0b, 4.4, "Unit Identifier".
 _DEVICE_ITSELF = (0, 255)
 _TELL_SECONDS = 10.0
 _MAX_PLANS = 64
@@ -60,7 +60,7 @@ class Grant:
 class Plan:
     """A request that was carried out before: a read of some registers, or a write of a whole sample."""
 
-    __slots__ = ("head", "meter", "registers", "size")
+    __slots__ = ("answer", "head", "meter", "registers", "size", "version")
 
     def __init__(self, meter: Meter, size: int, head: bytes, registers: slice | None) -> None:
         self.meter = meter
@@ -70,6 +70,10 @@ class Plan:
         """The reply's bytes between the transaction and protocol identifiers and the registers."""
         self.registers = registers
         """Where the registers that are read lie in the meter's view; None: this is a write."""
+        self.answer = b""
+        """The reply behind the first five bytes, as it was last."""
+        self.version = -1
+        """The meter's, as it was then: where it is the same, so is the answer."""
 
 
 class Rights:
@@ -224,8 +228,8 @@ class Session:
         "_rights",
         "_totals",
         "_tx",
-        "ticket",
         "urgent",
+        "waiting",
         "zone",
     )
 
@@ -233,7 +237,7 @@ class Session:
         self._concentrator = concentrator
         self._address = address
         self._local = local
-        self.ticket = 0
+        self.waiting: list[tuple[bytes, int]] = []
         self.zone = rights.client.zone
         self.urgent = rights.client.urgent
         self._use(rights)
@@ -253,16 +257,19 @@ class Session:
         plan = self._plans.get(request[_PLAN])
         if plan is not None and len(request) == plan.size:
             meter = plan.meter
-            if plan.registers is None:
-                concentrator = self._concentrator
-                if request[12] + 13 == plan.size and meter.store(request[13:], concentrator.now()):
-                    self._stored(meter)
-                    return request[:4] + plan.head
-            elif not meter.failure:
+            if plan.version == meter.version:
                 self._totals.served += 1
                 if self._tx.left >= 1.0:
                     self._tell_served(meter, request)
-                return request[:5] + plan.head + meter.view[plan.registers]
+                return request[:5] + plan.answer
+            if plan.registers is None:
+                if request[12] + 13 == plan.size and meter.store(request[13:], self._concentrator.now()):
+                    self._stored(meter, request)
+                    return request[:4] + plan.head
+            elif not meter.failure:
+                plan.answer = plan.head + meter.view[plan.registers]
+                plan.version = meter.version
+                return self.respond(request)
         return self._carry_out(request)
 
     def _carry_out(self, request: bytes) -> bytes:
@@ -290,7 +297,7 @@ class Session:
         self._plan(meter, request, reply)
         if meter.completed:
             meter.completed = False
-            self._stored(meter)
+            self._stored(meter, request)
         if function.reads is not None:
             self._totals.served += 1
             if self._tx.left >= 1.0:
@@ -312,7 +319,7 @@ class Session:
             plans.clear()
         plans[request[_PLAN]] = plan
 
-    def _stored(self, meter: Meter) -> None:
+    def _stored(self, meter: Meter, request: bytes) -> None:
         """Let everybody know who wants to know of a sample."""
         concentrator = self._concentrator
         writer = self._rights.writer
@@ -322,7 +329,7 @@ class Session:
                 meter.name, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
             )
             if concentrator.acknowledge_late:
-                self.ticket = ticket
+                self.waiting.append((request, ticket))
         if writer.rx.left >= 1.0:
             writer.rx.left -= 1.0
             writer.rx.told += 1

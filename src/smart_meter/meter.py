@@ -48,6 +48,7 @@ class Meter(Bank):
         "samples",
         "state",
         "unit_id",
+        "version",
     )
 
     def __init__(self, config: MeterConfig, device: str = "") -> None:
@@ -69,6 +70,8 @@ class Meter(Bank):
         self._sentinels = _sentinels(config) if config.on_stale is OnStale.SENTINEL else None
         self.now = 0.0
         """When the request arrived that is being carried out, in monotonic seconds."""
+        self.version = 0
+        """Changes with whatever changes what is read."""
         self.completed = False
         """Whether a write has just completed a sample; whoever takes note of it says so here."""
         self.recovered = False
@@ -100,6 +103,7 @@ class Meter(Bank):
         if self._limited and self._refuses(values, self._addresses):
             return False
         self.data[:] = values
+        self.version += 1
         if self._written:
             self._written = _NOTHING
         self._complete(now)
@@ -120,6 +124,7 @@ class Meter(Bank):
             return ExceptionCode.ILLEGAL_DATA_VALUE
         self._written = written
         data[first : first + size] = values
+        self.version += 1
         if len(written) == len(self._addresses):
             self._written = _NOTHING
             self._complete(self.now)
@@ -242,6 +247,7 @@ class Meter(Bank):
             self._show_held()
 
     def _show_held(self) -> None:
+        self.version += 1
         self.view = self._published
         self.failure = 0
 

@@ -373,8 +373,8 @@ def test_every_sample_is_recorded_however_it_came() -> None:
     esp32.respond(write(0))
     esp32.respond(write(0))
     for offset, value in enumerate(SAMPLE_REGISTERS):
-        assert esp32.ticket == 0
         esp32.respond(write_one(offset, value))
+    assert esp32.waiting == []
     assert recorder.rows == [("pv", 100.0, write(0)[13:], 1451628000, 0)] * 3
 
 
@@ -383,12 +383,10 @@ def test_with_late_acknowledgement_a_write_that_completes_a_sample_has_a_ticket(
     trial.concentrator.recorder = Recorder()
     trial.concentrator.acknowledge_late = True
     esp32 = trial.client("192.168.1.50")
-    tickets = []
-    for request in (write(0), write(0), write_one(0, 1), read(0, 8)):
-        esp32.ticket = 0
+    requests = (write(0), write(0), write_one(0, 1), read(0, 8))
+    for request in requests:
         esp32.respond(request)
-        tickets.append(esp32.ticket)
-    assert tickets == [1, 2, 0, 0]
+    assert esp32.waiting == [(requests[0], 1), (requests[1], 2)]
     assert esp32.outcome(1) is None
     trial.concentrator.recorder = None
     assert esp32.outcome(1) is False

@@ -50,8 +50,8 @@ class Session(Protocol):
     """Whom the connection counts for where there are too many."""
     urgent: bool
     """Whether the client is served before those that are not."""
-    ticket: int
-    """Set by `respond` where the reply has to wait until `outcome` knows; 0: it need not."""
+    waiting: list[tuple[bytes, int]]
+    """Requests whose replies have to wait until `outcome` knows, with their tickets; `respond` adds them."""
 
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
@@ -140,8 +140,8 @@ class Connection:
         self._at_end = False
         """Whether the client has told that it sends no more; what it has sent may still be unread."""
         self._unsent = b""
-        self._held: list[tuple[bytes, bytes, int]] = []
-        """Request, reply, ticket: replies that wait until it is known what becomes of their requests."""
+        self._held: list[tuple[bytes, bytes]] = []
+        """Requests and replies that wait until it is known what becomes of the session's waiting ones."""
         self._began = 0.0
         """When the request began to arrive whose rest is missing (0: none), or when the end was told."""
         self._finishing = False
@@ -167,8 +167,8 @@ class Connection:
         self.last = self._loop.now
         if self._plain and size > FUNCTION and data[5] + 6 == size and data[2:5] == _NO_PROTOCOL:
             reply = self._respond(data)
-            if self.session.ticket:
-                self._hold([(data, reply, self.session.ticket)])
+            if self.session.waiting:
+                self._hold([data], [reply])
             else:
                 try:
                     sent = self._transmit(reply)
@@ -218,40 +218,31 @@ class Connection:
             self._settle()
 
     def _answer_each(self, requests: Sequence[bytes]) -> None:
-        session = self.session
         respond = self._respond
-        replies = []
-        tickets: list[int] = []
-        for request in requests:
-            replies.append(respond(request))
-            if session.ticket:
-                tickets += [0] * (len(replies) - len(tickets) - 1)
-                tickets.append(session.ticket)
-                session.ticket = 0
-        if tickets:
-            tickets += [0] * (len(replies) - len(tickets))
-            self._hold(list(zip(requests, replies, tickets, strict=True)))
+        replies = [respond(request) for request in requests]
+        if self.session.waiting:
+            self._hold(requests, replies)
         else:
             self._send(b"".join(replies))
 
-    def _hold(self, replies: list[tuple[bytes, bytes, int]]) -> None:
+    def _hold(self, requests: Sequence[bytes], replies: list[bytes]) -> None:
         """Keep replies back, in their order, and take no more requests meanwhile."""
-        self.session.ticket = 0
-        self._held = replies
+        self._held = list(zip(requests, replies, strict=True))
         self._server.holding.append(self)
 
     def release(self) -> bool:
         """Send the replies that were kept back; return whether what becomes of the last is still unknown."""
         session = self.session
-        last = max((ticket for _, _, ticket in self._held), default=0)
-        if last and session.outcome(last) is None:
+        if self._held and session.outcome(session.waiting[-1][1]) is None:
             return True
         held, self._held = self._held, []
+        waiting, session.waiting = session.waiting, []
         if held:
+            # Two requests may be equal, bytes and all; they are told apart by being two objects.
+            failed = {id(request) for request, ticket in waiting if not session.outcome(ticket)}
             self._send(
                 b"".join(
-                    reply if not ticket or session.outcome(ticket) else session.failed(request)
-                    for request, reply, ticket in held
+                    session.failed(request) if id(request) in failed else reply for request, reply in held
                 )
             )
             self._settle()
