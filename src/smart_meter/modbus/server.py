@@ -40,6 +40,8 @@ _RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close at once, with a 
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SETTLE_SECONDS = 0.02
 _MID_FRAME_SECONDS = 0.4
+_FRESH_SECONDS = 1.0
+"""Whoever has connected so shortly before has its first request under way, as a rule."""
 _CLOSE_SECONDS = 0.4
 
 
@@ -112,6 +114,7 @@ class Connection:
         "_receive",
         "_respond",
         "_server",
+        "_since",
         "_socket",
         "_transmit",
         "_unsent",
@@ -149,6 +152,7 @@ class Connection:
         """Whether the client was told that no more replies come: what it still sends is thrown away."""
         self.last = server.loop.now
         """When it last sent or took something, in monotonic seconds."""
+        self._since = self.last
 
     def ready(self, events: int) -> None:
         """Answer what has arrived; send what could not be sent before.
@@ -275,12 +279,16 @@ class Connection:
             self._end_replies()
 
     def finish(self, *, at_once: bool) -> None:
-        """End the replies: after the requests that have arrived, the last perhaps in part, or at once."""
+        """End the replies: after the requests that have arrived, the last perhaps in part, or at once.
+
+        Where nothing has arrived from a client that has only just come, its first request is waited for: so a
+        restart with a port that stays open loses nobody who connects meanwhile.
+        """
         self._finishing = True
         self._plain = False
         if at_once:
             self._end_replies()
-        else:
+        elif self.last > self._since or self._loop.now - self._since > _FRESH_SECONDS:
             self._settle()
 
     def _end_replies(self) -> None:

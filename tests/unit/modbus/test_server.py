@@ -250,10 +250,26 @@ def test_a_bad_frame_behind_many_requests_waits_for_their_answers(field: Client)
 
 
 def test_at_the_end_nothing_more_is_answered(field: Client) -> None:
+    field.house.loop.now += 2
     field.connection.finish(at_once=False)
     assert field.socket.end == "eof"
     field.bring(read(0, 1))
     assert field.received == b""
+
+
+def test_at_the_end_a_client_that_has_just_come_gets_its_first_answer(field: Client) -> None:
+    field.house.loop.now += 0.5
+    field.connection.finish(at_once=False)
+    assert field.socket.end is None
+    assert field.send(read(0, 1)) == answer(1, (0,))
+    assert field.socket.end == "eof"
+
+
+def test_at_the_end_a_client_that_was_answered_is_not_waited_for(field: Client) -> None:
+    field.house.loop.now += 0.1
+    field.send(read(0, 1))
+    field.connection.finish(at_once=False)
+    assert field.socket.end == "eof"
 
 
 def test_at_the_end_a_request_that_has_begun_is_still_answered(field: Client) -> None:
