@@ -18,7 +18,7 @@ from collections.abc import Callable
 SECONDS = 5.0
 _REQUEST = bytes.fromhex("0001 0000 0006 01 03 0000 0008")
 _REPLY = bytes.fromhex("0001 0000 0013 01 03 10")
-_PAUSE = 0.005
+_PAUSE = 0.001
 
 
 def connect(address: str) -> socket.socket:

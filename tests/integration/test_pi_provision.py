@@ -153,10 +153,11 @@ def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
 def test_the_acceptance_names_what_is_wrong_and_the_mend(story: Story) -> None:
     story.pi.run(["ufw", "allow", "8080/tcp"])
 
-    played = story.controller.playbook("verify.yml", check=False)
+    played = story.controller.playbook("verify.yml", "-e", "concentrator_name=RPI#9", check=False)
 
     story.pi.run(["ufw", "delete", "allow", "8080/tcp"])
     assert played.returncode != 0
+    assert re.search(r"BAD\s+configuration\s+differs", played.output)
     assert re.search(r"BAD\s+firewall rules", played.output)
     assert "ufw allow 8080/tcp" in played.output
     assert f"ansible-playbook playbooks/site.yml --limit {NAME} --tags firewall" in played.output
