@@ -55,7 +55,7 @@ test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 20 mi
 
 bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; some 7 minutes (ARGS=--help)
 	@tools/setup virtual-pi
-	@$(PYTHON) -m bench $(ARGS)
+	@unshare --map-root-user --net sh -c 'ip link set lo up && exec $(PYTHON) -m bench $(ARGS)'
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format

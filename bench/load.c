@@ -3,6 +3,8 @@
  *   load HOST PORT [--seconds S] [--warm-up S] [--count N] [--timeout S] [--unit N] [--first N]
  *        --group function=3|16,connections=N[,depth=N][,rate=N][,expect=preset|sample] [--group ...]
  *
+ * It never sleeps: a server would pay for waking it, and the more so the fewer requests are under way.
+ *
  * Groups run side by side in the one thread, so that the figures tell of the server and not of how the kernel
  * shares a CPU among load generators. Without a rate a connection keeps `depth` requests in flight (closed loop).
  * With one, requests are due at fixed times, whatever the server does, and a request's time is counted from when
@@ -396,8 +398,8 @@ static struct group parse_group(char *text)
     return group;
 }
 
-/* Send what has become due by now; return when the next request of any group is due, at most `until`. */
-static int64_t send_due(struct group *groups, int group_count, struct connection *connections, int64_t until)
+/* Send what has become due by now. */
+static void send_due(struct group *groups, int group_count, struct connection *connections)
 {
     for (int g = 0; g < group_count; g++) {
         struct group *group = &groups[g];
@@ -408,12 +410,9 @@ static int64_t send_due(struct group *groups, int group_count, struct connection
                 group->due++;
                 send_requests(connection, now);
             }
-            const int64_t next = began + group->due * group->period_ns;
-            until = next < until ? next : until;
         }
         connections += group->connections;
     }
-    return until;
 }
 
 static void run(struct group *groups, int group_count, struct connection *connections, int total, int64_t length)
@@ -437,15 +436,10 @@ static void run(struct group *groups, int group_count, struct connection *connec
             for (int i = 0; i < total; i++)
                 look_after(&connections[i], now);
         }
-        int64_t until = send_due(groups, group_count, connections, looked + step);
-        if (!stopping && ends < until)
-            until = ends;
-        now = now_ns();
-        const int64_t wait = until > now ? until - now : 0;
-        const struct timespec patience = {wait / SECOND, wait % SECOND};
-        const int ready = epoll_pwait2(epoll_fd, events, EVENTS, &patience, NULL);
+        send_due(groups, group_count, connections);
+        const int ready = epoll_wait(epoll_fd, events, EVENTS, 0);
         if (ready < 0 && errno != EINTR)
-            fail("epoll_pwait2");
+            fail("epoll_wait");
         for (int i = 0; i < ready; i++)
             read_replies(events[i].data.ptr);
     }

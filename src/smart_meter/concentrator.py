@@ -21,8 +21,11 @@ from smart_meter.telemetry import Direction, Lines, lines
 _DEVICE_ITSELF = (0, 255)
 _TELL_SECONDS = 10.0
 _MAX_PLANS = 64
-_PLAN = slice(6, 12)
-"""What decides how a request is carried out: unit identifier, function code, starting address, quantity."""
+_PLAN = slice(2, 12)
+"""What decides how a request is carried out: all between the transaction identifier and the values.
+
+Protocol identifier and length are among it: a segment that has a plan, and its size, is one whole request.
+"""
 
 
 class Recorder(Protocol):
@@ -67,13 +70,13 @@ class Plan:
         self.size = size
         """How long the request is."""
         self.head = head
-        """The reply's bytes between the transaction and protocol identifiers and the registers."""
+        """The reply's bytes between its first five and the registers."""
         self.registers = registers
         """Where the registers that are read lie in the meter's view; None: this is a write."""
         self.answer = b""
-        """The reply behind the first five bytes, as it was last."""
+        """The reply behind its first five bytes, as it was last; behind the first four of a write's."""
         self.version = -1
-        """The meter's, as it was then: where it is the same, so is the answer."""
+        """The meter's, as it was then: where it is the same, so is a read's answer."""
 
 
 class Rights:
@@ -225,8 +228,10 @@ class Session:
         "_local",
         "_plans",
         "_reader",
+        "_received",
         "_rights",
-        "_totals",
+        "_rx",
+        "_served",
         "_tx",
         "urgent",
         "waiting",
@@ -246,31 +251,45 @@ class Session:
         self._rights = rights
         self._plans = rights.plans
         self._reader = rights.reader
-        self._totals = rights.reader.totals
+        self._served = rights.reader.totals
         self._tx = rights.reader.tx
+        self._received = rights.writer.totals
+        self._rx = rights.writer.rx
+
+    def known(self, segment: bytes) -> bytes | None:
+        """Return the reply to a segment that is one whole request like one before; else None.
+
+        This is the hot path. A read is answered as the last time where no register has changed since.
+        """
+        plan = self._plans.get(segment[_PLAN])
+        if plan is None or len(segment) != plan.size:
+            return None
+        meter = plan.meter
+        if plan.registers is None:
+            concentrator = self._concentrator
+            # What follows the quantity is the byte count, then the values.
+            if (
+                segment[12] + 13 != plan.size
+                or concentrator.acknowledge_late
+                or not meter.store(segment[13:], concentrator.now())
+            ):
+                return None
+            self._stored(meter, segment)
+            return segment[:4] + plan.answer
+        if plan.version != meter.version:
+            if meter.failure:
+                return None
+            plan.answer = plan.head + meter.view[plan.registers]
+            plan.version = meter.version
+        self._served.served += 1
+        if self._tx.left >= 1.0:
+            self._tell_served(meter, segment)
+        return segment[:5] + plan.answer
 
     def respond(self, request: bytes) -> bytes:
-        """Return the reply ADU to a request ADU.
-
-        This is the hot path: a read like one before is answered from its plan.
-        """
-        plan = self._plans.get(request[_PLAN])
-        if plan is not None and len(request) == plan.size:
-            meter = plan.meter
-            if plan.version == meter.version:
-                self._totals.served += 1
-                if self._tx.left >= 1.0:
-                    self._tell_served(meter, request)
-                return request[:5] + plan.answer
-            if plan.registers is None:
-                if request[12] + 13 == plan.size and meter.store(request[13:], self._concentrator.now()):
-                    self._stored(meter, request)
-                    return request[:4] + plan.head
-            elif not meter.failure:
-                plan.answer = plan.head + meter.view[plan.registers]
-                plan.version = meter.version
-                return self.respond(request)
-        return self._carry_out(request)
+        """Return the reply ADU to a request ADU."""
+        reply = self.known(request)
+        return self._carry_out(request) if reply is None else reply
 
     def _carry_out(self, request: bytes) -> bytes:
         grant = self._rights.units.get(request[UNIT])
@@ -299,7 +318,7 @@ class Session:
             meter.completed = False
             self._stored(meter, request)
         if function.reads is not None:
-            self._totals.served += 1
+            self._served.served += 1
             if self._tx.left >= 1.0:
                 self._tell_served(meter, request)
         return reply
@@ -311,7 +330,8 @@ class Session:
             first = 2 * ((request[8] << 8 | request[9]) - meter.start)
             plan = Plan(meter, 12, reply[5:9], slice(first, first + len(reply) - 9))
         elif code == FunctionCode.WRITE_MULTIPLE_REGISTERS and len(request) - 13 == len(meter.data):
-            plan = Plan(meter, len(request), reply[4:], None)
+            plan = Plan(meter, len(request), b"", None)
+            plan.answer = reply[4:]
         else:
             return
         plans = self._plans
@@ -322,18 +342,19 @@ class Session:
     def _stored(self, meter: Meter, request: bytes) -> None:
         """Let everybody know who wants to know of a sample."""
         concentrator = self._concentrator
-        writer = self._rights.writer
-        writer.totals.received += 1
-        if concentrator.recorder is not None:
-            ticket = concentrator.recorder.record(
+        self._received.received += 1
+        recorder = concentrator.recorder
+        if recorder is not None:
+            ticket = recorder.record(
                 meter.name, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
             )
             if concentrator.acknowledge_late:
                 self.waiting.append((request, ticket))
-        if writer.rx.left >= 1.0:
-            writer.rx.left -= 1.0
-            writer.rx.told += 1
+        if self._rx.left >= 1.0:
+            self._rx.left -= 1.0
+            self._rx.told += 1
             sample = meter.last_sample(concentrator.wall())
+            writer = self._rights.writer
             concentrator.tell(concentrator.lines.received(sample, writer.name, writer.totals.received))
         if meter.recovered:
             meter.recovered = False

@@ -23,7 +23,7 @@ NO_MORE = select.EPOLLRDHUP | GONE
 """The other end sends nothing any more."""
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 """Tell of each change once: whoever leaves something unread has to come back by itself, with `again`."""
-HANDFUL = 16
+HANDFUL = 32
 """Descriptors that are not urgent and are served before urgent ones are looked at again."""
 
 Action = Callable[[], None]
@@ -123,7 +123,7 @@ class EventLoop:
         self._running = True
         poll = self._epoll.poll
         poll_urgent = self._urgent.poll
-        urgent = self._urgent.fileno()
+        urgent = (self._urgent.fileno(), READABLE)
         handlers = self._handlers
         timers = self._timers
         again = self._again
@@ -136,7 +136,7 @@ class EventLoop:
                 self._due()
             # The urgent ones first. Their epoll is among those that are ready where one of them is, unless it
             # was cut off from more than a handful.
-            if len(ready) == HANDFUL or (urgent, READABLE) in ready:
+            if len(ready) == HANDFUL or urgent in ready:
                 ready = poll_urgent(0, HANDFUL) + ready
             for descriptor, events in ready:
                 handler = handlers.get(descriptor)

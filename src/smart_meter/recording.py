@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config
 from smart_meter.statistics import Statistics
+from smart_meter.status_block import State
 
 if TYPE_CHECKING:
     from smart_meter.history import History, Restored
@@ -24,46 +25,37 @@ class Recording:
         self._tell = tell
         self._committed = committed
         self._history: History | None = None
-        self._stored = 0
-        self._lost = 0
 
-    def start(self, config: Config, now: float) -> None:
-        """Open the history, if there is to be one. now: monotonic seconds."""
-        if config.history.path:
-            restored = self._open(config)
-            for meter in self._concentrator.meters:
-                last = restored.get(meter.name)
-                if last is not None:
-                    meter.restore(last.registers, last.flags, last.age, last.sequence, now)
+    def start(self, config: Config) -> None:
+        """Open the history, if there is to be one, and let meters that have no values yet take their last."""
+        if not config.history.path:
+            return
+        restored = self._open(config)
+        for meter in self._concentrator.meters:
+            last = restored.get(meter.name)
+            if last is not None and meter.state is State.WAITING:
+                meter.restore(last.registers, last.flags, last.age, last.sequence, self._concentrator.now())
 
     def reconfigure(self, config: Config) -> None:
         """Go on as a new configuration says: the meters keep the values that they have."""
         if self._history is None:
-            if config.history.path:
-                self._open(config)
-        elif config.history.path:
-            self._history.reconfigure(config.history, config.meters)
-            self._concentrator.acknowledge_late = config.history.commit_interval == 0
+            self.start(config)
         else:
-            self._concentrator.recorder = None
-            self._concentrator.acknowledge_late = False
-            self.stop(0)
+            # Without a path it takes no more samples, and what it has goes on to the disk.
+            self._history.reconfigure(config.history, config.meters)
+            self._concentrator.acknowledge_late = _late(config)
 
     def count(self, statistics: Statistics) -> None:
         """Bring the totals up to date."""
         history = self._history
-        statistics.stored = self._stored + (history.stored if history is not None else 0)
-        statistics.not_stored = self._lost + (history.lost if history is not None else 0)
+        if history is not None:
+            statistics.stored = history.stored
+            statistics.not_stored = history.lost
 
     def stop(self, timeout: float) -> None:
         """Write what waits, and close; `timeout` in seconds."""
         if self._history is not None:
             self._history.stop(timeout)
-            self._stored += self._history.stored
-            self._lost += self._history.lost
-            self._history = None
-            # Replies that still wait learn that nothing more is stored.
-            self._committed()
 
     def _open(self, config: Config) -> Mapping[str, Restored]:
         # Not before it is needed: SQLite takes its share of the start.
@@ -72,5 +64,9 @@ class Recording:
         self._history = History(config.history, config.meters, self._tell, self._committed)
         restored = self._history.open()
         self._concentrator.recorder = self._history
-        self._concentrator.acknowledge_late = config.history.commit_interval == 0
+        self._concentrator.acknowledge_late = _late(config)
         return restored
+
+
+def _late(config: Config) -> bool:
+    return bool(config.history.path) and config.history.commit_interval == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +54,7 @@ class Reload:
             return
         try:
             if self._source is not None and not self.problems:
-                shutil.copyfile(self._source, self._runtime / f".{ADOPTED}")
+                (self._runtime / f".{ADOPTED}").write_bytes(self._source.read_bytes())
                 (self._runtime / f".{ADOPTED}").replace(self._runtime / ADOPTED)
             record = {"pid": os.getpid(), "at": time.monotonic_ns(), "problems": self.problems}
             (self._runtime / f".{OUTCOME}").write_text(json.dumps(record))

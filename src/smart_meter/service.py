@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -46,6 +45,8 @@ class Options:
     """The configuration's file, which is read again on SIGHUP."""
     adapt: Callable[[Config], Config] = lambda config: config
     """What the command line makes of a configuration."""
+    shared: bool = False
+    """Whether the socket is systemd's, which keeps it open when the service ends."""
     runtime: Path | None = None
     """Where the service tells what became of a reload: systemd's RuntimeDirectory."""
 
@@ -105,7 +106,7 @@ class Service:
         self._check_addresses()
         self._restore()
         before = self._take_signals() if signals else None
-        self._server.start(self._socket)
+        self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
         self._tell_status()
         self._start_timers()
@@ -136,7 +137,7 @@ class Service:
 
     def _restore(self) -> None:
         concentrator = self.concentrator
-        self._recording.start(self.config, self._loop.now)
+        self._recording.start(self.config)
         for meter in concentrator.meters:
             if meter.state is State.RESTORED:
                 concentrator.tell(
@@ -230,8 +231,11 @@ class Service:
         self._loop.post(lambda: self._notice(text))
 
     def _unexpected(self, error: BaseException) -> None:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        self._notice(f"[UNEXPECTED] {error!r} ({Path(where.filename).name}, line {where.lineno})")
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" ({Path(where.tb_frame.f_code.co_filename).name}, line {where.tb_lineno})" if where else ""
+        self._notice(f"[UNEXPECTED] {error!r}{place}")
 
     def _check_addresses(self) -> None:
         # With one address alone to listen on, the others need not be there.
@@ -254,7 +258,6 @@ def _calm_the_interpreter() -> None:
     """Keep Python's own housekeeping from holding Modbus up."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     # What is there now stays; to look through it again and again takes milliseconds at a time.
-    gc.collect()
     gc.freeze()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import tomllib
@@ -247,6 +246,8 @@ class Table:
 def _near(value: object, names: Sequence[str]) -> str:
     if not isinstance(value, str):
         return ""
+    import difflib  # noqa: PLC0415 - only where there is a mistake: the service starts without it
+
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(value.casefold(), folded, n=1)
     return f"; did you mean {show(folded[near[0]])}?" if near else ""

@@ -56,9 +56,13 @@ def _path(arguments: argparse.Namespace) -> str:
         return str(arguments.path)
     config = arguments.config
     if config is None:
-        if not DEFAULT_CONFIG.exists():
-            raise ArgumentsError(f"there is no {DEFAULT_CONFIG}; give --config FILE or --path FILE")
         config = DEFAULT_CONFIG
+        try:
+            config.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ArgumentsError(f"there is no {config}; give --config FILE or --path FILE") from error
+        except OSError as error:
+            raise ArgumentsError(f"{config}: {error.strerror}; use sudo, or give --path FILE") from error
     path = load(config).history.path
     if not path:
         raise ArgumentsError(

@@ -26,14 +26,16 @@ def execute(arguments: argparse.Namespace) -> int:
     _allow_many_connections()
     adapt = partial(_adapt, arguments=arguments)
     runtime = os.environ.get("RUNTIME_DIRECTORY", "")
-    options = Options(
-        trial=arguments.trial,
-        source=None if arguments.config is None else Path(arguments.config),
-        adapt=adapt,
-        runtime=Path(runtime) if runtime else None,
-    )
     try:
-        serve(adapt(loaded), options, inherited(os.environ, os.getpid()))
+        listening = inherited(os.environ, os.getpid())
+        options = Options(
+            trial=arguments.trial,
+            source=None if arguments.config is None else Path(arguments.config),
+            adapt=adapt,
+            shared=listening is not None,
+            runtime=Path(runtime) if runtime else None,
+        )
+        serve(adapt(loaded), options, listening)
     except ListenError as error:
         print(f"smart-meter: {error}", file=sys.stderr)
         return 1

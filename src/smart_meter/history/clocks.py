@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from smart_meter.history.clock import microseconds
 
@@ -18,13 +18,17 @@ def _boot() -> str:
         return f"unknown-{time.time_ns()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(NamedTuple):
     """The time, in seconds, and the boot that the monotonic clock belongs to."""
 
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
-    boot: str = field(default_factory=_boot)
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    boot: str
+
+    @classmethod
+    def system(cls) -> Clocks:
+        """Return the machine's."""
+        return cls(time.monotonic, time.time, _boot())
 
     def offset(self) -> int:
         """Return how many microseconds the wall clock is before the monotonic one."""

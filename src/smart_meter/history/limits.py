@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig
 from smart_meter.history.clock import DAY
 
-PAGE = 4096
-"""Bytes."""
+PAGE = 1024
+"""Bytes. A commit of one sample writes a page to the WAL: with SQLite's own 4096, half as much again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What the configuration comes to; pages are of `PAGE` bytes."""
 
     age: int
@@ -24,12 +23,17 @@ class Limits:
     transaction: int
     """Bytes that one commit may add."""
 
+    @property
+    def wal(self) -> int:
+        """Return the bytes of WAL that are kept to be written again: to grow it anew would cost metadata."""
+        return (self.checkpoint + self.transaction // PAGE) * (PAGE + 24) + 32
+
     @classmethod
     def of(cls, config: HistoryConfig) -> Limits:
         """Return what the configuration asks for."""
         whole = int(config.max_size_mib * 2**20) // PAGE
         checkpoint = min(max(whole // 16, 16), 1000)
-        transaction = min(max(whole // 16, 16), 512)
+        transaction = min(max(whole // 16, 16), 2 * 2**20 // PAGE)
         return cls(
             int(config.max_age_days * DAY),
             whole - checkpoint - 3 * transaction - 16,

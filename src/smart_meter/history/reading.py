@@ -79,7 +79,7 @@ class Reader:
 
     def __init__(self, path: str, clocks: Clocks | None = None) -> None:
         self.path = path
-        self._clocks = clocks or Clocks()
+        self._clocks = clocks or Clocks.system()
         self._connection: sqlite3.Connection | None = None
         self._state: tuple[int, ...] = ()
         self._immutable = False

@@ -6,8 +6,7 @@ Nothing here blocks. SQLite is loaded by the first History alone: a service that
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history.clocks import Clocks
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from smart_meter.history.store import Last
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(NamedTuple):
     """A meter's last sample, as a start finds it."""
 
     registers: bytes
@@ -49,7 +47,7 @@ class History:
         """
         from smart_meter.history.writer import Writer  # noqa: PLC0415 - see above
 
-        self._clocks = clocks or Clocks()
+        self._clocks = clocks or Clocks.system()
         self._waiting = Waiting()
         self._items = self._waiting.items
         self._recorded = 0

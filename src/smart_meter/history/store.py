@@ -9,8 +9,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
 from smart_meter.history.clock import Segment
@@ -30,8 +30,7 @@ _ROW_BYTES = 40
 """Around a row's registers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Last:
+class Last(NamedTuple):
     """The last row of a meter."""
 
     id: int
@@ -117,8 +116,8 @@ class Store:
         rows = list(batch)
         keys: list[int] = rows[0::COLUMNS]  # type: ignore[assignment]  # each column is of one type
         times: list[float] = rows[1::COLUMNS]  # type: ignore[assignment]
-        for key in set(keys) - self._ids.keys():
-            self._ids[key] = self._meter_id(meters[key])
+        for key in sorted(set(keys) - self._ids.keys()):
+            self._ids[key] = self._meter_id(meters[key], self.newest + 1 + keys.index(key))
         ids = self._ids
         rows[0::COLUMNS] = meter_ids = [ids[key] for key in keys]
         offset = segment.monotonic
@@ -148,7 +147,7 @@ class Store:
         """Give the disk back some of what a lowered limit has emptied; not within a transaction."""
         if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
             # A plain execute() would free a single page: it takes one step, and each step is a page.
-            self._connection.executescript("PRAGMA incremental_vacuum(256)")
+            self._connection.executescript("PRAGMA incremental_vacuum(1024)")
 
     def expire(self, now: int, count: int) -> bool:
         """Delete rows that are too old at a running time, a bounded number; return whether there are more.
@@ -165,7 +164,7 @@ class Store:
         """Keep more or less from now on."""
         self.limits = limits
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {limits.checkpoint}")
-        self._connection.execute(f"PRAGMA journal_size_limit = {limits.checkpoint * PAGE}")
+        self._connection.execute(f"PRAGMA journal_size_limit = {limits.wal}")
 
     def last(self, meter: MeterConfig) -> Last | None:
         """Return a meter's last row whose registers mean what they mean now; None where there is none."""
@@ -245,8 +244,8 @@ class Store:
     def _find_newest(self) -> None:
         self.newest = self._value("SELECT ifnull(max(id), 0) FROM samples")
 
-    def _meter_id(self, meter: MeterConfig) -> int:
-        """Return the id under which a meter's rows stand with its present map."""
+    def _meter_id(self, meter: MeterConfig, first: int) -> int:
+        """Return the id under which a meter's rows stand with its present map; `first`: the row that asks."""
         execute = self._connection.execute
         definition = define(meter.map)
         newest = execute(
@@ -263,7 +262,7 @@ class Store:
         added = execute(
             "INSERT INTO meters (name, unit_id, map, first) "
             "VALUES (?, ?, (SELECT id FROM maps WHERE definition = ?), ?)",
-            (meter.name, meter.unit_id, definition, self.newest + 1),
+            (meter.name, meter.unit_id, definition, first),
         )
         return int(added.lastrowid or 0)
 

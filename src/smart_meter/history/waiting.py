@@ -10,7 +10,7 @@ import threading
 
 COLUMNS = 5
 """What a sample is made of here: meter, monotonic time, measured, flags, registers."""
-PIECE = 1024
+PIECE = 512
 """Samples that are taken at a time: a fraction of a millisecond of Python."""
 EARLY = 16_384
 """Samples that are written before the commit interval is over."""

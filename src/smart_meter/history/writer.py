@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history import clock
@@ -32,8 +32,7 @@ ASIDE_SECONDS = 60.0
 """Between two files that are set aside: a broken disk must not fill itself with them."""
 
 
-@dataclass(slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """Samples that were taken and are not yet on disk."""
 
     items: list[object]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from smart_meter.loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
-from smart_meter.modbus.adu import FUNCTION, AduReader
+from smart_meter.modbus.adu import AduReader
 
 BACKLOG = 4096
 """Connections that wait to be accepted; the kernel caps it at net.core.somaxconn."""
@@ -22,8 +22,6 @@ SEGMENT = 479
 
 The largest that Python's allocator of small objects serves, which is quicker than the system's.
 """
-_NO_PROTOCOL = b"\0\0\0"
-"""Protocol identifier 0 and the high byte of a length below 256: Implementation Guide V1.0b, 3.1.3."""
 _ACCEPTED_AT_ONCE = 16
 _FULL_SECONDS = 1.0
 _SWEEP_SECONDS = 1.0
@@ -40,8 +38,6 @@ _RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close at once, with a 
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SETTLE_SECONDS = 0.02
 _MID_FRAME_SECONDS = 0.4
-_FRESH_SECONDS = 1.0
-"""Whoever has connected so shortly before has its first request under way, as a rule."""
 _CLOSE_SECONDS = 0.4
 
 
@@ -54,6 +50,9 @@ class Session(Protocol):
     """Whether the client is served before those that are not."""
     waiting: list[tuple[bytes, int]]
     """Requests whose replies have to wait until `outcome` knows, with their tickets; `respond` adds them."""
+
+    def known(self, segment: bytes) -> bytes | None:
+        """Return the reply where a segment is one whole request that needs no closer look; None: it does."""
 
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
@@ -108,6 +107,7 @@ class Connection:
         "_ending",
         "_finishing",
         "_held",
+        "_known",
         "_loop",
         "_plain",
         "_reader",
@@ -136,6 +136,7 @@ class Connection:
         # They stay what they were when it came, whatever a new configuration makes of the session.
         self.zone = session.zone
         self._urgent = session.urgent
+        self._known = session.known
         self._respond = session.respond
         self._reader = AduReader()
         self._plain = True
@@ -150,14 +151,13 @@ class Connection:
         self._finishing = False
         self._ending = False
         """Whether the client was told that no more replies come: what it still sends is thrown away."""
-        self.last = server.loop.now
+        self._since = self.last = server.loop.now
         """When it last sent or took something, in monotonic seconds."""
-        self._since = self.last
 
     def ready(self, events: int) -> None:
         """Answer what has arrived; send what could not be sent before.
 
-        This is the hot path: nearly always, one whole request has come and nothing is left over.
+        This is the hot path: nearly always one whole request has come, like one before, and nothing is left.
         """
         if (self._unsent or self._held) and not self._unblocked(events):
             return
@@ -167,19 +167,15 @@ class Connection:
             return
         except OSError:
             data = b""
-        size = len(data)
         self.last = self._loop.now
-        if self._plain and size > FUNCTION and data[5] + 6 == size and data[2:5] == _NO_PROTOCOL:
-            reply = self._respond(data)
-            if self.session.waiting:
-                self._hold([data], [reply])
-            else:
-                try:
-                    sent = self._transmit(reply)
-                except OSError as error:
-                    sent = self._not_sent(error)
-                if sent < len(reply):
-                    self._unsent = reply[sent:]
+        reply = self._known(data) if self._plain else None
+        if reply is not None:
+            try:
+                sent = self._transmit(reply)
+            except OSError as error:
+                sent = self._not_sent(error)
+            if sent < len(reply):
+                self._unsent = reply[sent:]
         elif data:
             self._answer(data)
         else:
@@ -188,7 +184,7 @@ class Connection:
             return
         if events & NO_MORE:
             self._at_end = True
-        if size == SEGMENT or self._at_end:
+        if len(data) == SEGMENT or self._at_end:
             # There is more, if only the end.
             self._loop.again(self.ready)
 
@@ -222,8 +218,9 @@ class Connection:
             self._settle()
 
     def _answer_each(self, requests: Sequence[bytes]) -> None:
+        known = self._known
         respond = self._respond
-        replies = [respond(request) for request in requests]
+        replies = [known(request) or respond(request) for request in requests]
         if self.session.waiting:
             self._hold(requests, replies)
         else:
@@ -275,20 +272,19 @@ class Connection:
             if not self._ending:
                 self.session.bad_frame(self._reader.error)
                 self._end_replies()
-        elif self._finishing and not self._reader.rest:
+        elif self._finishing and not self._reader.rest and self.last != self._since:
             self._end_replies()
 
     def finish(self, *, at_once: bool) -> None:
         """End the replies: after the requests that have arrived, the last perhaps in part, or at once.
 
-        Where nothing has arrived from a client that has only just come, its first request is waited for: so a
-        restart with a port that stays open loses nobody who connects meanwhile.
+        A client that has come and has not asked yet is given the time for its first request.
         """
         self._finishing = True
         self._plain = False
         if at_once:
             self._end_replies()
-        elif self.last > self._since or self._loop.now - self._since > _FRESH_SECONDS:
+        else:
             self._settle()
 
     def _end_replies(self) -> None:
@@ -350,14 +346,19 @@ class Server:
         self._admit = admit
         self._notice = notice
         self._socket: socket.socket | None = None
+        self._shared = False
         self._zones: dict[str, set[Connection]] = {}
         self._clients: dict[str, set[Connection]] = {}
         self._quantity = 0
         self._stopped: Callable[[], None] | None = None
         self._sweep: Timer | None = None
 
-    def start(self, listening: socket.socket) -> None:
-        """Accept connections on a socket that listens; it belongs to the server from here on."""
+    def start(self, listening: socket.socket, *, shared: bool = False) -> None:
+        """Accept connections on a socket that listens; it belongs to the server from here on.
+
+        `shared`: somebody else keeps it open, too, and clients that were not accepted are the next server's.
+        """
+        self._shared = shared
         listening.setblocking(False)
         for level, option, value in _SOCKET_OPTIONS:
             # Linux gives them to every connection that is accepted here: tcp(7), socket(7).
@@ -399,8 +400,16 @@ class Server:
 
     def stop(self, stopped: Callable[[], None]) -> None:
         """Answer what has arrived, close, then call `stopped`; takes some 0.9 s at the very most."""
+        if self._shared:
+            self._close_door()
         # One look at all sockets: requests and connections that arrived before this call are taken in.
         self.loop.after(_SETTLE_SECONDS, lambda: self._finish(stopped))
+
+    def _close_door(self) -> None:
+        if self._socket is not None:
+            self.loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
     def _accept(self, _: int) -> None:
         assert self._socket is not None  # noqa: S101 - for the type checker: it is watched
@@ -462,10 +471,7 @@ class Server:
         self.loop.after(_FULL_SECONDS, go_on)
 
     def _finish(self, stopped: Callable[[], None]) -> None:
-        if self._socket is not None:
-            self.loop.forget(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        self._close_door()
         if self._sweep is not None:
             self._sweep.cancel()
         self._stopped = stopped

@@ -374,6 +374,17 @@ class TestConfig:
             f"there is no {tmp_path / 'none.toml'}; give --config FILE or --path FILE\n"
         )
 
+    def test_a_configuration_that_this_user_may_not_even_see_is_told(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Hidden(type(Path())):  # type: ignore[misc]  # the class that this system's paths are of
+            def stat(self, **_: object) -> os.stat_result:
+                raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(command, "DEFAULT_CONFIG", Hidden("/etc/c.toml"))
+        assert main(["history"]) == 2
+        assert capsys.readouterr().err == "/etc/c.toml: Permission denied; use sudo, or give --path FILE\n"
+
 
 def test_the_view_for_sql_users_agrees(bench: Bench) -> None:
     fill(bench, [PV], ("pv", SAMPLE))

@@ -1,0 +1,179 @@
+"""The program with its history: what a restart, a kill, a broken disk or a new configuration leave of it."""
+
+import csv
+import io
+import signal
+import sqlite3
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.program import Program, run
+from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write
+
+Start = Callable[..., Program]
+WRITTEN = wire("0001 0000 0006 01 10 0000 0008")
+STATUS = adu(1, wire("04 0000 000d"))
+
+
+class Site:
+    """A folder with a configuration and a history, and the program that runs on them."""
+
+    def __init__(self, start: Start, folder: Path) -> None:
+        self._start = start
+        self.folder = folder
+        self.path = folder / "data" / "history.db"
+        self.path.parent.mkdir()
+        self.config = folder / "config.toml"
+        self.runtime = folder / "run"
+        self.runtime.mkdir()
+        self.configure()
+
+    def configure(self, path: Path | None = None, interval: float = 1, more: str = "") -> None:
+        where = self.path if path is None else path
+        self.config.write_text(f'[history]\npath = "{where}"\ncommit_interval = {interval}\n{more}')
+
+    def start(self, **keywords: object) -> Program:
+        extra = {"RUNTIME_DIRECTORY": str(self.runtime)}
+        return self._start(
+            "run", "--trial", "--port", "0", "--config", str(self.config), extra=extra, **keywords
+        )
+
+    def rows(self) -> list[tuple[int, ...]]:
+        """Return the registers of every sample on disk, whoever else has the file open."""
+        with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as database:
+            found = database.execute("SELECT registers FROM samples ORDER BY id").fetchall()
+        database.close()
+        return [struct.unpack(">8H", registers) for (registers,) in found]
+
+
+@pytest.fixture
+def site(start: Start, tmp_path: Path) -> Site:
+    return Site(start, tmp_path)
+
+
+def state_of(program: Program) -> int:
+    with program.connect() as client:
+        return client.ask(STATUS)[12]
+
+
+def test_after_a_restart_the_last_values_are_served_and_marked_as_restored(site: Site) -> None:
+    program = site.start()
+    with program.connect() as client:
+        client.ask(write(0))
+        client.ask(write(0, (9, *SAMPLE_REGISTERS[1:])))
+    assert program.stop()[0] == 0
+    assert site.rows() == [SAMPLE_REGISTERS, (9, *SAMPLE_REGISTERS[1:])]
+    again = site.start()
+    with again.connect() as client:
+        assert client.ask(read(0, 8)) == answer(1, (9, *SAMPLE_REGISTERS[1:]))
+        assert state_of(again) == 3
+        client.ask(write(0))
+        assert state_of(again) == 1
+        # The sequence number has gone on from the two before.
+        assert client.ask(STATUS)[29:33] == struct.pack(">I", 3)
+    again.wait_for(r"^\[RESTORED\] pv: the last values from before the start, \d s old$")
+
+
+def test_a_write_acknowledged_with_no_commit_interval_is_on_disk_then(site: Site) -> None:
+    site.configure(interval=0)
+    program = site.start()
+    with program.connect() as client:
+        for number in range(20):
+            assert client.ask(write(0, (number, *SAMPLE_REGISTERS[1:]))) == WRITTEN
+            assert site.rows()[-1][0] == number
+    program.stop(signal.SIGKILL)
+    assert [row[0] for row in site.rows()] == list(range(20))
+
+
+def test_pipelined_writes_are_acknowledged_in_order_with_the_reads_between_them(site: Site) -> None:
+    site.configure(interval=0)
+    program = site.start()
+    with program.connect() as client, program.connect() as opta:
+        client.send((write(0) + read(0, 8)) * 50)
+        # Others are answered meanwhile.
+        assert opta.ask(read(7, 1))[7] == 3
+        assert client.receive(50 * 37) == (WRITTEN + answer(1, SAMPLE_REGISTERS)) * 50
+    assert len(site.rows()) == 50
+
+
+def test_a_history_that_can_not_be_written_is_told_and_modbus_answers(site: Site) -> None:
+    site.configure(path=site.folder / "nowhere" / "history.db")
+    program = site.start()
+    with program.connect() as client:
+        assert client.ask(write(0)) == WRITTEN
+        assert client.ask(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+        program.wait_for(r"^\[HISTORY\] .*nowhere/history\.db: ")
+        (site.folder / "nowhere").mkdir()
+        program.wait_for(r"^\[HISTORY\] .*: recording again; no sample was lost$")
+    program.stop()
+    assert "| Stored: 1 |" in program.out
+
+
+def test_where_nothing_can_be_stored_a_write_that_asks_for_it_gets_exception_04(site: Site) -> None:
+    site.configure(path=site.folder / "nowhere" / "history.db", interval=0)
+    program = site.start()
+    with program.connect() as client:
+        assert client.ask(write(0)) == wire("0001 0000 0003 01 90 04")
+        # Live values go on all the same.
+        assert client.ask(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 9000])
+def test_a_damaged_file_is_set_aside_and_recording_begins_anew(site: Site, content: bytes) -> None:
+    site.path.write_bytes(content)
+    program = site.start()
+    with program.connect() as client:
+        assert client.ask(write(0)) == WRITTEN
+    program.stop()
+    assert site.rows() == [SAMPLE_REGISTERS]
+    [aside] = site.path.parent.glob("history.db.damaged-*")
+    assert aside.read_bytes() == content
+    assert "was set aside as" in program.out
+
+
+def test_the_history_comes_and_goes_with_a_reload(site: Site) -> None:
+    site.config.write_text("")
+    program = site.start()
+    pid = str(program.process.pid)
+
+    def reload() -> None:
+        arguments = ("--config", str(site.config), "--pid", pid, "--runtime", str(site.runtime))
+        assert run("reload", *arguments).returncode == 0
+
+    with program.connect() as client:
+        client.ask(write(0, (1, *SAMPLE_REGISTERS[1:])))
+        site.configure()
+        reload()
+        client.ask(write(0, (2, *SAMPLE_REGISTERS[1:])))
+        site.config.write_text("")
+        reload()
+        client.ask(write(0, (3, *SAMPLE_REGISTERS[1:])))
+        site.configure(interval=0)
+        reload()
+        assert client.ask(write(0, (4, *SAMPLE_REGISTERS[1:]))) == WRITTEN
+        assert [row[0] for row in site.rows()] == [2, 4]
+    program.stop()
+    assert "| Stored: 2 |" in program.out
+
+
+def test_a_measurement_that_is_rescaled_while_it_runs_is_decoded_with_the_scale_of_its_time(
+    site: Site,
+) -> None:
+    meter = (
+        '[[meters]]\nname = "pv"\nunit_id = 1\n[[meters.measurements]]\nname = "V"\naddress = 0\nscale = {}\n'
+    )
+    site.configure(more=meter.format(10))
+    program = site.start()
+    with program.connect() as client:
+        client.ask(write(0, (485,)))
+        site.configure(more=meter.format(100))
+        pid = str(program.process.pid)
+        run("reload", "--config", str(site.config), "--pid", pid, "--runtime", str(site.runtime))
+        client.ask(write(0, (4900,)))
+    program.stop()
+    told = run("history", "--path", str(site.path), "--format", "csv")
+    assert told.returncode == 0, told.stderr
+    assert [row["V"] for row in csv.DictReader(io.StringIO(told.stdout))] == ["48.5", "49"]
