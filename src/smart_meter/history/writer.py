@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -93,10 +94,13 @@ class Writer:
         return not self._thread.is_alive()
 
     def open(self) -> dict[str, Last]:
-        """Open or make the file, before `start`; return each meter's last row, by the meter's name.
+        """Open the file, before `start`; return each meter's last row, by the meter's name.
 
-        A file that can't be gone on with is set aside; one that can't be opened is told, and tried later.
+        A file that can't be gone on with is set aside; one that can't be opened is told, and tried later. One
+        that is not there is made by the thread: the service need not wait for the disk.
         """
+        if not os.path.lexists(self._used.path) and os.path.isdir(os.path.dirname(self._used.path)):
+            return {}
         found: dict[str, Last] = {}
 
         def look() -> None:
@@ -115,20 +119,25 @@ class Writer:
         return found
 
     def _run(self) -> None:
+        if self._used.path and not self.failing:
+            self._kept_alive(lambda: self._guarded(self._make))
         ended = False
         while not ended:
             self._waiting.wait(self._seconds_to_wait())
             ended = self.closing
-            try:
-                self._turn(last=ended)
-            except Exception as error:
-                # Whatever it is: the samples to come are still to be kept.
-                self._close()
-                self._fail(error)
-                self._committed()
+            self._kept_alive(lambda: self._turn(last=ended))  # noqa: B023 - called at once
         if self.failing or self._taken or len(self._waiting):
             self._lose()
         self._close()
+
+    def _kept_alive(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:
+            # Whatever it is: the samples to come are still to be kept.
+            self._close()
+            self._fail(error)
+            self._committed()
 
     def _seconds_to_wait(self) -> float:
         now = self._clocks.monotonic()
@@ -236,6 +245,9 @@ class Writer:
             self.store = Store(self._used.path, Limits.of(self._used), patience)
             self._begun = False
         return self.store
+
+    def _make(self) -> None:
+        self._open(PATIENCE)
 
     def _commit(self) -> None:
         """Write what was taken before, and of what waits as much as one commit may hold."""
