@@ -237,6 +237,31 @@ async def test_at_the_end_a_request_that_has_begun_is_answered() -> None:
         assert await end < 2
 
 
+async def test_at_the_end_a_client_that_has_just_come_is_answered_once() -> None:
+    async with running() as served:
+        reader, writer = await served.connect()
+        end = asyncio.create_task(served.end())
+        # No port any more: from here on the service is about to end.
+        await closed(served.port)
+        writer.write(read(0, 8))
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == answer(1, (0,) * 8)
+        writer.close()
+        assert await end < 2
+
+
+async def closed(port: int) -> None:
+    """Wait until nobody listens."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        writer.transport.abort()
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"port {port} is open after {PATIENCE} s")
+
+
 async def test_at_the_end_requests_that_wait_in_the_kernel_are_answered() -> None:
     async with running() as served:
         reader, writer = await served.connect()

@@ -16,8 +16,17 @@ _VARIABLES: dict[Key, str] = {
     ("name",): "concentrator_name",
     ("server", "host"): "concentrator_host",
     ("server", "port"): "concentrator_port",
+    ("server", "max_connections"): "concentrator_max_connections",
+    ("server", "max_connections_per_client"): "concentrator_max_connections_per_client",
+    ("server", "idle_timeout"): "concentrator_idle_timeout",
+    ("server", "frame_timeout"): "concentrator_frame_timeout",
     ("journal", "format"): "concentrator_log_format",
     ("journal", "statistics_interval"): "concentrator_statistics_interval",
+    ("journal", "lines_per_second"): "concentrator_lines_per_second",
+    ("history", "path"): "concentrator_history_path",
+    ("history", "commit_interval"): "concentrator_history_commit_interval",
+    ("history", "max_age_days"): "concentrator_history_max_age_days",
+    ("history", "max_size_mib"): "concentrator_history_max_size_mib",
 }
 
 # The default zones are put together from these, field zone first.

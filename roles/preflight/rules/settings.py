@@ -22,6 +22,8 @@ _RANGES = {
     "network_conflict_milliseconds": (0, 30000, "activation waits for it"),
     "preflight_reach_seconds": (2, 120, "an address that is dead takes so long"),
 }
+# Where the unit can let the service write, in a folder that nobody else uses, and where a reboot leaves it.
+_HISTORY = re.compile(r"/(?:var/lib|srv|mnt|media)(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}")
 _MAX_HOST_NAME = 64  # HOST_NAME_MAX of Linux
 _SIZE = re.compile(r"[1-9][0-9]*[KMGT]?")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -49,6 +51,13 @@ def check_settings(values: Values) -> Iterator[Problem]:
     if reboot and not _TIME.fullmatch(reboot):
         message = f"{show(reboot)} is no time of day; give HH:MM, such as 03:30, or nothing"
         yield problem("appliance_unattended_reboot_time", message)
+    history = text(values, "concentrator_history_path")
+    # That it has to be absolute is the program's rule.
+    if history and history.startswith("/") and not _HISTORY.fullmatch(history):
+        where = "in a folder of its own under /var/lib, /srv, /mnt or /media"
+        example = "such as /var/lib/smart-meter/history.db, of letters, digits, '.', '_' and '-'"
+        message = f"{show(history)} is no place for the history; give a file {where}, {example}"
+        yield problem("concentrator_history_path", message)
     for name, (low, high, why) in _RANGES.items():
         value = integer(values, name)
         if value is not None and not low <= value <= high:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import tomllib
 from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
 from roles.preflight.rules.configuration import check_configuration, variable_of
 from roles.preflight.rules.host import Host, check_host
 from roles.preflight.rules.problem import Problem, parse_key, problem, show_key
 from roles.preflight.rules.shapes import Options
-from roles.preflight.rules.variables import Variables, load_roles
-from tests.unit.roles.site import REPOSITORY
+from roles.preflight.rules.variables import Variables
+from tests.unit.roles.loaded import ROLES
 
-# As every Ansible command does before it begins: filters of collections are found from here on.
-init_plugin_loader()
-ROLES = load_roles(REPOSITORY)
+from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig, loads
+from smart_meter.register_map import Measurement
 
 
 def told(**variables: Any) -> list[str]:
@@ -29,6 +29,12 @@ def told(**variables: Any) -> list[str]:
     ]
 
 
+def rendered(yaml: str) -> str:
+    """Return the configuration file of a Pi with these variables, read as Ansible reads them."""
+    variables = DataLoader().load(yaml)
+    return Variables("pi", variables, ROLES, DataLoader()).render()
+
+
 def meter(name: str, unit_id: int, **measurement: Any) -> dict[str, Any]:
     measurements = [{"name": "P_ac", "address": 0, "type": "uint16", **measurement}]
     return {"name": name, "unit_id": unit_id, "measurements": measurements}
@@ -38,6 +44,91 @@ def test_the_roles_defaults_are_a_configuration_that_the_program_takes() -> None
     assert told() == []
 
 
+def test_the_roles_defaults_are_the_programs_but_for_a_history() -> None:
+    config = loads(rendered("{}"), "config.toml")
+
+    assert config.history.path == "/var/lib/smart-meter/history.db"
+    assert config._replace(history=config.history._replace(path="")) == Config()
+
+
+@pytest.mark.parametrize("table", ["server", "journal", "history"])
+def test_every_key_of_the_program_has_a_variable(table: str) -> None:
+    keys = set(getattr(Config(), table)._fields)
+
+    assert set(tomllib.loads(rendered("{}"))[table]) == keys
+    for key in keys:
+        assert variable_of((table, key), zones_are_default=True) is not None, key
+
+
+def test_the_specs_of_zones_and_meters_have_the_programs_keys() -> None:
+    specs = ROLES.specs["concentrator"]
+    zones, meters = (specs[name]["options"] for name in ("concentrator_zones", "concentrator_meters"))
+
+    def keys_of(kind: Any) -> set[str]:
+        return set(kind._fields)
+
+    assert set(zones) == keys_of(ZoneConfig)
+    assert set(meters) == keys_of(MeterConfig) - {"map"} | {"measurements"}
+    assert set(meters["access"]["options"]) == keys_of(AccessRule)
+    assert set(meters["measurements"]["options"]) == keys_of(Measurement)
+
+
+def test_a_meter_arrives_as_it_was_described() -> None:
+    text = rendered("""
+concentrator_meters:
+  - name: roof
+    unit_id: 3
+    stale_after: 2.5
+    on_stale: sentinel
+    publish: complete
+    out_of_range: refuse
+    access:
+      - {zone: field, clients: [192.168.1.50, 192.168.1.48/29], access: write, functions: [6, 16]}
+      - {zone: control}
+    measurements:
+      - {name: E, address: 0, type: float32, word_order: little, scale: 1.0e-9, sentinel: .nan}
+      - {name: T, address: 2, type: int16, offset: -0.5, minimum: -40, maximum: 1.0e+2, sentinel: 0x7fff}
+  - {name: shed, unit_id: 4, measurements: [{name: P, address: 0, type: uint16}]}
+""")
+
+    [roof, shed] = loads(text, "config.toml").meters
+    [energy, temperature] = roof.map.measurements
+    assert (roof.stale_after, roof.on_stale.value, roof.publish.value) == (2.5, "sentinel", "complete")
+    assert roof.out_of_range.value == "refuse"
+    assert [(rule.zone, rule.access.value, rule.functions) for rule in roof.access] == [
+        ("field", "write", frozenset({6, 16})),
+        ("control", "read", frozenset()),
+    ]
+    assert [str(network) for network in roof.access[0].clients] == ["192.168.1.50/32", "192.168.1.48/29"]
+    assert (energy.scale, energy.word_order.value) == (1e-9, "little")
+    assert energy.sentinel is not None
+    assert math.isnan(energy.sentinel)
+    assert (temperature.offset, temperature.minimum, temperature.maximum) == (-0.5, -40, 100)
+    assert temperature.sentinel == 0x7FFF
+    assert shed.access == ()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "variable"),
+    [
+        ("concentrator_zones: []", "concentrator_zones"),
+        ("concentrator_meters: []", "concentrator_meters"),
+        (
+            "concentrator_meters: [{name: a, unit_id: 1, measurements: []}]",
+            "concentrator_meters[0].measurements",
+        ),
+        (
+            "concentrator_meters: [{name: a, unit_id: 1, access: [], "
+            "measurements: [{name: P, address: 0, type: uint16}]}]",
+            "concentrator_meters[0].access",
+        ),
+    ],
+)
+def test_an_empty_list_is_no_list_that_was_left_out(yaml: str, variable: str) -> None:
+    found = check_configuration(rendered(yaml), zones_are_default=False)
+    assert variable in [show_key(each.key) for each in found]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -45,7 +136,16 @@ def test_the_roles_defaults_are_a_configuration_that_the_program_takes() -> None
         ("concentrator_host", "wlan0"),
         ("concentrator_port", 70000),
         ("concentrator_log_format", "xml"),
+        ("concentrator_max_connections", 0),
+        ("concentrator_max_connections_per_client", 9000),
+        ("concentrator_idle_timeout", -1),
+        ("concentrator_frame_timeout", 0),
         ("concentrator_statistics_interval", -1),
+        ("concentrator_lines_per_second", float("nan")),
+        ("concentrator_history_path", "history.db"),
+        ("concentrator_history_commit_interval", 7200),
+        ("concentrator_history_max_age_days", 0),
+        ("concentrator_history_max_size_mib", float("inf")),
         ("concentrator_field_peer", "a[b]"),
         ("concentrator_control_medium", ""),
         ("network_field_interface", "wlan 0"),
@@ -92,7 +192,9 @@ def test_a_meters_mistake_keeps_its_place() -> None:
         ("zones[0].name", "concentrator_zones"),
         ("zones", "concentrator_zones"),
         ("zones[2].name", "concentrator_zones[2].name"),
+        ("history.path", "concentrator_history_path"),
         ("meters[3].measurements[2].scale", "concentrator_meters[3].measurements[2].scale"),
+        ("meters[1].access[0].clients", "concentrator_meters[1].access[0].clients"),
     ],
 )
 def test_every_key_leads_to_a_variable(key: str, variable: str) -> None:

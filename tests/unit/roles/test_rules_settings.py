@@ -122,12 +122,18 @@ SETTINGS: dict[str, Any] = {
     "appliance_journal_max_use": "200M",
     "appliance_unattended_reboot_time": "",
     "appliance_watchdog_seconds": 15,
+    "concentrator_history_path": "/var/lib/smart-meter/history.db",
 }
 
 
 def test_good_settings_pass() -> None:
     assert told(check_settings(SETTINGS)) == []
     assert told(check_settings({})) == []
+
+
+@pytest.mark.parametrize("path", ["", "/mnt/usb/smart-meter/history.db", "/srv/meter-1/history.v2.db"])
+def test_a_history_may_be_left_out_or_kept_on_another_disk(path: str) -> None:
+    assert told(check_settings({**SETTINGS, "concentrator_history_path": path})) == []
 
 
 @pytest.mark.parametrize(
@@ -151,6 +157,14 @@ def test_good_settings_pass() -> None:
         ("appliance_watchdog_seconds", 16, "16 is out of range; give 0 to 15"),
         ("network_confirm_seconds", 20, "20 is out of range; give 45 to 900"),
         ("concentrator_releases_kept", 0, "0 is out of range; give 1 to 100"),
+        ("concentrator_history_path", "/var/lib/history.db", "give a file in a folder of its own"),
+        (
+            "concentrator_history_path",
+            "/home/pi/history.db",
+            '"/home/pi/history.db" is no place for the history',
+        ),
+        ("concentrator_history_path", "/srv/my data/history.db", "is no place for the history"),
+        ("concentrator_history_path", "/srv/meter/../history.db", "is no place for the history"),
     ],
 )
 def test_bad_settings_are_refused(name: str, value: object, line: str) -> None:

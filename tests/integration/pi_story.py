@@ -1,0 +1,105 @@
+"""What the stories of a provisioned Pi are told with: lab, operator's laptop, the peers' own tools."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from subprocess import CompletedProcess
+from typing import Any
+
+from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Controller
+from tests.virtual_pi import Lab, Pi
+
+NAME = "pi-north"
+# The document's own example: 250 W, 260 W, 48.5 V, 5.36 A, 850 W/m², 45.6 °C, 2016-01-01T06:00:00Z.
+EXAMPLE = ["250", "260", "485", "536", "850", "456", str(0x5686), str(0x15E0)]
+
+
+@contextmanager
+def fresh_pi(lab_name: str, site: Mapping[str, Any] | None = None) -> Iterator[Story]:
+    """Give a Pi as it is after flashing, in its own lab, and in an inventory with the site's variables."""
+    with Lab(lab_name) as lab:
+        pi = lab.boot(NAME)
+        controller = Controller(lab, site)
+        controller.add(pi)
+        yield Story(lab, pi, controller)
+
+
+@dataclass
+class Asked:
+    """How an Opta fared: how often it asked, and the attempts without an answer, with their reasons."""
+
+    times: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Story:
+    """The lab, its one Pi, and the operator's laptop."""
+
+    lab: Lab
+    pi: Pi
+    controller: Controller
+
+    def mbpoll(self, zone: str, *arguments: str, address: str = ADDRESS) -> CompletedProcess[str]:
+        """Run Debian's mbpoll once in a zone, on holding registers by their protocol addresses."""
+        return self._mbpoll(zone, "4", *arguments)
+
+    def _mbpoll(self, zone: str, table: str, *arguments: str) -> CompletedProcess[str]:
+        command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-t", table, "-o", "3", *arguments]
+        return self.lab.run(zone, command, check=False, timeout=30)
+
+    def read(self, zone: str = "control", address: str = ADDRESS) -> list[str]:
+        """Return the eight registers as mbpoll prints them."""
+        return _registers(self.mbpoll(zone, "-r", "0", "-c", "8", address))
+
+    def status_block(self) -> list[int]:
+        """Return the meter's input registers 0 to 12, as mbpoll prints them in the control zone."""
+        done = self._mbpoll("control", "3", "-r", "0", "-c", "13", ADDRESS)
+        return [int(register) for register in _registers(done)]
+
+    def write(self, zone: str, *values: str, address: str = FIELD_ADDRESS) -> CompletedProcess[str]:
+        """Write registers from address 0 on."""
+        return self.mbpoll(zone, "-r", "0", address, "--", *values)
+
+    @contextmanager
+    def opta(self, mode: str) -> Iterator[Asked]:
+        """Let an Opta ask all the while, as tests/integration/opta_ask.py does; afterwards, how it fared."""
+        program = [sys.executable, "-m", "tests.integration.opta_ask", mode, ADDRESS]
+        asked = Asked()
+        with self.lab.popen("control", program, cwd=REPOSITORY) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "answered\n", process.communicate()
+            try:
+                yield asked
+            finally:
+                told, complaint = process.communicate(timeout=30)
+        assert process.returncode == 0, complaint
+        asked.times, asked.lost = (json.loads(told)[key] for key in ("asked", "lost"))
+
+    def pings(self, zone: str, address: str) -> bool:
+        """Return whether an address answers to a ping from a zone."""
+        return self.lab.run(zone, ["ping", "-c", "1", "-W", "2", address], check=False).returncode == 0
+
+    def journal(self) -> str:
+        """Return the service's journal of this boot, the messages alone."""
+        return self.pi.run(["journalctl", "-b", "-u", "smart-meter", "-o", "cat", "--no-pager"]).stdout
+
+    def serves_within(self, seconds: float) -> float:
+        """Return after how many seconds the control zone was answered; fail where it takes longer."""
+        began = time.monotonic()
+        while True:
+            if self.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0:
+                return time.monotonic() - began
+            assert time.monotonic() - began < seconds, self.journal()
+            time.sleep(0.1)
+
+
+def _registers(done: CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"^\[\d+\]:\s+(\d+)", done.stdout, re.MULTILINE)

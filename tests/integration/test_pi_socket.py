@@ -1,0 +1,248 @@
+"""A Pi whose port systemd opens (`concentrator_port_binding: socket`): a story in the file's order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.controller import ADDRESS, REPOSITORY, Played
+from tests.integration.pi_story import EXAMPLE, NAME, Story, fresh_pi
+
+pytestmark = pytest.mark.pi
+
+CONFIG = "/etc/smart-meter/config.toml"
+WAITING, FRESH, STALE, RESTORED = range(4)
+SOCKET = "smart-meter.socket"
+PORT_FILE = "/etc/authbind/byport/502"
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    with fresh_pi("socket", {"concentrator_port_binding": "socket"}) as story:
+        yield story
+
+
+def meters(**p_ac: Any) -> list[dict[str, Any]]:
+    """Return the role's own meter with other settings of its first measurement, and a second meter."""
+    defaults = yaml.safe_load((REPOSITORY / "roles/concentrator/defaults/main.yml").read_text())
+    [meter] = defaults["concentrator_meters"]
+    first, *others = meter["measurements"]
+    level = {"name": "Level", "address": 0, "type": "float32", "sentinel": float("nan")}
+    return [
+        {**meter, "measurements": [{**first, **p_ac}, *others]},
+        {"name": "tank", "unit_id": 2, "on_stale": "sentinel", "measurements": [level]},
+    ]
+
+
+def redeploy(story: Story, **variables: Any) -> Played:
+    return story.controller.playbook("site.yml", "--tags", "concentrator", "-e", json.dumps(variables))
+
+
+def exposure(story: Story) -> float:
+    said = story.pi.run(["systemd-analyze", "security", "--no-pager", "smart-meter.service"]).stdout
+    found = re.search(r"Overall exposure level for smart-meter.service: ([\d.]+)", said)
+    assert found, said
+    return float(found[1])
+
+
+def main_process(story: Story) -> str:
+    return story.pi.run(["systemctl", "show", "--property=MainPID", "--value", "smart-meter"]).stdout.strip()
+
+
+def status_of(story: Story, names: set[str]) -> dict[str, int]:
+    """Return hexadecimal fields of the service's /proc/PID/status."""
+    text = story.pi.run(["cat", f"/proc/{main_process(story)}/status"]).stdout
+    fields = dict(line.split(":\t") for line in text.splitlines() if ":\t" in line)
+    return {name: int(fields[name], 16) for name in names}
+
+
+def sequence_number(block: list[int]) -> int:
+    return block[10] << 16 | block[11]
+
+
+def test_a_fresh_pi_gets_a_port_that_systemd_opens(story: Story) -> None:
+    played = story.controller.playbook("site.yml")
+
+    assert played.count(NAME, "failed") == 0
+    listening = story.pi.run(["ss", "-H", "-ltnp", "sport = :502"]).stdout
+    assert re.search(r"LISTEN\s+0\s+4096\s+0\.0\.0\.0:502", listening), "a crowd has room to wait"
+    assert '("systemd",pid=1,' in listening
+    assert story.pi.run(["systemctl", "is-enabled", SOCKET]).stdout == "enabled\n"
+    assert story.write("field", *EXAMPLE).returncode == 0
+    assert story.read("control") == EXAMPLE
+
+
+def test_authbind_is_left_alone_and_lets_nobody_take_the_port(story: Story) -> None:
+    assert story.pi.run(["dpkg-query", "-W", "-f", "${db:Status-Status}", "authbind"]).stdout == "installed"
+    assert story.pi.run(["ls", "/etc/authbind/byport"]).stdout == ""
+
+
+def test_the_service_has_no_privilege_and_can_not_get_one(story: Story) -> None:
+    sets = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
+
+    found = status_of(story, sets | {"NoNewPrivs", "Seccomp"})
+
+    assert {name: found[name] for name in sets} == dict.fromkeys(sets, 0)
+    assert (found["NoNewPrivs"], found["Seccomp"]) == (1, 2)
+
+
+def test_the_unit_alone_keeps_a_third_network_out(story: Story) -> None:
+    address = story.pi.uplink_address
+    story.pi.run(["ufw", "disable"])
+    try:
+        stranger = story.mbpoll("stranger", "-r", "0", "-c", "8", address)
+        assert story.read("control") == EXAMPLE
+    finally:
+        story.pi.run(["ufw", "--force", "enable"])
+    assert stranger.returncode != 0
+    assert "Connection failed" in stranger.stdout + stranger.stderr
+
+
+def test_a_restart_loses_no_connection_attempt(story: Story) -> None:
+    before = main_process(story)
+
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(story.opta("knock")) for _ in range(4)]
+        for _ in range(5):
+            story.pi.run(["systemctl", "restart", "smart-meter"])
+
+    assert main_process(story) != before
+    assert min(asked.times for asked in crowd) > 20
+    assert [asked.lost for asked in crowd] == [[]] * len(crowd)
+
+
+def test_a_killed_service_leaves_the_port_open(story: Story) -> None:
+    story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
+
+    # Whoever comes now waits at the port until the service is back.
+    assert story.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0
+
+
+def test_the_status_block_is_read_from_the_control_zone(story: Story) -> None:
+    assert story.write("field", *EXAMPLE).returncode == 0
+
+    layout, state, age_high, age_low, received_high, received_low, *_ = story.status_block()
+
+    assert (layout, state) == (1, FRESH)
+    assert (age_high << 16 | age_low) < 30
+    assert (received_high << 16 | received_low) == 1
+
+
+def test_a_new_scale_is_taken_without_losing_a_connection_or_a_value(story: Story) -> None:
+    before, process = story.status_block(), main_process(story)
+    changed = meters(scale=10, minimum=0, maximum=6000)
+    story.controller.site["concentrator_meters"] = changed
+    story.controller.write()
+
+    with story.opta("hold") as asked:
+        played = redeploy(story)
+        assert story.read("control") == ["2500", *EXAMPLE[1:]], "250 W as before, in the new scale"
+        assert story.write("field", *EXAMPLE).returncode == 0
+
+    assert played.count(NAME, "failed") == 0
+    assert "Restart the concentrator" not in told_as_changed(played)
+    assert main_process(story) == process
+    assert asked.times > 20
+    assert asked.lost == []
+    assert any("P_ac=25.0W P_dc=260.0W" in line for line in story.journal().splitlines())
+    tank = story.mbpoll("control", "-a", "2", "-t", "4:float", "-B", "-r", "0", ADDRESS)
+    assert re.search(r"^\[0\]:\s+-?nan$", tank.stdout, re.MULTILINE), tank.stdout + tank.stderr
+    after = story.status_block()
+    assert after[8:10] != before[8:10], "another register map"
+    assert sequence_number(after) == sequence_number(before) + 1
+
+
+def told_as_changed(played: Played) -> list[str]:
+    """Return the names of the tasks and handlers that changed something."""
+    parts = re.split(r"^(?:TASK|RUNNING HANDLER) \[(?:[^\]]* : )?([^\]]*)\] \*+$", played.output, flags=re.M)
+    return [
+        name for name, said in zip(parts[1::2], parts[2::2], strict=True) if re.search("^changed", said, re.M)
+    ]
+
+
+def test_the_acceptance_says_who_opened_the_port_and_how_little_is_exposed(story: Story) -> None:
+    played = story.controller.playbook("verify.yml")
+
+    assert "BAD" not in played.output
+    assert re.search(r"ok\s+port 502\s+opened by systemd", played.output)
+    assert re.search(r"ok\s+who may take port 502\s+nobody by authbind", played.output)
+    assert re.search(r"ok\s+configuration\s+as in the inventory", played.output), "the reloaded one"
+    found = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
+    assert found
+    assert float(found[1]) <= 1.2
+
+
+def test_a_refused_configuration_leaves_the_old_one_and_says_why(story: Story) -> None:
+    good = story.pi.run(["cat", CONFIG]).stdout
+    story.pi.run(["sed", "-i", 's/^type = "timestamp"/type = "timestmap"/', CONFIG])
+
+    try:
+        with story.opta("hold") as asked:
+            refused = story.pi.run(["systemctl", "reload", "smart-meter"], check=False)
+            assert story.read("control") == EXAMPLE
+    finally:
+        story.pi.run(["cp", "/dev/stdin", CONFIG], stdin=good)
+
+    assert refused.returncode != 0
+    assert asked.lost == []
+    reason = f'{CONFIG}: meters[0].measurements[6].type: "timestmap" is unknown'
+    assert any(line.startswith(reason) for line in story.journal().splitlines())
+    story.pi.run(["systemctl", "reload", "smart-meter"])
+
+
+def test_the_history_and_the_last_values_outlive_a_power_cut(story: Story) -> None:
+    assert story.write("field", *EXAMPLE).returncode == 0
+    before = sequence_number(story.status_block())
+    story.pi.wait_for(lambda: len(history(story)) >= before, 10, "has not written the sample to the card")
+
+    story.pi.power_cut()
+    story.pi.power_on()
+    story.pi.wait_until_running(60)
+    story.serves_within(30)
+
+    assert story.read("control") == EXAMPLE
+    block = story.status_block()
+    assert (block[1], sequence_number(block)) == (RESTORED, before)
+    assert len(history(story)) == before
+    assert story.write("field", *EXAMPLE).returncode == 0
+    block = story.status_block()
+    assert (block[1], sequence_number(block)) == (FRESH, before + 1)
+
+
+def history(story: Story) -> list[str]:
+    """Return the rows of the history, as the command prints them."""
+    command = ["/opt/smart-meter/current/bin/smart-meter", "history", "--config", CONFIG, "--format", "csv"]
+    return story.pi.run(command).stdout.splitlines()[1:]
+
+
+def test_the_port_goes_to_authbind_and_nothing_is_left_of_the_socket(story: Story) -> None:
+    del story.controller.site["concentrator_port_binding"]
+    story.controller.write()
+
+    redeploy(story)
+
+    assert story.read("control") == EXAMPLE
+    assert story.pi.run(["systemctl", "list-unit-files", SOCKET, "--no-legend"], check=False).stdout == ""
+    assert "systemd" not in story.pi.run(["ss", "-H", "-ltnp", "sport = :502"]).stdout
+    assert story.pi.run(["stat", "-c", "%U %a", PORT_FILE]).stdout == "smart-meter 500\n"
+    assert exposure(story) <= 1.5
+    assert redeploy(story).count(NAME, "changed") == 0
+
+
+def test_the_port_goes_back_to_systemd(story: Story) -> None:
+    story.controller.site["concentrator_port_binding"] = "socket"
+    story.controller.write()
+
+    redeploy(story)
+
+    assert story.read("control") == EXAMPLE
+    assert '("systemd",pid=1,' in story.pi.run(["ss", "-H", "-ltnp", "sport = :502"]).stdout
+    assert story.pi.run(["ls", "/etc/authbind/byport"]).stdout == ""
+    assert exposure(story) <= 1.2
+    assert redeploy(story).count(NAME, "changed") == 0

@@ -1,0 +1,132 @@
+"""The service's units as the role writes them, for either way to the port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from tests.unit.roles.loaded import ROLES
+from tests.unit.roles.site import REPOSITORY
+
+INTERNAL = REPOSITORY / "roles/concentrator/vars/main.yml"
+UNITS = REPOSITORY / "templates/etc/systemd/system"
+
+# What authbind's setuid helper can't work under.
+HELPERS_END = {
+    "NoNewPrivileges=yes",
+    "PrivateUsers=yes",
+    "CapabilityBoundingSet=",
+    "SystemCallFilter=~@privileged",
+}
+
+
+def written(unit: str, *, systemd: str = "257", **variables: Any) -> list[str]:
+    """Return a unit's lines, its comments too."""
+    loader = DataLoader()
+    known = {
+        **ROLES.defaults,
+        **loader.load_from_file(str(INTERNAL), trusted_as_template=True),
+        "ansible_facts": {"systemd": {"version": systemd}},
+        "ansible_managed": "Written by a test",
+        **variables,
+    }
+    source = (UNITS / f"smart-meter.{unit}.j2").read_text(encoding="utf-8")
+    text = Templar(loader, known).template(
+        trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True}
+    )
+    return str(text).splitlines()
+
+
+def socket_mode(unit: str = "service", **variables: Any) -> list[str]:
+    return written(unit, concentrator_port_binding="socket", **variables)
+
+
+def test_with_a_socket_there_is_no_authbind_and_no_privilege() -> None:
+    unit = socket_mode()
+
+    assert "authbind" not in "\n".join(unit)
+    assert set(unit) >= HELPERS_END
+    assert "Requires=smart-meter.socket" in unit
+
+
+def test_with_authbind_there_is_nothing_that_stops_its_helper() -> None:
+    unit = written("service")
+
+    assert not set(unit) & HELPERS_END
+    assert not any("smart-meter.socket" in line for line in unit)
+
+
+@pytest.mark.parametrize("systemd", ["252", "257"])
+def test_where_authbind_needs_its_sandbox_open_the_socket_does_not(systemd: str) -> None:
+    closed = "RestrictNamespaces=yes"
+
+    assert closed in socket_mode(systemd=systemd)
+    assert (closed in written("service", systemd=systemd)) is (systemd == "257")
+
+
+def test_an_older_systemd_gets_no_directive_that_it_does_not_know() -> None:
+    assert "PollLimitBurst=1" in socket_mode("socket")
+    assert not any(line.startswith("PollLimit") for line in socket_mode("socket", systemd="252"))
+
+
+@pytest.mark.parametrize("change", [{"concentrator_host": "192.168.2.100"}, {"concentrator_port": 1502}])
+@pytest.mark.parametrize("binding", ["authbind", "socket"])
+def test_another_address_or_port_is_another_unit_and_so_a_restart(
+    binding: str, change: dict[str, Any]
+) -> None:
+    def service(**variables: Any) -> list[str]:
+        return written("service", concentrator_port_binding=binding, **variables)
+
+    assert service(**change) != service()
+    if binding == "socket":
+        assert socket_mode("socket", **change) != socket_mode("socket")
+
+
+@pytest.mark.parametrize(("host", "stream"), [("0.0.0.0", "0.0.0.0:502"), ("::", "[::]:502")])  # noqa: S104
+def test_the_socket_listens_where_the_service_would(host: str, stream: str) -> None:
+    assert f"ListenStream={stream}" in socket_mode("socket", concentrator_host=host)
+
+
+def test_the_socket_lets_in_whom_the_service_lets_in() -> None:
+    def rules(unit: list[str]) -> list[str]:
+        return [line for line in unit if line.startswith("IPAddress")]
+
+    assert rules(socket_mode("socket")) == rules(socket_mode("service")) == rules(written("service"))
+    assert rules(socket_mode("socket"))[0] == "IPAddressDeny=any"
+
+
+def test_a_reload_reads_the_file_that_the_service_started_with() -> None:
+    unit = written("service")
+    [start] = [line for line in unit if line.startswith("ExecStart=")]
+    [reload] = [line for line in unit if line.startswith("ExecReload=")]
+
+    assert start.endswith(" run --config /etc/smart-meter/config.toml")
+    assert reload.endswith(" reload --config /etc/smart-meter/config.toml")
+
+
+@pytest.mark.parametrize(
+    ("path", "writable"),
+    [
+        ("/var/lib/smart-meter/history.db", []),
+        ("", []),
+        ("/mnt/usb/smart-meter/history.db", ["ReadWritePaths=-/mnt/usb/smart-meter"]),
+    ],
+)
+def test_only_a_history_elsewhere_needs_a_folder_to_write_to(path: str, writable: list[str]) -> None:
+    unit = written("service", concentrator_history_path=path)
+
+    assert [line for line in unit if line.startswith("ReadWritePaths=")] == writable
+
+
+@pytest.mark.parametrize("lines", [0, 2, 500.5])
+def test_the_journal_cuts_no_line_that_the_service_may_write(lines: float) -> None:
+    unit = written("service", concentrator_lines_per_second=lines)
+    [burst] = [int(line.split("=")[1]) for line in unit if line.startswith("LogRateLimitBurst=")]
+    peers = 3  # two zones, and the Pi itself
+    kinds = 2  # RX and TX
+
+    in_30_seconds = 30 * lines * peers * kinds
+    at_once = 10 * lines * peers * kinds
+    assert burst >= in_30_seconds + at_once
