@@ -43,7 +43,8 @@ class Recording:
         else:
             # Without a path it takes no more samples, and what it has goes on to the disk.
             self._history.reconfigure(config.history, config.meters)
-            self._concentrator.acknowledge_late = _late(config)
+            self._concentrator.always_late = _late(config)
+            self._concentrator.look_at_backlog()
 
     def count(self, statistics: Statistics) -> None:
         """Bring the totals up to date."""
@@ -64,7 +65,8 @@ class Recording:
         self._history = History(config.history, config.meters, self._tell, self._committed)
         restored = self._history.open()
         self._concentrator.recorder = self._history
-        self._concentrator.acknowledge_late = _late(config)
+        self._concentrator.always_late = _late(config)
+        self._concentrator.look_at_backlog()
         return restored
 
 

@@ -68,6 +68,7 @@ class Service:
         self.concentrator = Concentrator(
             config, self._journal.tell, self._loop.time, time.time, trial=self._options.trial
         )
+        self.concentrator.let_record = self._loop.give_way
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
         self._notifier = Notifier(os.environ)
@@ -171,7 +172,11 @@ class Service:
 
     def _committed(self) -> None:
         """Called from the history's thread: replies that waited for the disk may go."""
-        self._loop.post(self._server.release)
+        self._loop.post(self._go_on)
+
+    def _go_on(self) -> None:
+        self.concentrator.look_at_backlog()
+        self._server.release()
 
     def _reload(self) -> None:
         if self._stopping:
