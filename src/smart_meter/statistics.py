@@ -11,6 +11,19 @@ class PeerTotals:
 
     received: int = 0
     served: int = 0
+    last_received: float | None = None
+    """When the last of them came, in monotonic seconds, as `notice` saw it; None: none came."""
+    last_served: float | None = None
+    _seen: tuple[int, int] = field(default=(0, 0), repr=False)
+
+    def notice(self, now: float) -> None:
+        """Take note of what has come since the last look. now: monotonic seconds."""
+        received, served = self._seen
+        if self.received != received:
+            self.last_received = now
+        if self.served != served:
+            self.last_served = now
+        self._seen = self.received, self.served
 
 
 @dataclass(slots=True)
