@@ -1,4 +1,4 @@
-"""What the running service tells of itself, for `smart-meter doctor`: a small JSON file in its runtime folder.
+"""What the running service tells of itself, for `smart-meter doctor`: a small file in its runtime folder.
 
 Every time in it is in monotonic seconds of this boot, so that a clock that is set does not change an age.
 """
