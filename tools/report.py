@@ -1,4 +1,4 @@
-"""Make one page of what playbooks/doctor.yml found: a row a Pi, its checks below. For a browser and for paper.
+"""Make a page of what playbooks/doctor.yml found: a row a Pi, its checks below. For a browser and for paper.
 
 The page is one file: no script, no font, no picture from elsewhere. It holds addresses, and no secrets.
 """
@@ -29,13 +29,13 @@ LEVELS = {
 
 
 def row(host: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page says of a Pi: verdict (good, bad or grey), a sentence, and its checks, the worst first."""
+    """Return what the page says of a Pi: verdict (good, bad, grey), a sentence, checks (worst first)."""
     report = host["report"]
     if report is None:
         left_out = host["state"] == "left out"
         said = {"off": "does not answer", "left out": "not asked"}.get(host["state"], "could not be asked")
         reason = "" if left_out else f": {host['reason']}"
-        verdict, sign = ("grey", "–") if left_out else ("bad", "✖")
+        verdict, sign = ("grey", "○") if left_out else ("bad", "✖")
         return {**host, "verdict": verdict, "sign": sign, "said": f"{said}{reason}", "checks": []}
     order = list(LEVELS)
     checks = sorted(report["checks"], key=lambda check: order.index(check["level"]))
