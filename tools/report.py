@@ -42,10 +42,10 @@ def row(host: dict[str, Any]) -> dict[str, Any]:
     names = {level: [check["name"] for check in checks if check["level"] == level] for level in LEVELS}
     parts = []
     if names["bad"]:
-        parts.append("bad: " + ", ".join(names["bad"]))
+        parts.append("bad: " + "; ".join(names["bad"]))
     if names["warning"]:
-        parts.append("to look at: " + ", ".join(names["warning"]))
-    said = "; ".join(parts) or "all good"
+        parts.append(("To" if parts else "to") + " look at: " + "; ".join(names["warning"]))
+    said = ". ".join(parts) or "all good"
     verdict, sign = ("bad", "✖") if names["bad"] else ("good", "✔")
     return {**host, "verdict": verdict, "sign": sign, "said": said, "checks": checks}
 

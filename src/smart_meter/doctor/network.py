@@ -55,10 +55,12 @@ def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Chec
     if not interface.up:
         return bad(name, "switched off", expected, f"sudo ip link set {zone.interface} up; {connect}")
     if not interface.carrier:
-        where = (
-            "nmcli device wifi list shows the access points in reach" if interface.wireless else "the cable"
+        look = (
+            "nmcli device wifi list shows the access points in reach"
+            if interface.wireless
+            else "look at the cable"
         )
-        return bad(name, "nobody at the other end", expected, f"look at {where}; then {connect}")
+        return bad(name, "nobody at the other end", expected, f"{look}; {connect}")
     if address not in interface.addresses:
         found = f"up with {' '.join(interface.addresses) or 'no address'}"
         elsewhere = [other.name for other in interfaces if address in other.addresses]
