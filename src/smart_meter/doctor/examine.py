@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +55,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         service.judge_configuration(
             str(path),
             [] if refused is None else [str(problem) for problem in refused.problems],
-            readable=not path.exists() or os.access(path, os.R_OK),
+            readable=facts.is_for_us(path),
             disk=facts.content(path),
             running=facts.content(runtime / ADOPTED),
             alive=alive,

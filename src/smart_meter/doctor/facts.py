@@ -80,6 +80,17 @@ def content(path: Path) -> bytes | None:
         return None
 
 
+def is_for_us(path: Path) -> bool:
+    """Whether this user may read a file; one that is not there could be read."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def link(path: Path) -> str | None:
     """Return what a symbolic link leads to."""
     try:
