@@ -99,12 +99,12 @@ def test_a_fresh_meter_is_good() -> None:
 @pytest.mark.parametrize(
     ("status", "running_for", "level"),
     [
-        (replace(FRESH, state=State.STALE, age=600), 1000.0, Level.BAD),
-        (replace(FRESH, state=State.WAITING, age=None), 1000.0, Level.BAD),
-        (replace(FRESH, state=State.RESTORED), None, Level.BAD),
-        (replace(FRESH, state=State.RESTORED), 5.0, Level.WARNING),
-        (replace(FRESH, out_of_range=0b100), 1000.0, Level.WARNING),
-        (replace(FRESH, fingerprint="00000000"), 1000.0, Level.BAD),
+        (FRESH._replace(state=State.STALE, age=600), 1000.0, Level.BAD),
+        (FRESH._replace(state=State.WAITING, age=None), 1000.0, Level.BAD),
+        (FRESH._replace(state=State.RESTORED), None, Level.BAD),
+        (FRESH._replace(state=State.RESTORED), 5.0, Level.WARNING),
+        (FRESH._replace(out_of_range=0b100), 1000.0, Level.WARNING),
+        (FRESH._replace(fingerprint="00000000"), 1000.0, Level.BAD),
     ],
 )
 def test_a_meter_that_is_not_fresh(status: Status, running_for: float | None, level: Level) -> None:
@@ -114,7 +114,7 @@ def test_a_meter_that_is_not_fresh(status: Status, running_for: float | None, le
 
 
 def test_what_is_out_of_range_is_named() -> None:
-    assert meter(replace(FRESH, out_of_range=0b100)).found.endswith("out of range: V_dc")
+    assert meter(FRESH._replace(out_of_range=0b100)).found.endswith("out of range: V_dc")
 
 
 def test_a_service_that_does_not_answer_is_bad() -> None:
@@ -164,8 +164,8 @@ def test_a_service_that_does_not_tell_leaves_its_peers_unknown() -> None:
 
 def test_a_peer_may_be_silent_as_long_as_a_value_may_be_old() -> None:
     assert quiet_limit(Config()) == 60
-    assert quiet_limit(Config(meters=(replace(METER, stale_after=0),))) == 60
-    assert quiet_limit(Config(meters=(METER, replace(METER, stale_after=600)))) == 600
+    assert quiet_limit(Config(meters=(METER._replace(stale_after=0),))) == 60
+    assert quiet_limit(Config(meters=(METER, METER._replace(stale_after=600)))) == 600
 
 
 KEPT = HistoryConfig("/var/lib/smart-meter/history.db")
