@@ -409,6 +409,7 @@ def test_the_fleets_doctor_lists_what_is_off_and_asks_the_others(story: Story, t
     assert played.count(NAME, "changed") == played.count("pi-off", "changed") == 0
     assert played.count(NAME, "failed") == 0, played.output
     assert played.count("pi-off", "failed") == 1, "a Pi that is off is bad"
+    assert "pi-off: something is bad; its lines above say what" in " ".join(played.output.split())
     assert f"ok   {NAME}: " in played.output
     assert "BAD  pi-off: does not answer: " in played.output
     found = {host["name"]: host for host in json.loads(results.read_text())["hosts"]}
