@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock vault provision verify wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock vault provision verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
@@ -81,6 +81,15 @@ provision: ## Bring the Pis to what the inventory says (LIMIT=pi-north, ARGS=--c
 verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/verify.yml
+
+doctor: ## Look at the Pis: what is wrong, and what mends it; changes nothing (LIMIT=pi-north)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/doctor.yml
+
+report: ## Make one page of the same for the customer (OUT=.cache/report.html)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/doctor.yml -e '{"doctor_strict": false}'
+	@$(PYTHON) tools/report.py $(if $(OUT),--out $(OUT),)
 
 wheels: ## Fetch all that Pis install, so that the controller needs no Internet at the site
 	@tools/setup venv

@@ -198,8 +198,10 @@ class Concentrator:
                 self.tell(self.lines.state(meter.name, State.STALE, meter.age(now)))
 
     def tick(self, *, final: bool = False) -> None:
-        """Let the time that has passed count for the journal: once a second, and at the end."""
+        """Let the time that has passed count, for journal and totals: once a second, and at the end."""
         now = self.now()
+        for totals in self.statistics.peers.values():
+            totals.notice(now)
         for peer in self._peers.values():
             for direction, quota, total in (
                 (Direction.RX, peer.rx, peer.totals.received),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config
@@ -52,6 +52,13 @@ class Recording:
         if history is not None:
             statistics.stored = history.stored
             statistics.not_stored = history.lost
+
+    def state(self) -> dict[str, Any] | None:
+        """Return how the history fares, for who looks from outside; None where there is none."""
+        history = self._history
+        if history is None:
+            return None
+        return {"stored": history.stored, "lost": history.lost, "failing": history.failing}
 
     def stop(self, timeout: float) -> None:
         """Write what waits, and close; `timeout` in seconds."""

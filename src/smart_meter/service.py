@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
+from smart_meter import state_file
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config, ServerConfig, ZoneConfig
 from smart_meter.journal import Journal
@@ -47,7 +48,7 @@ class Options(NamedTuple):
     shared: bool = False
     """Whether the socket is systemd's, which keeps it open when the service ends."""
     runtime: Path | None = None
-    """Where the service tells what became of a reload: systemd's RuntimeDirectory."""
+    """Where the service tells how it fares, and what became of a reload: systemd's RuntimeDirectory."""
 
 
 class Service:
@@ -74,6 +75,7 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._check: Timer | None = None
         self._statistics: Timer | None = None
+        self._started = self._loop.time()
         self._stopping = False
         self._absent: set[ZoneConfig] = set()
 
@@ -166,6 +168,8 @@ class Service:
         concentrator.tell(
             concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
         )
+        if self._options.runtime is not None:
+            state_file.remove(self._options.runtime)
         self._notifier.close()
         self._journal.flush(_FLUSH_SECONDS)
         self._loop.close()
@@ -227,6 +231,12 @@ class Service:
             f"Received {totals.received}, served {totals.served}, refused {totals.refused}, "
             f"{totals.open_connections} connections"
         )
+        runtime = self._options.runtime
+        if runtime is not None:
+            state = state_file.record(
+                self.concentrator, started=self._started, port=self.port, history=self._recording.state()
+            )
+            state_file.write(runtime, state)
 
     def _notice(self, text: str) -> None:
         self.concentrator.tell(self.concentrator.lines.notice(text))

@@ -8,11 +8,24 @@ from collections.abc import Mapping
 class PeerTotals:
     """What one peer brought and took."""
 
-    __slots__ = ("received", "served")
+    __slots__ = ("_seen", "last_received", "last_served", "received", "served")
 
     def __init__(self, received: int = 0, served: int = 0) -> None:
         self.received = received
         self.served = served
+        self.last_received: float | None = None
+        """When the last of them came, in monotonic seconds, as `notice` saw it; None: none came."""
+        self.last_served: float | None = None
+        self._seen = (received, served)
+
+    def notice(self, now: float) -> None:
+        """Take note of what has come since the last look. now: monotonic seconds."""
+        received, served = self._seen
+        if self.received != received:
+            self.last_received = now
+        if self.served != served:
+            self.last_served = now
+        self._seen = self.received, self.served
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PeerTotals):
