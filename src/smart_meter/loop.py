@@ -58,7 +58,7 @@ class EventLoop:
         self._epoll = select.epoll()
         self._urgent = select.epoll()
         self._epoll.register(self._urgent.fileno(), READABLE)
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, Handler] = {self._urgent.fileno(): self._serve_urgent}
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._posted: deque[Action] = deque()
@@ -144,7 +144,7 @@ class EventLoop:
                 self._due()
             # The urgent ones first. Their epoll is among those that are ready where one of them is, unless it
             # was cut off from more than a handful.
-            if len(ready) == HANDFUL or urgent in ready:
+            if len(ready) > 1 and (len(ready) == HANDFUL or urgent in ready):
                 ready = poll_urgent(0, HANDFUL) + ready
             for descriptor, events in ready:
                 handler = handlers.get(descriptor)
@@ -164,6 +164,16 @@ class EventLoop:
             os.close(descriptor)
         self._urgent.close()
         self._epoll.close()
+
+    def _serve_urgent(self, _: int) -> None:
+        """Serve those that are urgent, where nobody else is ready, or what is left of them."""
+        for descriptor, events in self._urgent.poll(0, HANDFUL):
+            handler = self._handlers.get(descriptor)
+            if handler is not None:
+                try:
+                    handler(events)
+                except Exception as error:  # as above
+                    self._failed(error)
 
     def _come_back(self, again: deque[Handler]) -> None:
         for _ in range(min(HANDFUL, len(again))):

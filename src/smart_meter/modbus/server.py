@@ -138,7 +138,7 @@ class Connection:
         self._respond = session.respond
         self._reader = AduReader()
         self._plain = True
-        """Whether nothing of before is left over, and the connection is not about to end."""
+        """Whether nothing of before is left over, neither requests nor replies, and no end is near."""
         self._at_end = False
         """Whether the client has told that it sends no more; what it has sent may still be unread."""
         self._unsent = b""
@@ -157,7 +157,8 @@ class Connection:
 
         This is the hot path: nearly always one whole request has come, like one before, and nothing is left.
         """
-        if (self._unsent or self._held) and not self._unblocked(events):
+        plain = self._plain
+        if not plain and (self._unsent or self._held) and not self._unblocked(events):
             return
         try:
             data = self._receive(SEGMENT)
@@ -165,21 +166,21 @@ class Connection:
             return
         except OSError:
             data = b""
-        self.last = self._loop.now
-        reply = self._known(data) if self._plain else None
+        reply = self._known(data) if plain else None
         if reply is not None:
             try:
                 sent = self._transmit(reply)
             except OSError as error:
                 sent = self._not_sent(error)
             if sent < len(reply):
-                self._unsent = reply[sent:]
+                self._keep(reply[sent:])
         elif data:
             self._answer(data)
         else:
             # All replies are with the kernel already: nothing is read while any are not.
             self._close()
             return
+        self.last = self._loop.now
         if events & NO_MORE:
             self._at_end = True
         if len(data) == SEGMENT or self._at_end:
@@ -203,6 +204,7 @@ class Connection:
         """Answer a segment that is not just one request."""
         if self._ending:
             return
+        self.last = self._loop.now
         reader = self._reader
         requests = reader.feed(data)
         if requests:
@@ -211,9 +213,7 @@ class Connection:
             self._began = 0.0
         elif requests or not self._began:
             self._began = self._loop.now
-        self._plain = not reader.rest and reader.error is None and not self._finishing
-        if not self._plain:
-            self._settle()
+        self._settle()
 
     def _answer_each(self, requests: Sequence[bytes]) -> None:
         known = self._known
@@ -226,6 +226,7 @@ class Connection:
 
     def _hold(self, requests: Sequence[bytes], replies: list[bytes]) -> None:
         """Keep replies back, in their order, and take no more requests meanwhile."""
+        self._plain = False
         self._held = list(zip(requests, replies, strict=True))
         self._server.holding.append(self)
 
@@ -254,8 +255,12 @@ class Connection:
         except OSError as error:
             sent = self._not_sent(error)
         if sent < len(data):
-            # An event tells when there is room again.
-            self._unsent = data[sent:]
+            self._keep(data[sent:])
+
+    def _keep(self, data: bytes) -> None:
+        """Keep the rest of a reply: an event tells when there is room again."""
+        self._plain = False
+        self._unsent = data
 
     def _not_sent(self, error: OSError) -> int:
         if not isinstance(error, BlockingIOError):
@@ -263,8 +268,12 @@ class Connection:
         return 0
 
     def _settle(self) -> None:
-        """End the connection where all is answered that was to be answered."""
+        """See where things stand; end the connection where all is answered that was to be answered."""
+        reader = self._reader
         if self._unsent or self._held or self._socket.fileno() < 0:
+            return
+        self._plain = not (reader.rest or reader.error or self._finishing or self._ending)
+        if self._plain:
             return
         if self._reader.error is not None:
             if not self._ending:
