@@ -62,7 +62,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "      - {name: P_dc, address: 1, type: uint16, minimum: 9, maximum: 3}\n",
         [
             ":5: concentrator_meters[0].unit_id: 248",
-            ":8: concentrator_meters[0].measurements[1].address: 1",
+            ":8: concentrator_meters[0].measurements[1].address: register 1 overlaps registers 0 to 1",
             ":8: concentrator_meters[0].measurements[1].m",
         ],
     ),
