@@ -34,7 +34,7 @@ _GROUP = """\
 
 _VARIABLES = """\
 ---
-# Site {title}: what its Pis have in common. The defaults of roles/*/defaults/main.yml say what else can be set.
+# Site {title}: what its Pis have in common. roles/*/defaults/main.yml say what else can be set.
 preflight_site: {name}
 
 # The field zone's Wi-Fi. Its passphrase is in the vault: one for all sites (make vault), or this site's own
@@ -42,8 +42,9 @@ preflight_site: {name}
 network_field_ssid: {dashed}-field
 network_field_psk: "{{{{ vault_network_field_psk }}}}"
 
-# How the controller reaches this site, where its control network can't be reached directly, or has the addresses of
-# another site: a machine at the site that SSH goes through, as a name of ~/.ssh/config or [USER@]HOST[:PORT].
+# How the controller reaches this site, where its control network can't be reached directly, or has the
+# addresses of another site: a machine there that SSH goes through, as a name of ~/.ssh/config or
+# [USER@]HOST[:PORT].
 # preflight_jump_host: gate.{dashed}.example
 """
 
@@ -105,7 +106,7 @@ def _groups(node: object) -> set[str]:
 
 
 def _with_group(text: str, lines: str) -> str | None:
-    """Return the text with the lines at the end of `smart_meters: children:`; None where that is not found."""
+    """Return the text with the lines at the end of `smart_meters: children:`; None where that is missing."""
     rows = text.splitlines(keepends=True)
     place = None
     inside = False

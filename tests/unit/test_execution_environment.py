@@ -1,4 +1,4 @@
-"""The execution environment: built from this repository's own requirements, and from no registry in particular."""
+"""The execution environment: made of this repository's own requirements, and of no registry's image."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def test_every_collection_that_is_used_is_required_and_in_the_range_that_is_test
         assert spec.submodule_search_locations
         [folder, *_] = spec.submodule_search_locations
         manifest = Path(folder, *name.split("."), "MANIFEST.json")
-        assert json.loads(manifest.read_text("utf-8"))["collection_info"]["version"] in SpecifierSet(specifier)
+        assert json.loads(manifest.read_text("utf-8"))["collection_info"]["version"] in SpecifierSet(
+            specifier
+        )
 
 
 def test_system_packages_are_named_for_both_families() -> None:

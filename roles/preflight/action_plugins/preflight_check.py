@@ -18,8 +18,8 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.fleet import identify  # noqa: E402 - the path comes first.
 from roles.preflight.rules.encryption import check_encryption  # noqa: E402
+from roles.preflight.rules.fleet import identify  # noqa: E402 - the path comes first.
 from roles.preflight.rules.host import Host, check_host  # noqa: E402
 from roles.preflight.rules.variables import CONNECTION, Variables, load_roles  # noqa: E402
 

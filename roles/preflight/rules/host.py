@@ -21,7 +21,8 @@ class Host:
     `default_failures` where it is a role's own default: that fails because of another variable, which has
     its own problem. names: of every variable of the host. by_hand: of those set in the inventory or on
     the command line. defaults: of the roles' variables that nobody has set. password_asked: sudo's
-    password came by --ask-become-pass or from a file. plain: the secrets that stand unencrypted. render: returns the host's configuration file.
+    password came by --ask-become-pass or from a file. plain: the secrets that stand unencrypted.
+    render: returns the host's configuration file.
     """
 
     values: Values

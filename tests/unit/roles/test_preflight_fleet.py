@@ -104,7 +104,9 @@ def fleet(folder: Path, mistakes: dict[str, tuple[str, list[str]]]) -> Site:
     lines = ["smart_meters:", "  children:"]
     for name in SITES:
         lines += [f"    site_{name}:", "      hosts:"]
-        files[f"group_vars/site_{name}.yml"] = f"preflight_site: {name}\npreflight_jump_host: gate.{name}.example\n"
+        files[f"group_vars/site_{name}.yml"] = (
+            f"preflight_site: {name}\npreflight_jump_host: gate.{name}.example\n"
+        )
         for number in range(PIS_OF_A_SITE):
             lines.append(f"        pi-{name}-{number}:")
             files[f"host_vars/pi-{name}-{number}.yml"] = good_host(number + 1)

@@ -62,7 +62,10 @@ def all_tasks() -> list[tuple[str, dict[str, Any]]]:
 
 def handling(task: dict[str, Any]) -> set[str]:
     """Return the secrets that a task's own lines use; a block's tasks stand for themselves."""
-    return names_in({key: value for key, value in task.items() if key not in {"block", "rescue", "always"}}) & SECRETS
+    return (
+        names_in({key: value for key, value in task.items() if key not in {"block", "rescue", "always"}})
+        & SECRETS
+    )
 
 
 def test_the_passphrase_is_known_as_a_secret() -> None:
@@ -80,7 +83,9 @@ def test_whatever_is_named_like_a_secret_is_marked_as_one() -> None:
     assert named <= SECRETS
 
 
-@pytest.mark.parametrize(("where", "task"), all_tasks(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("where", "task"), all_tasks(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_task_that_handles_a_secret_shows_neither_it_nor_its_difference(
     where: str, task: dict[str, Any]
 ) -> None:
@@ -146,12 +151,16 @@ def test_the_wheel_holds_the_program_and_nothing_of_the_inventory(tmp_path: Path
     names = zipfile.ZipFile(wheel).namelist()
     assert "smart_meter/cli.py" in names
     strangers = [
-        name for name in names if not re.fullmatch(r"smart_meter/.*\.(py|typed)|smart_meter-[^/]+\.dist-info/.*", name)
+        name
+        for name in names
+        if not re.fullmatch(r"smart_meter/.*\.(py|typed)|smart_meter-[^/]+\.dist-info/.*", name)
     ]
     assert strangers == []
 
 
 @pytest.mark.parametrize("name", [".vault-password", ".vault-password-north"])
 def test_git_ignores_the_passwords_of_the_vaults(name: str) -> None:
-    done = subprocess.run(["git", "check-ignore", f"inventory/{name}"], cwd=REPOSITORY, check=False, capture_output=True)
+    done = subprocess.run(
+        ["git", "check-ignore", f"inventory/{name}"], cwd=REPOSITORY, check=False, capture_output=True
+    )
     assert done.returncode == 0

@@ -63,7 +63,9 @@ def test_it_says_what_to_do_next(
     assert "make check LIMIT=site_east" in said
 
 
-@pytest.mark.parametrize("name", ["", "East", "north-east", "1st", "a b", "../x", "all", "site_east", "ö", "x" * 41])
+@pytest.mark.parametrize(
+    "name", ["", "East", "north-east", "1st", "a b", "../x", "all", "site_east", "ö", "x" * 41]
+)
 def test_a_bad_name_is_refused_with_what_would_be_right(
     tool: ModuleType, inventory: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -144,4 +146,6 @@ def test_what_stands_behind_the_sites_stays_behind_them(tool: ModuleType, invent
 def test_the_first_site_of_all_can_be_added(tool: ModuleType, inventory: Path) -> None:
     (inventory / "hosts.yml").write_text("smart_meters:\n  children:\n")
     assert add(tool, inventory, "east") == 0
-    assert list(yaml.safe_load((inventory / "hosts.yml").read_text())["smart_meters"]["children"]) == ["site_east"]
+    assert list(yaml.safe_load((inventory / "hosts.yml").read_text())["smart_meters"]["children"]) == [
+        "site_east"
+    ]
