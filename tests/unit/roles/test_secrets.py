@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import re
 import subprocess
 import sys
@@ -135,8 +136,7 @@ def test_modules_get_their_arguments_through_the_connection_and_not_by_a_file() 
 
 def test_the_module_that_takes_the_passphrase_hands_it_to_nmcli_by_its_input() -> None:
     """As an argument everybody on the Pi would see it in the list of processes."""
-    from ansible_collections.community.general.plugins.modules import nmcli
-
+    nmcli = importlib.import_module("ansible_collections.community.general.plugins.modules.nmcli")
     assert "802-11-wireless-security.psk" in nmcli.Nmcli.SECRET_OPTIONS
 
 
