@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench format lock site vault check provision verify wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock site vault check provision verify wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
@@ -58,6 +58,10 @@ test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 20 mi
 bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; some 7 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@unshare --map-root-user --net sh -c 'ip link set lo up && exec $(PYTHON) -m bench $(ARGS)'
+
+soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
+	@tools/setup virtual-pi
+	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format

@@ -286,6 +286,10 @@ class Session:
             self._tell_served(meter, segment)
         return segment[:5] + plan.answer
 
+    def forget(self) -> None:
+        """Look closely at the next request of every kind."""
+        self._plans.clear()
+
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
         reply = self.known(request)
@@ -336,7 +340,7 @@ class Session:
             return
         plans = self._plans
         if len(plans) >= _MAX_PLANS:
-            plans.clear()
+            self.forget()
         plans[request[_PLAN]] = plan
 
     def _stored(self, meter: Meter, request: bytes) -> None:
@@ -444,6 +448,7 @@ class Session:
         assert meter.out_of_range is not None  # noqa: S101 - for the type checker: the caller has looked
         measurement, value = meter.out_of_range
         meter.out_of_range = None
+        meter.refused += 1
         self._tell_refused(
             meter,
             request,

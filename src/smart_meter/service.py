@@ -9,9 +9,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config, ServerConfig, ZoneConfig
@@ -34,8 +34,7 @@ _SWITCH_SECONDS = 0.0005
 """How long another thread may keep the interpreter while Modbus waits for it; Python's own choice is 5 ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the command line and the environment add to the configuration."""
 
     trial: bool = False
@@ -101,11 +100,12 @@ class Service:
         `signals`: whether to take this process's signals; they can be had in the main thread alone.
         """
         concentrator = self.concentrator
+        # Before anything that takes time: a signal that comes meanwhile is taken once the loop runs.
+        before = self._take_signals() if signals else None
         host, port = self._socket.getsockname()[:2]
         concentrator.tell(concentrator.lines.start(Listening(host, port, self._options.trial)))
         self._check_addresses()
         self._restore()
-        before = self._take_signals() if signals else None
         self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
         self._tell_status()

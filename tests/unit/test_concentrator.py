@@ -1,4 +1,3 @@
-import dataclasses
 import struct
 from ipaddress import IPv4Network
 from typing import Any
@@ -318,7 +317,7 @@ def test_a_value_out_of_range_is_refused_and_told_with_its_name() -> None:
     assert trial.journal[0] == (
         "[REFUSED] ESP32 (192.168.1.50) wrote T=101.0°C, which is out of range: function 6 got exception 03"
     )
-    assert trial.concentrator.statistics.refused == 4
+    assert trial.concentrator.statistics.refused == trial.concentrator.meters[0].refused == 4
     assert trial.client("192.168.2.10").respond(read(0, 1)) == answer(1, (100,))
 
 
@@ -326,7 +325,7 @@ def test_a_value_out_of_range_is_refused_and_told_with_its_name() -> None:
 
 
 def test_over_its_quota_the_journal_sums_up_and_nothing_is_left_out_of_the_totals() -> None:
-    trial = Trial(dataclasses.replace(Config(), journal=JournalConfig(lines_per_second=2)))
+    trial = Trial(Config()._replace(journal=JournalConfig(lines_per_second=2)))
     esp32, opta = trial.client("192.168.1.50"), trial.client("192.168.2.10")
     for _ in range(100):
         esp32.respond(write(0))
@@ -344,7 +343,7 @@ def test_over_its_quota_the_journal_sums_up_and_nothing_is_left_out_of_the_total
 
 
 def test_with_no_lines_at_all_the_sums_are_told() -> None:
-    trial = Trial(dataclasses.replace(Config(), journal=JournalConfig(lines_per_second=0)))
+    trial = Trial(Config()._replace(journal=JournalConfig(lines_per_second=0)))
     trial.client("192.168.2.10").respond(read(0, 8))
     assert trial.journal == []
     trial.concentrator.tick(final=True)
@@ -400,7 +399,7 @@ def test_a_new_configuration_keeps_values_totals_and_connections() -> None:
     esp32, opta = trial.client("192.168.1.50"), trial.client("192.168.2.10")
     esp32.respond(write(0))
     opta.respond(read(0, 8))
-    voltage = dataclasses.replace(PV_MAP.measurements[2], scale=100)
+    voltage = PV_MAP.measurements[2]._replace(scale=100)
     changed = RegisterMap((*PV_MAP.measurements[:2], voltage, *PV_MAP.measurements[3:]))
     trial.concentrator.reconfigure(Config(meters=(MeterConfig("pv", 1, changed),)))
     assert [session.readmit() for session in (esp32, opta)] == [True, True]
