@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +62,9 @@ def test_every_collection_that_is_used_is_required_and_in_the_range_that_is_test
         for path in [*(REPOSITORY / folder).rglob("*.yml"), *(REPOSITORY / folder).rglob("*.j2")]:
             used |= set(re.findall(r"\b((?:ansible|community)\.[a-z]+)\.[a-z_]+\b", path.read_text("utf-8")))
     assert used - {"ansible.builtin"} == set(COLLECTIONS)
+    installed = distribution("ansible")
     for name, specifier in COLLECTIONS.items():
-        spec = find_spec("ansible_collections")
-        assert spec
-        assert spec.submodule_search_locations
-        [folder, *_] = spec.submodule_search_locations
-        manifest = Path(folder, *name.split("."), "MANIFEST.json")
+        manifest = Path(str(installed.locate_file("ansible_collections")), *name.split("."), "MANIFEST.json")
         assert json.loads(manifest.read_text("utf-8"))["collection_info"]["version"] in SpecifierSet(
             specifier
         )

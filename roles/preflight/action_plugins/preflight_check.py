@@ -45,10 +45,10 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         host = Host(
             values=variables.values,
             names=list(raw),
+            plain=list(check_encryption(variables)),
             by_hand=variables.by_hand(),
             defaults=[name for name in _ROLES.variables if variables.is_default(name)],
             password_asked=any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file")),
-            plain=list(check_encryption(variables)),
             render=variables.render,
             failures=variables.failures,
             default_failures=variables.default_failures,

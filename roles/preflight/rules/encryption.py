@@ -20,7 +20,8 @@ CONNECTION_SECRETS = (
     "ansible_ssh_password",
 )
 _MARK = b"$ANSIBLE_VAULT;"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# A value that stands for another variable, filtered or not. More than that is computed, and not followed.
+_REFERENCE = re.compile(r"\s*\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\|[^}]*)?\}\}\s*")
 
 
 def check_encryption(variables: Variables) -> Iterator[Problem]:
@@ -40,7 +41,8 @@ def check_encryption(variables: Variables) -> Iterator[Problem]:
             continue
         seen.add(name)
         if "{{" in str(value):
-            pending += [used for used in _NAME.findall(str(value)) if used in variables.raw]
+            reference = _REFERENCE.fullmatch(str(value))
+            pending += [reference[1]] if reference and reference[1] in variables.raw else []
             continue
         file = variables.file_of(name)
         if str(value) and file is not None and not _is_safe(file):
