@@ -170,6 +170,18 @@ def test_ssh_goes_through_the_sites_jump_host(desk: Desk) -> None:
     assert words.count("ProxyJump") == 1
 
 
+def test_no_pi_is_given_the_open_connection_of_another_with_the_same_address(desk: Desk) -> None:
+    """Ansible's own name for it is made of address, port and user."""
+    desk.vault()
+    said = desk.run(
+        PROGRAMS / "ansible", "-i", "inventory/hosts.yml", *desk.passwords, "pi-north:pi-south",
+        "-m", "ansible.builtin.debug", "-a", "msg='{{ ansible_host }} {{ ansible_control_path }}'",
+    ).stdout  # fmt: skip
+    found = re.findall(r"192\.168\.2\.100 (%\(directory\)s/[0-9a-f]{16})\b", said)
+    assert len(found) == 2, said
+    assert len(set(found)) == 2
+
+
 def test_a_site_that_was_added_passes_with_its_first_pi(desk: Desk) -> None:
     desk.vault()
     done = desk.run(sys.executable, REPOSITORY / "tools/add_site.py", "east", "--inventory", desk.inventory)
