@@ -2,12 +2,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock vault provision verify doctor report wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock site vault check provision verify \
+	doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
 PYTHON := .venv/bin/python
-VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,)
+# The password for all sites, and those of single sites (make vault SITE=north).
+VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,) \
+	$(foreach file,$(wildcard inventory/.vault-password-*),--vault-id $(file:inventory/.vault-password-%=%)@$(file))
 PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit $(LIMIT),) $(ARGS)
 
 help: ## List the targets
@@ -70,9 +73,17 @@ lock: ## Lock the requirements anew, with hashes
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/pi.in -o requirements/pi.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/pi.txt requirements/dev.in -o requirements/dev.txt
 
-vault: ## Make or edit the inventory's secrets (inventory/group_vars/all/vault.yml)
+site: ## Add a site to the inventory (NAME=east)
 	@tools/setup venv
-	@tools/vault
+	@$(PYTHON) tools/add_site.py "$(NAME)"
+
+vault: ## Make or edit the inventory's secrets, of all sites or of one (SITE=north)
+	@tools/setup venv
+	@tools/vault "$(SITE)"
+
+check: ## Say everything that is wrong with the inventory; touches no Pi (LIMIT=site_north)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/check.yml
 
 provision: ## Bring the Pis to what the inventory says (LIMIT=pi-north, ARGS=--check)
 	@tools/setup venv

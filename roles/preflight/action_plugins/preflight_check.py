@@ -18,6 +18,7 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
+from roles.preflight.rules.encryption import check_encryption  # noqa: E402
 from roles.preflight.rules.fleet import identify  # noqa: E402 - the path comes first.
 from roles.preflight.rules.host import Host, check_host  # noqa: E402
 from roles.preflight.rules.variables import CONNECTION, Variables, load_roles  # noqa: E402
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         host = Host(
             values=variables.values,
             names=list(raw),
+            plain=list(check_encryption(variables)),
             by_hand=variables.by_hand(),
             defaults=[name for name in _ROLES.variables if variables.is_default(name)],
             password_asked=any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file")),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
@@ -19,8 +20,9 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402 - path first
-from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
+from roles.preflight.rules.files import unread_files  # noqa: E402 - the path comes first.
+from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402
+from roles.preflight.rules.variables import Variables, load_roles, relative  # noqa: E402
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -37,8 +39,14 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         registered = str(self._task.args["checks"])
         problems: dict[str, list[str]] = {}
         identities: list[Identity] = []
+        unknown: list[str] = []
         for host in self._targets(task_vars):
-            raw = task_vars["hostvars"].raw_get(host)
+            try:
+                raw = task_vars["hostvars"].raw_get(host)
+            except AnsibleError:
+                # Outside this run, with a site's vault whose password this controller does not have.
+                unknown.append(host)
+                continue
             if registered in raw:
                 check = raw[registered]
                 problems[host] = list(check["problems"])
@@ -48,7 +56,11 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         for host, found in compare(identities, in_this_run=list(problems)):
             place = next(pi.places[found.variable] for pi in identities if pi.name == host)
             problems.setdefault(host, []).append(f"{place}: {found.variable}: {found.message}")
-        lines = [line for host in problems for line in problems[host]]
+        if unknown:
+            self._display.warning(
+                f"not compared, because their variables can't be read here: {', '.join(unknown)}"
+            )
+        lines = [*self._of_files(task_vars), *(line for host in problems for line in problems[host])]
         for line in dict.fromkeys(lines):
             # By the screen and not in the result, which would quote and wrap the lines, and show them twice.
             self._display.display(line, color=constants.COLOR_ERROR)
@@ -61,6 +73,16 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         )
         return {**result, "changed": False, "failed": True, "msg": message}
 
+    def _of_files(self, task_vars: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the inventory's files as such; warn of what may be meant."""
+        folder = Path(str(task_vars.get("inventory_dir")))
+        groups = task_vars["groups"]
+        found = list(unread_files(folder, groups["all"], list(groups))) if folder.is_dir() else []
+        for each in found:
+            if not each.likely:
+                self._display.warning(f"{relative(each.path)}: {each.name}: {each.message}")
+        return [f"{relative(each.path)}: {each.name}: {each.message}" for each in found if each.likely]
+
     def _targets(self, task_vars: dict[str, Any]) -> list[str]:
         """Return the hosts that the play is for, whatever --limit leaves of them."""
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader)
@@ -69,5 +91,5 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
 
     def _identify(self, host: str, raw: dict[str, Any]) -> Identity:
         variables = Variables(host, raw, load_roles(_REPOSITORY), self._loader)
-        variables.resolve([*IDENTITY, "ansible_ssh_common_args", "preflight_site"])
+        variables.resolve([*IDENTITY, "ansible_port", "ansible_ssh_common_args", "preflight_site"])
         return identify(host, variables.values, variables.places())

@@ -48,7 +48,7 @@ def identify(name: str, values: Values, places: dict[str, str]) -> Identity:
     return Identity(
         name=name,
         site=str(values.get("preflight_site") or ""),
-        reached_at=_normal(text(values, "ansible_host") or ""),
+        reached_at=_reached_at(values),
         # The host key's alias is the Pi's own name, and differs always.
         reached_by=_ALIAS.sub("", text(values, "ansible_ssh_common_args") or ""),
         field_address=str(addresses["field"].ip) if addresses["field"] else "",
@@ -56,6 +56,14 @@ def identify(name: str, values: Values, places: dict[str, str]) -> Identity:
         host_name=(text(values, "appliance_hostname") or "").lower(),
         places=places,
     )
+
+
+def _reached_at(values: Values) -> str:
+    """Return where SSH finds the Pi; behind a router that forwards ports, the port is a part of it."""
+    host, port = text(values, "ansible_host"), values.get("ansible_port")
+    if not host:
+        return ""
+    return _normal(host) if port in (None, "", 22, "22") else f"{_normal(host)} port {port}"
 
 
 def _normal(host: str) -> str:
@@ -107,4 +115,6 @@ def _shared(earlier: Identity, theirs: str, later: Identity, mine: str, value: s
     mend = "give each Pi its own"
     if mine != "ansible_host":
         mend = "give each Pi of a site its own, or say with preflight_site that they are of different sites"
+    elif earlier.site != later.site:
+        mend = "give each site a preflight_jump_host of its own, or each Pi an ansible_host that leads to it"
     return problem(mine, f"{value} of {later.name} is {theirs} of {earlier.name} already{where}; {mend}")

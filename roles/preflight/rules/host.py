@@ -21,7 +21,8 @@ class Host:
     `default_failures` where it is a role's own default: that fails because of another variable, which has
     its own problem. names: of every variable of the host. by_hand: of those set in the inventory or on
     the command line. defaults: of the roles' variables that nobody has set. password_asked: sudo's
-    password came by --ask-become-pass or from a file. render: returns the host's configuration file.
+    password came by --ask-become-pass or from a file. plain: the secrets that stand unencrypted.
+    render: returns the host's configuration file.
     """
 
     values: Values
@@ -29,6 +30,7 @@ class Host:
     by_hand: Collection[str]
     defaults: Collection[str]
     password_asked: bool
+    plain: Collection[Problem]
     render: Callable[[], str]
     failures: list[Problem] = field(default_factory=list)
     default_failures: list[Problem] = field(default_factory=list)
@@ -51,6 +53,7 @@ def check_host(specs: Mapping[str, Options], host: Host) -> list[Problem]:
         _add(found, rule(host.values))
     _add(found, check_sudo(host.values, asked_for=host.password_asked))
     _add(found, _check_rendered(host, quiet=bool(found)))
+    _add(found, host.plain)
     if not found:
         _add(found, host.default_failures)
     return found

@@ -12,6 +12,8 @@ ZONES = ("field", "control")
 
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # RFC 1123, 2.1
 _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ of linux/if.h is 16 with its end mark.
+# As ssh -J takes it; a name of ~/.ssh/config may have underscores.
+_JUMP = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::(?P<port>[0-9]{1,5}))?")
 _MAX_DOMAIN_NAME = 253  # RFC 1035, 2.3.4, without the length octets
 
 
@@ -124,6 +126,10 @@ def _check_dns(values: Values, zone: str) -> Iterator[Problem]:
 def check_reach(values: Values) -> Iterator[Problem]:
     """Check where the controller looks for the Pi."""
     yield from _check_host(values, "network_bootstrap_host")
+    jump = text(values, "preflight_jump_host")
+    if jump and not all(_is_jump_host(hop) for hop in jump.split(",")):
+        hint = "give a name of ~/.ssh/config, or [USER@]HOST[:PORT]; several with commas between"
+        yield problem("preflight_jump_host", f"{show(jump)} is no host that SSH could go through; {hint}")
     found = list(_check_host(values, "ansible_host"))
     yield from found
     host = text(values, "ansible_host")
@@ -139,6 +145,11 @@ def check_reach(values: Values) -> Iterator[Problem]:
             lost = f"{address} is in the {zone} network, where this Pi will have {own.ip}"
             mend = "give that, and where a fresh Pi answers as network_bootstrap_host"
             yield problem("ansible_host", f"{lost}; {mend}")
+
+
+def _is_jump_host(hop: str) -> bool:
+    match = _JUMP.fullmatch(hop)
+    return match is not None and (match["port"] is None or 1 <= int(match["port"]) <= 65535)
 
 
 def _check_host(values: Values, name: str) -> Iterator[Problem]:

@@ -133,14 +133,19 @@ class Variables:
         is_default = self.is_default(str(key[0]))
         origin = None if is_default else self._origin(key)
         if origin is not None and origin.path:
-            return _relative(Path(origin.path)) + (f":{origin.line_num}" if origin.line_num else "")
+            return relative(Path(origin.path)) + (f":{origin.line_num}" if origin.line_num else "")
         if origin is not None and "-e" in origin.description:
             return "command line (-e)"
         source = Path(str(self.raw.get("inventory_file")))
         if origin is not None and source.is_file():
             # What a script or a plugin has given, which is then the one to ask.
-            return _relative(source)
-        return _relative(self._host_file())
+            return relative(source)
+        return relative(self._host_file())
+
+    def file_of(self, name: str) -> Path | None:
+        """Return the file that a variable was read from; None where it came from elsewhere."""
+        path = getattr(self._origin((name,)), "path", None)
+        return Path(path) if path else None
 
     def places(self) -> dict[str, str]:
         """Return the places of all variables that have to be one host's own."""
@@ -196,7 +201,8 @@ class Variables:
         return next((folder / name for name in names if (folder / name).exists()), folder / names[0])
 
 
-def _relative(path: Path) -> str:
+def relative(path: Path) -> str:
+    """Return a path as it is printed: from the working directory, where it is within that."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 

@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.roles.site import ALL, PASSPHRASE, REPOSITORY, SUDO_PASSWORD, Outcome, Site, good_host
+from tests.unit.roles.site import (
+    ALL,
+    FROM_VAULT,
+    PASSPHRASE,
+    REPOSITORY,
+    SUDO_PASSWORD,
+    Outcome,
+    Site,
+    good_host,
+)
 
 OTHER_VAULT = """network_field_psk: !vault |
   $ANSIBLE_VAULT;1.1;AES256
@@ -195,9 +204,7 @@ def test_a_missing_vault_is_told_for_each_secret_once(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.write(
         "inventory/group_vars/all.yml",
-        ALL.replace(SUDO_PASSWORD, '"{{ vault_become_password }}"').replace(
-            PASSPHRASE, '"{{ vault_network_field_psk }}"'
-        ),
+        ALL.replace("vault_sudo", "vault_become_password").replace("vault_psk", "vault_network_field_psk"),
     )
     site.hosts({"pi-north": good_host(10), "pi-south": good_host(11)})
     mend = "define it in the vault (make vault, or ansible-vault edit)"
@@ -210,7 +217,9 @@ def test_a_missing_vault_is_told_for_each_secret_once(tmp_path: Path) -> None:
 
 def test_the_sudo_password_may_come_from_elsewhere(tmp_path: Path) -> None:
     site = Site(tmp_path)
-    site.write("inventory/group_vars/all.yml", ALL.replace(f"ansible_become_password: {SUDO_PASSWORD}", ""))
+    site.write(
+        "inventory/group_vars/all.yml", ALL.replace(f"ansible_become_password: {FROM_VAULT['sudo']}", "")
+    )
     site.write("password", SUDO_PASSWORD)
     site.hosts({"pi-north": good_host(10)})
     assert site.play().only("ansible_become_password") == (

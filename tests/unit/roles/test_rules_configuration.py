@@ -219,6 +219,7 @@ def host(render: Any = lambda: "", **changes: Any) -> Host:
         "by_hand": [],
         "defaults": [],
         "password_asked": False,
+        "plain": [],
     }
     return Host(**{**fields, "render": render, **changes})
 

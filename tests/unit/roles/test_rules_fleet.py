@@ -71,8 +71,21 @@ def test_other_sites_may_have_the_same_addresses_and_names() -> None:
 
 def test_no_two_sites_are_reached_at_one_address_without_a_jump_host() -> None:
     assert told(pi("a", 1), pi("b", 1, preflight_site="south")) == [
-        "b: ansible_host: 192.168.2.1 of b is ansible_host of a already (a.yml); give each Pi its own"
+        "b: ansible_host: 192.168.2.1 of b is ansible_host of a already (a.yml); give each site a "
+        "preflight_jump_host of its own, or each Pi an ansible_host that leads to it"
     ]
+
+
+def test_a_router_leads_to_each_pi_by_a_port_of_its_own() -> None:
+    def forwarded(name: str, number: int, port: int) -> Identity:
+        return pi(name, number, ansible_host="router.example", ansible_port=port)
+
+    assert told(forwarded("a", 1, 2201), forwarded("b", 2, 2202)) == []
+    assert told(forwarded("a", 1, 2201), forwarded("b", 2, 2201)) == [
+        "b: ansible_host: router.example port 2201 of b is ansible_host of a already (a.yml); "
+        "give each Pi its own"
+    ]
+    assert told(pi("a", 1, ansible_port=22), pi("b", 1, preflight_site="south")) != []
 
 
 def test_two_jump_hosts_lead_to_two_pis() -> None:

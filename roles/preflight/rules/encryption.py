@@ -1,0 +1,66 @@
+"""Secrets that stand in plain text: found by the file that they were read from, and never shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from roles.preflight.rules.problem import Problem, problem
+from roles.preflight.rules.variables import Variables
+
+# Beside what the roles' argument specs mark with no_log: what Ansible logs in with.
+CONNECTION_SECRETS = (
+    "ansible_become_password",
+    "ansible_become_pass",
+    "ansible_password",
+    "ansible_ssh_pass",
+    "ansible_ssh_password",
+)
+_MARK = b"$ANSIBLE_VAULT;"
+# A value that stands for another variable, filtered or not. More than that is computed, and not followed.
+_REFERENCE = re.compile(r"\s*\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\|[^}]*)?\}\}\s*")
+
+
+def check_encryption(variables: Variables) -> Iterator[Problem]:
+    """Yield a problem for each secret, or part of one, that a file of the inventory has unencrypted.
+
+    What came by the command line, from a credential of a controller, or from an inventory script is not
+    kept in a file of this inventory, and passes.
+    """
+    pending = [name for name in secrets_of(variables) if name in variables.raw]
+    pending += sorted(name for name in variables.raw if name.startswith("vault_"))
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop(0)
+        value = variables.raw[name]
+        # A value that is encrypted by itself (!vault) is no text before it is decrypted.
+        if name in seen or not isinstance(value, str | int) or isinstance(value, bool):
+            continue
+        seen.add(name)
+        if "{{" in str(value):
+            reference = _REFERENCE.fullmatch(str(value))
+            pending += [reference[1]] if reference and reference[1] in variables.raw else []
+            continue
+        file = variables.file_of(name)
+        if str(value) and file is not None and not _is_safe(file):
+            mend = "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
+            yield problem(name, f"stands in plain text (its value is not shown); {mend}")
+
+
+def secrets_of(variables: Variables) -> list[str]:
+    """Return the names of the variables that are secrets."""
+    options = (item for options in variables.roles.specs.values() for item in options.items())
+    return [*(name for name, option in options if option.get("no_log")), *CONNECTION_SECRETS]
+
+
+@cache
+def _is_safe(file: Path) -> bool:
+    try:
+        with file.open("rb") as source:
+            return source.read(len(_MARK)) == _MARK or os.access(file, os.X_OK)
+    except OSError:
+        # No file that could be encrypted.
+        return True

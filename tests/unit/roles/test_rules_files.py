@@ -1,0 +1,71 @@
+"""Files of variables that nothing reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from roles.preflight.rules.files import unread_files
+
+HOSTS = ["pi-north", "pi.example"]
+GROUPS = ["all", "ungrouped", "smart_meters", "site_north"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for file in (
+        "host_vars/pi-north.yml", "host_vars/pi.example", "group_vars/all/fleet.yml",
+        "group_vars/site_north/main.yml", "host_vars/.draft.yml", "host_vars/pi-north.yml~",
+    ):  # fmt: skip
+        write(tmp_path, file)
+    return tmp_path
+
+
+def write(folder: Path, file: str) -> None:
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text("a: 1\n")
+
+
+def told(folder: Path) -> list[tuple[str, str, bool]]:
+    found = unread_files(folder, HOSTS, GROUPS)
+    return [(str(each.path.relative_to(folder)), each.message, each.likely) for each in found]
+
+
+def test_files_and_folders_of_hosts_and_groups_pass(folder: Path) -> None:
+    assert told(folder) == []
+
+
+def test_a_misspelt_name_is_told_with_the_one_that_is_meant(folder: Path) -> None:
+    write(folder, "host_vars/pi-nroth.yml")
+    write(folder, "group_vars/site_noth/main.yml")
+    assert told(folder) == [
+        (
+            "host_vars/pi-nroth.yml",
+            "is no host of the inventory, and nothing reads this; did you mean pi-north?",
+            True,
+        ),
+        (
+            "group_vars/site_noth",
+            "is no group of the inventory, and nothing reads this; did you mean site_north?",
+            True,
+        ),
+    ]
+
+
+def test_a_name_unlike_any_may_be_a_pi_that_is_gone(folder: Path) -> None:
+    write(folder, "host_vars/workshop.yml")
+    assert told(folder) == [
+        (
+            "host_vars/workshop.yml",
+            "is no host of the inventory, and nothing reads this; rename it after a host of the inventory, "
+            "or remove it",
+            False,
+        )
+    ]
+
+
+def test_a_file_beside_a_folder_of_its_name_is_not_read(folder: Path) -> None:
+    write(folder, "group_vars/all.yml")
+    assert told(folder) == [
+        ("group_vars/all.yml", "is not read beside group_vars/all; move its lines there", True)
+    ]
