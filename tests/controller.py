@@ -80,6 +80,8 @@ class Controller:
             capture_output=True,
         )
         self.known_hosts = lab.known_hosts
+        # Where the playbooks are; a copy with another program in it stands for another release.
+        self.repository = REPOSITORY
         self._password_file = lab.folder / "vault-password"
         self._password_file.write_text(secrets.token_urlsafe(24) + "\n")
         self._password_file.chmod(0o600)
@@ -134,7 +136,7 @@ class Controller:
             f"--vault-password-file={self._password_file}",
             f"--private-key={self.lab.ssh_key}",
             f"--ssh-extra-args=-o UserKnownHostsFile={self.known_hosts}",
-            str(REPOSITORY / "playbooks" / playbook),
+            str(self.repository / "playbooks" / playbook),
             *arguments,
         ]
 
@@ -145,20 +147,27 @@ class Controller:
             "PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.lab.folder),
             "LANG": "C.UTF-8",
-            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(self.repository / "ansible.cfg"),
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.lab.folder / "facts"),
             "ANSIBLE_NOCOLOR": "1",
         }
 
-    def playbook(self, playbook: str, *arguments: str, check: bool = True, timeout: float = 900) -> Played:
+    def playbook(
+        self,
+        playbook: str,
+        *arguments: str,
+        check: bool = True,
+        timeout: float = 900,
+        env: Mapping[str, str] | None = None,
+    ) -> Played:
         """Run a playbook from the control namespace; raise AssertionError with its output where it fails."""
         done = self.lab.run(
             "control",
             self.command(playbook, *arguments),
             check=False,
             timeout=timeout,
-            env=self.environment,
-            cwd=REPOSITORY,
+            env={**self.environment, **(env or {})},
+            cwd=self.repository,
         )
         played = Played(done.returncode, done.stdout + done.stderr)
         if check and played.returncode:

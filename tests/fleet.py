@@ -1,6 +1,7 @@
 """Two sites and three Pis, that have the same private addresses: a lab each, and one operator for both.
 
-The operator stands at the first site. The other one is reached through a door (tests/door.py), as by a jump host.
+The operator stands at the first site. The other one is reached through a door (tests/door.py), as by a jump
+host.
 """
 
 from __future__ import annotations
@@ -56,5 +57,6 @@ def _through_the_door(south: Lab) -> dict[str, Any]:
         "preflight_site": "south",
         "ansible_become_password": "{{ vault_south_become_password }}",
         "ansible_ssh_private_key_file": str(south.ssh_key),
-        "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options) + f" -o 'ProxyCommand={door}'",
+        "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options)
+        + f" -o 'ProxyCommand={door}'",
     }

@@ -1,7 +1,8 @@
-"""What playbooks/drift.yml prints: of each task that would change something its name and the difference, and no more.
+"""What playbooks/drift.yml prints: of each task that would change something its name and the difference,
+and no more.
 
-Chosen by `make drift`. It tells each host, as `drift_found`, the tasks that would have changed it, for the last play to
-judge.
+Chosen by `make drift`. It tells each host, as `drift_found`, the tasks that would have changed it, for the
+last play to judge.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
         self._play = play
         self._variables = play.get_variable_manager()
         for host in self._variables._inventory.get_hosts():
-            self._variables.set_nonpersistent_facts(host.name, {"drift_found": self._found.get(host.name, [])})
+            self._variables.set_nonpersistent_facts(
+                host.name, {"drift_found": self._found.get(host.name, [])}
+            )
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print a change; a task with a loop has printed its items."""

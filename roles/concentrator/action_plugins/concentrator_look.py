@@ -1,7 +1,7 @@
 """Ask a Pi in one round trip whether it has and runs the configuration that it should; changes nothing.
 
-Takes `configuration`, the text. "Changed" says that it differs, with the difference for --diff. A Pi that can't be
-reached is no failure: `off` says why.
+Takes `configuration`, the text. It is "changed" where it differs, with the difference for --diff. A Pi that
+can't be reached is no failure: `off` says why.
 """
 
 from __future__ import annotations
@@ -60,6 +60,10 @@ def _why(found: dict[str, str], before: str, after: str) -> list[str]:
     return [
         *(["the file differs"] if before != after else []),
         *([f"the service is {found['state']}"] if found["state"] != "active" else []),
-        *(["the service runs with another file"] if found["state"] == "active" and found["running"] != written else []),
+        *(
+            ["the service runs with another file"]
+            if found["state"] == "active" and found["running"] != written
+            else []
+        ),
         *(["an earlier change was not confirmed"] if found["waiting"] else []),
     ]

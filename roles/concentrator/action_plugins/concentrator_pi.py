@@ -1,4 +1,5 @@
-"""Run one of the role's scripts on the Pi as root, in one round trip, to its end even where the connection breaks.
+"""Run one of the role's scripts on the Pi as root, in one round trip, to its end even where the connection
+breaks.
 
 Takes `script` (a name in the role's files/), `arguments`, and `text`, which the script reads in base64.
 """

@@ -1,8 +1,9 @@
-"""Prove that a Pi serves a configuration: every meter read, and its map's fingerprint told by function code 43.
+"""Prove that a Pi serves a configuration: every meter read, and its map's fingerprint told by function code
+43.
 
-Takes `configuration` (the text), `connection` (the Pi's SSH_CONNECTION), `seconds` (how long it may take to serve).
-It asks from the controller where that has come straight to the Pi's address in the control zone, else from the Pi itself.
-Changes nothing.
+Takes `configuration` (the text), `connection` (the Pi's SSH_CONNECTION), `seconds` (how long it may take to
+serve). It asks from the controller where that has come straight to the Pi's address in the control zone,
+else from the Pi itself. Changes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Read every meter as a client would, and hold the register map's fingerprint against what it should be.
 
-Run by the controller where it stands in the zone, else on the Pi by its own Python; so it needs nothing but that.
-Takes one JSON object, and prints the list of what is wrong, as JSON; empty: proven.
+Run by the controller where it stands in the zone, else on the Pi by its own Python; so it needs nothing but
+that. Takes one JSON object, and prints the list of what is wrong, as JSON; empty: proven.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _PAUSE = 0.2
 def prove(target: dict[str, Any]) -> list[str]:
     """Return what is wrong.
 
-    target: host, port, seconds (how long it may take to serve), meters: name, unit, start, quantity, fingerprint,
-    and whether this client reads and identifies, and `silent` where stale values are answered with an exception.
+    target: host, port, seconds (how long it may take to serve), meters: name, unit, start, quantity,
+    fingerprint, and whether this client reads and identifies, and `silent` where stale values are answered
+    with an exception.
     """
     deadline = time.monotonic() + target["seconds"]
     while True:
@@ -44,7 +45,9 @@ def _attempt(target: dict[str, Any]) -> list[str]:
 def _check(connection: socket.socket, meter: dict[str, Any]) -> list[str]:
     where = f"meter {meter['name']}, unit {meter['unit']}"
     problems = []
-    answer = _ask(connection, meter["unit"], struct.pack(">BHH", READ, meter["start"], min(meter["quantity"], 125)))
+    answer = _ask(
+        connection, meter["unit"], struct.pack(">BHH", READ, meter["start"], min(meter["quantity"], 125))
+    )
     stale = answer[0] == READ | 0x80 and answer[1] == _STALE and meter["silent"]
     if meter["reads"] and answer[0] != READ and not stale:
         problems.append(f"{where}: a read is answered with exception 0x{answer[1]:02X}")
@@ -52,7 +55,9 @@ def _check(connection: socket.socket, meter: dict[str, Any]) -> list[str]:
     if meter["identifies"]:
         found = answer[9:].decode("ascii", "replace") if answer[0] == IDENTIFY else "exception"
         if found != meter["fingerprint"]:
-            problems.append(f"{where}: the map's fingerprint is {found}, and should be {meter['fingerprint']}")
+            problems.append(
+                f"{where}: the map's fingerprint is {found}, and should be {meter['fingerprint']}"
+            )
     return problems
 
 

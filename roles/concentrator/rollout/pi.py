@@ -29,8 +29,8 @@ def run_script(
 ) -> Said:
     """Run one of files/*.sh as root, with `text` at its standard input in base64.
 
-    apart: as a unit of systemd's, which goes on to its end though the connection breaks, and of which there is one at
-    a time.
+    apart: as a unit of systemd's, which goes on to its end though the connection breaks, and of which there
+    is one at a time.
     """
     body = (FILES / script).read_text(encoding="utf-8")
     # A function is run only once all of it has come: what a broken connection has cut off does nothing.

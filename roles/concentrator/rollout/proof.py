@@ -23,10 +23,11 @@ def reader(config: Config) -> ZoneConfig:
 
 
 def stands_in(connection: str, address: str, table: Path = Path("/proc/net/tcp")) -> str:
-    """Return the controller's own address where it has come straight to this address of the Pi's, else nothing.
+    """Return the controller's own address where it has come straight to this address of the Pi's, else
+    nothing.
 
-    connection: the Pi's SSH_CONNECTION. Behind a jump host or NAT, another Pi may answer at the same address: only a
-    connection that is also one of this machine's own counts.
+    connection: the Pi's SSH_CONNECTION. Behind a jump host or NAT, another Pi may answer at the same
+    address: only a connection that is also one of this machine's own counts.
     """
     words = connection.split()
     if len(words) != 4 or words[2] != address or not table.exists():
@@ -53,7 +54,7 @@ def target(config: Config, client: str, seconds: float) -> dict[str, Any]:
     zone = reader(config)
     rights = AccessControl(config).client(client or str(zone.address), str(zone.address))
     if rights is None:
-        message = f"this controller's address, {client}, is in no zone of it, so that it cuts off whoever reads there"
+        message = f"this controller's address, {client}, is in no zone of it: it cuts off whoever reads there"
         raise NotProvableError(message)
     return {
         "host": str(zone.address),

@@ -1,7 +1,8 @@
 """Hold one host's variables against all the rules, on the controller; nothing is sent anywhere.
 
-Returns problems (printable lines), identity (what the host may not share with another) and, where it is good, the
-configuration that the Pi should have. It never fails by itself, so that every host is heard before any is refused.
+Returns problems (printable lines), identity (what the host may not share with another) and, where it is
+good, the configuration that the Pi should have. It never fails by itself, so that every host is heard
+before any is refused.
 """
 
 from __future__ import annotations
