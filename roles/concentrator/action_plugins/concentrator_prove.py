@@ -40,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         except ConfigError as error:
             return {**result, "failed": True, "msg": str(error)}
         client = stands_in(str(self._task.args["connection"]), str(reader(config).address))
-        origin = f"the controller, {client}" if client else "the Pi itself"
+        origin = "the controller" if client else "the Pi itself"
         try:
             asked = target(config, client, float(self._task.args.get("seconds", 1)))
         except NotProvableError as error:
@@ -48,7 +48,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         problems = prove(asked) if client else self._on_pi(asked)
         if problems:
             return {**result, "failed": True, "msg": f"asked from {origin}: {'; '.join(problems)}"}
-        return {**result, "msg": f"{len(asked['meters'])} meters asked from {origin}"}
+        return {**result, "msg": f"from {origin}"}
 
     def _on_pi(self, asked: dict[str, Any]) -> list[str]:
         said = run_python(self, (FILES / "prove.py").read_text(encoding="utf-8"), json.dumps(asked))
