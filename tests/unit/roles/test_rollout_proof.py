@@ -56,7 +56,7 @@ def test_a_connection_of_this_machine_s_own_to_the_pi_s_control_address_counts(t
 @pytest.mark.parametrize(
     "connection",
     [
-        pytest.param("192.168.2.1 51001 192.168.2.100 22", id="another port: a jump host's, or another site's"),
+        pytest.param("192.168.2.1 51001 192.168.2.100 22", id="another port: a jump host's"),
         pytest.param("192.168.2.1 51000 192.168.1.100 22", id="it came in by another of the Pi's addresses"),
         pytest.param("fe80::1 51000 fe80::2 22", id="IPv6"),
         pytest.param("", id="no SSH at all"),
@@ -102,7 +102,7 @@ def test_what_a_client_may_not_do_is_not_held_against_the_pi() -> None:
 
 
 def test_a_controller_that_the_configuration_would_cut_off_says_so() -> None:
-    with pytest.raises(NotProvableError, match="10.9.8.7, is in no zone of it"):
+    with pytest.raises(NotProvableError, match=r"10\.9\.8\.7, is in no zone of it"):
         target(Config(), "10.9.8.7", 1)
 
 
