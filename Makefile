@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench format lock vault provision configure rollback drift verify wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock vault provision configure rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
@@ -57,6 +57,10 @@ bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; s
 	@tools/setup virtual-pi
 	@unshare --map-root-user --net sh -c 'ip link set lo up && exec $(PYTHON) -m bench $(ARGS)'
 
+soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
+	@tools/setup virtual-pi
+	@$(ROOT) $(PYTHON) -m soak $(ARGS)
+
 format: ## Let ruff format the code
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
@@ -89,6 +93,15 @@ drift: ## Say what on each Pi differs from the inventory, and change nothing; fa
 verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/verify.yml
+
+doctor: ## Look at the Pis: what is wrong, and what mends it; changes nothing (LIMIT=pi-north)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/doctor.yml
+
+report: ## Make one page of the same for the customer (OUT=.cache/report.html)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/doctor.yml -e '{"doctor_strict": false}'
+	@$(PYTHON) tools/report.py $(if $(OUT),--out $(OUT),)
 
 wheels: ## Fetch all that Pis install, so that the controller needs no Internet at the site
 	@tools/setup venv

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from smart_meter.config import Access, Config, MeterConfig, ZoneConfig
 
 LOCALHOST = "LOCALHOST"
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(NamedTuple):
     """What a client may do with one meter."""
 
     access: Access
@@ -27,8 +26,7 @@ class Permission:
         return self.access is not Access.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """A kind of client: whose zone it is in, and what it may do. Equal clients share their rights."""
 
     zone: str

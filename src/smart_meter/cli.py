@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     _add_probe(commands)
     _add_map(commands)
     _add_history(commands)
+    _add_doctor(commands)
     return root
 
 
@@ -247,6 +248,27 @@ def _add_history(commands: argparse._SubParsersAction[_Parser]) -> None:
         "back from now on the Pi that records, from the newest sample elsewhere",
     )
     history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="table")
+
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="look at this Pi, and say what is wrong and what mends it",
+        description="Check the service, its port, zones, firewall, peers and history, and the Pi itself.\n"
+        "Each check has what was found and, where that is not good, what was expected and what mends it.\n"
+        "Nothing is changed. Root sees all; another user sees less, and is told where.",
+        epilog="examples:\n"
+        "  smart-meter doctor                        on the Pi, with sudo\n"
+        "  smart-meter doctor --json                 for programs\n\n"
+        "exit codes: 0 nothing is bad, 1 something is bad, 2 refused configuration or arguments",
+    )
+    doctor.add_argument(
+        "--config", metavar="FILE", default="/etc/smart-meter/config.toml", help="the service's file"
+    )
+    doctor.add_argument(
+        "--runtime", metavar="DIR", default="/run/smart-meter", help="where the service tells its state"
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _add_meter(command: argparse.ArgumentParser) -> None:

@@ -21,6 +21,12 @@ from smart_meter.telemetry import Direction, Lines, lines
 _DEVICE_ITSELF = (0, 255)
 _TELL_SECONDS = 10.0
 _MAX_PLANS = 64
+_LOOK_TICKETS = 256
+"""Samples between two looks at the recorder's backlog; a power of two."""
+BUSY_BACKLOG = 1_000
+"""Samples that wait, from which on the recorder gets its turn after each pass of the loop."""
+FULL_BACKLOG = 50_000
+"""Samples that wait, from which on a write is acknowledged late: half of what the history keeps in memory."""
 _PLAN = slice(2, 12)
 """What decides how a request is carried out: all between the transaction identifier and the values.
 
@@ -36,6 +42,10 @@ class Recorder(Protocol):
 
     def stored_up_to(self, ticket: int) -> bool | None:
         """Whether the sample is on disk; None: it is not known yet."""
+
+    @property
+    def backlog(self) -> int:
+        """How many samples wait to be written, while they can be written; 0 while they can't."""
 
 
 class Peer:
@@ -112,7 +122,14 @@ class Concentrator:
         self.limit = RateLimit(_TELL_SECONDS)
         self.recorder: Recorder | None = None
         self.acknowledge_late = False
-        """Whether a write that completes a sample is answered once the sample is on disk."""
+        """Whether a write that completes a sample is answered once the sample is on disk.
+
+        The configuration may have it so; and so it is while more samples come in than the disk takes.
+        """
+        self.always_late = False
+        """Whether the configuration has it so."""
+        self.let_record: Callable[[bool], None] = lambda _: None
+        """Is told whether the recorder needs its turn."""
         self._trial = trial
         self.meters = [Meter(meter, config.name) for meter in config.meters]
         self._adopt(config)
@@ -151,6 +168,12 @@ class Concentrator:
         self.statistics.open_connections += 1
         return Session(self, rights, address, local)
 
+    def look_at_backlog(self) -> None:
+        """Slow the writers down before the recorder loses samples; readers go on as ever."""
+        backlog = self.recorder.backlog if self.recorder is not None else 0
+        self.acknowledge_late = self.always_late or backlog >= FULL_BACKLOG
+        self.let_record(backlog >= BUSY_BACKLOG)
+
     def rights(self, address: str, local: str | None) -> Rights | None:
         """Return what a client may do, or None for one in no zone."""
         client = self._access.client(address, local)
@@ -175,8 +198,10 @@ class Concentrator:
                 self.tell(self.lines.state(meter.name, State.STALE, meter.age(now)))
 
     def tick(self, *, final: bool = False) -> None:
-        """Let the time that has passed count for the journal: once a second, and at the end."""
+        """Let the time that has passed count, for journal and totals: once a second, and at the end."""
         now = self.now()
+        for totals in self.statistics.peers.values():
+            totals.notice(now)
         for peer in self._peers.values():
             for direction, quota, total in (
                 (Direction.RX, peer.rx, peer.totals.received),
@@ -286,6 +311,10 @@ class Session:
             self._tell_served(meter, segment)
         return segment[:5] + plan.answer
 
+    def forget(self) -> None:
+        """Look closely at the next request of every kind."""
+        self._plans.clear()
+
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
         reply = self.known(request)
@@ -336,7 +365,7 @@ class Session:
             return
         plans = self._plans
         if len(plans) >= _MAX_PLANS:
-            plans.clear()
+            self.forget()
         plans[request[_PLAN]] = plan
 
     def _stored(self, meter: Meter, request: bytes) -> None:
@@ -350,6 +379,8 @@ class Session:
             )
             if concentrator.acknowledge_late:
                 self.waiting.append((request, ticket))
+            if not ticket & (_LOOK_TICKETS - 1):
+                concentrator.look_at_backlog()
         if self._rx.left >= 1.0:
             self._rx.left -= 1.0
             self._rx.told += 1
@@ -361,10 +392,17 @@ class Session:
             concentrator.tell(concentrator.lines.state(meter.name, State.FRESH, 0.0))
 
     def outcome(self, ticket: int) -> bool | None:
-        """Whether a sample is on disk; None: it is not known yet."""
-        recorder = self._concentrator.recorder
-        # Where the history was switched off meanwhile, it is not on disk and will not be.
-        return recorder.stored_up_to(ticket) if recorder is not None else False
+        """Whether the reply to a write may go: its sample is on disk; None: it is not known yet.
+
+        Where writers only wait for the disk to keep up, the reply goes as soon as it does, or has failed.
+        """
+        concentrator = self._concentrator
+        recorder = concentrator.recorder
+        if concentrator.always_late:
+            return recorder.stored_up_to(ticket) if recorder is not None else False
+        if not concentrator.acknowledge_late or recorder is None:
+            return True
+        return None if recorder.stored_up_to(ticket) is None else True
 
     def failed(self, request: bytes) -> bytes:
         """Return the reply to a write whose sample is in the registers, and could not be stored."""
@@ -444,6 +482,7 @@ class Session:
         assert meter.out_of_range is not None  # noqa: S101 - for the type checker: the caller has looked
         measurement, value = meter.out_of_range
         meter.out_of_range = None
+        meter.refused += 1
         self._tell_refused(
             meter,
             request,

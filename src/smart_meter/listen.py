@@ -127,16 +127,25 @@ def explain(error: OSError, host: str, port: int) -> str:
 
 def port_holders(port: int, proc: Path = Path("/proc")) -> list[str]:
     """Return `NAME (process PID)` of each process that listens on a TCP port, as far as this user may see."""
-    inodes = {
+    inodes = _listening(port, proc)
+    if not inodes:
+        return []
+    processes = sorted((int(entry.name), entry) for entry in proc.iterdir() if entry.name.isdigit())
+    return [f"{_name(process)} (process {pid})" for pid, process in processes if _holds(process, inodes)]
+
+
+def is_listening(port: int, proc: Path = Path("/proc")) -> bool:
+    """Whether any process listens on a TCP port, seen or not."""
+    return bool(_listening(port, proc))
+
+
+def _listening(port: int, proc: Path) -> set[str]:
+    return {
         f"socket:[{fields[9]}]"
         for table in ("tcp", "tcp6")
         for fields in _socket_table(proc / "net" / table)
         if fields[3] == _LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port
     }
-    if not inodes:
-        return []
-    processes = sorted((int(entry.name), entry) for entry in proc.iterdir() if entry.name.isdigit())
-    return [f"{_name(process)} (process {pid})" for pid, process in processes if _holds(process, inodes)]
 
 
 def _socket_table(path: Path) -> list[list[str]]:

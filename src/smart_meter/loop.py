@@ -67,6 +67,7 @@ class EventLoop:
         """The second is for signal.set_wakeup_fd: a byte in it ends the wait."""
         self.watch(self._wake_end, READABLE, self._woken, urgent=True)
         self._running = False
+        self._gives_way = False
 
     def time(self) -> float:
         """Return `now`, for those who take a clock."""
@@ -114,6 +115,13 @@ class EventLoop:
         with contextlib.suppress(BlockingIOError):
             os.write(self.wake_descriptor, b"\0")
 
+    def give_way(self, to_another_thread: bool) -> None:
+        """Let another thread have its turn after each pass, or no more.
+
+        Where there is one CPU for both it would else get it in slices of milliseconds, or hardly at all.
+        """
+        self._gives_way = to_another_thread
+
     def stop(self) -> None:
         """Let `run` return at the end of this pass."""
         self._running = False
@@ -147,6 +155,8 @@ class EventLoop:
                         self._failed(error)
             if again:
                 self._come_back(again)
+            if self._gives_way:
+                os.sched_yield()
 
     def close(self) -> None:
         """Give the loop's own descriptors back."""

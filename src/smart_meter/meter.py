@@ -85,7 +85,7 @@ class Meter(Bank):
         self._sequence = 0
         """The last sample's number before the start."""
         self.refused = 0
-        """Writes that were refused since the start."""
+        """Writes that were refused since the start; whoever answers them counts them."""
         self.state = State.WAITING
         self.arrived = -math.inf
         """When the last sample was complete, in monotonic seconds; minus infinity before the first."""
@@ -270,7 +270,6 @@ class Meter(Bank):
                 value = self._decoded(measurement, image)
                 if not measurement.in_range(value):
                     self.out_of_range = measurement, value
-                    self.refused += 1
                     return True
         return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config
@@ -43,7 +43,8 @@ class Recording:
         else:
             # Without a path it takes no more samples, and what it has goes on to the disk.
             self._history.reconfigure(config.history, config.meters)
-            self._concentrator.acknowledge_late = _late(config)
+            self._concentrator.always_late = _late(config)
+            self._concentrator.look_at_backlog()
 
     def count(self, statistics: Statistics) -> None:
         """Bring the totals up to date."""
@@ -51,6 +52,13 @@ class Recording:
         if history is not None:
             statistics.stored = history.stored
             statistics.not_stored = history.lost
+
+    def state(self) -> dict[str, Any] | None:
+        """Return how the history fares, for who looks from outside; None where there is none."""
+        history = self._history
+        if history is None:
+            return None
+        return {"stored": history.stored, "lost": history.lost, "failing": history.failing}
 
     def stop(self, timeout: float) -> None:
         """Write what waits, and close; `timeout` in seconds."""
@@ -64,7 +72,8 @@ class Recording:
         self._history = History(config.history, config.meters, self._tell, self._committed)
         restored = self._history.open()
         self._concentrator.recorder = self._history
-        self._concentrator.acknowledge_late = _late(config)
+        self._concentrator.always_late = _late(config)
+        self._concentrator.look_at_backlog()
         return restored
 
 

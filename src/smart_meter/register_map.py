@@ -10,7 +10,7 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_UINT16 = 0xFFFF
 MAX_UINT32 = 0xFFFF_FFFF
@@ -44,8 +44,7 @@ class DataType(enum.Enum):
         return _LAYOUTS[self].sentinel
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     width: int
     code: str
     """The struct module's."""
@@ -73,8 +72,7 @@ class WordOrder(enum.Enum):
     """The low word first: CDAB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """One named value in a map; value = stored / scale + offset."""
 
     name: str
@@ -168,8 +166,7 @@ class Measurement:
         return registers[::-1] if self.word_order is WordOrder.LITTLE else registers
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterMap:
+class RegisterMap(NamedTuple):
     """The measurements of one meter, in the order in which the journal prints them."""
 
     measurements: tuple[Measurement, ...]

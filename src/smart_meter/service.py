@@ -9,10 +9,11 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
+from smart_meter import state_file
 from smart_meter.concentrator import Concentrator
 from smart_meter.config import Config, ServerConfig, ZoneConfig
 from smart_meter.journal import Journal
@@ -34,8 +35,7 @@ _SWITCH_SECONDS = 0.0005
 """How long another thread may keep the interpreter while Modbus waits for it; Python's own choice is 5 ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What the command line and the environment add to the configuration."""
 
     trial: bool = False
@@ -48,7 +48,7 @@ class Options:
     shared: bool = False
     """Whether the socket is systemd's, which keeps it open when the service ends."""
     runtime: Path | None = None
-    """Where the service tells what became of a reload: systemd's RuntimeDirectory."""
+    """Where the service tells how it fares, and what became of a reload: systemd's RuntimeDirectory."""
 
 
 class Service:
@@ -69,11 +69,13 @@ class Service:
         self.concentrator = Concentrator(
             config, self._journal.tell, self._loop.time, time.time, trial=self._options.trial
         )
+        self.concentrator.let_record = self._loop.give_way
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
         self._notifier = Notifier(os.environ)
         self._check: Timer | None = None
         self._statistics: Timer | None = None
+        self._started = self._loop.time()
         self._stopping = False
         self._absent: set[ZoneConfig] = set()
 
@@ -101,11 +103,12 @@ class Service:
         `signals`: whether to take this process's signals; they can be had in the main thread alone.
         """
         concentrator = self.concentrator
+        # Before anything that takes time: a signal that comes meanwhile is taken once the loop runs.
+        before = self._take_signals() if signals else None
         host, port = self._socket.getsockname()[:2]
         concentrator.tell(concentrator.lines.start(Listening(host, port, self._options.trial)))
         self._check_addresses()
         self._restore()
-        before = self._take_signals() if signals else None
         self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
         self._tell_status()
@@ -165,13 +168,19 @@ class Service:
         concentrator.tell(
             concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
         )
+        if self._options.runtime is not None:
+            state_file.remove(self._options.runtime)
         self._notifier.close()
         self._journal.flush(_FLUSH_SECONDS)
         self._loop.close()
 
     def _committed(self) -> None:
         """Called from the history's thread: replies that waited for the disk may go."""
-        self._loop.post(self._server.release)
+        self._loop.post(self._go_on)
+
+    def _go_on(self) -> None:
+        self.concentrator.look_at_backlog()
+        self._server.release()
 
     def _reload(self) -> None:
         if self._stopping:
@@ -222,6 +231,12 @@ class Service:
             f"Received {totals.received}, served {totals.served}, refused {totals.refused}, "
             f"{totals.open_connections} connections"
         )
+        runtime = self._options.runtime
+        if runtime is not None:
+            state = state_file.record(
+                self.concentrator, started=self._started, port=self.port, history=self._recording.state()
+            )
+            state_file.write(runtime, state)
 
     def _notice(self, text: str) -> None:
         self.concentrator.tell(self.concentrator.lines.notice(text))

@@ -78,5 +78,13 @@ class PvDay:
 
 
 def _fitting(measurement: Measurement, value: float) -> float:
-    """Return the value, or the nearest that the measurement's register can hold."""
-    return min(max(value, 0.0), 0xFFFF / measurement.scale)
+    """Return the value, or the nearest that is in range and that the measurement's registers can hold."""
+    low = -math.inf if measurement.minimum is None else measurement.minimum
+    high = math.inf if measurement.maximum is None else measurement.maximum
+    limits = measurement.type.limits
+    if limits is not None:
+        low, high = (
+            max(low, limits[0] / measurement.scale + measurement.offset),
+            min(high, limits[1] / measurement.scale + measurement.offset),
+        )
+    return min(max(value, low), high)

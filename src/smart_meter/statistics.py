@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 
-@dataclass(slots=True)
 class PeerTotals:
     """What one peer brought and took."""
 
-    received: int = 0
-    served: int = 0
+    __slots__ = ("_seen", "last_received", "last_served", "received", "served")
+
+    def __init__(self, received: int = 0, served: int = 0) -> None:
+        self.received = received
+        self.served = served
+        self.last_received: float | None = None
+        """When the last of them came, in monotonic seconds, as `notice` saw it; None: none came."""
+        self.last_served: float | None = None
+        self._seen = (received, served)
+
+    def notice(self, now: float) -> None:
+        """Take note of what has come since the last look. now: monotonic seconds."""
+        received, served = self._seen
+        if self.received != received:
+            self.last_received = now
+        if self.served != served:
+            self.last_served = now
+        self._seen = self.received, self.served
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PeerTotals):
+            return NotImplemented
+        return (self.received, self.served) == (other.received, other.served)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
 
-@dataclass(slots=True)
 class Statistics:
     """Totals since the start."""
 
-    refused: int = 0
-    """Writes of clients that may not write."""
-    exceptions: int = 0
-    """Other requests that were answered with an exception."""
-    connections: int = 0
-    open_connections: int = 0
-    bad_frames: int = 0
-    """Connections closed because their stream was no Modbus."""
-    strangers: int = 0
-    """Connections closed because no zone holds their client."""
-    gave_way: int = 0
-    """Connections closed in favour of new ones: there were too many."""
-    expired: int = 0
-    """Connections closed because their client did not do in time what it should."""
-    stored: int = 0
-    """Samples in the history since the start."""
-    not_stored: int = 0
-    """Samples that the history could not take."""
-    peers: dict[str, PeerTotals] = field(default_factory=dict)
+    def __init__(self, peers: Mapping[str, PeerTotals] | None = None, **totals: int) -> None:
+        """`totals` name those that do not begin at 0. Raises AttributeError for an unknown one."""
+        self.refused = 0
+        """Requests of clients that may not make them, and values out of range."""
+        self.exceptions = 0
+        """Other requests that were answered with an exception."""
+        self.connections = 0
+        self.open_connections = 0
+        self.bad_frames = 0
+        """Connections closed because their stream was no Modbus."""
+        self.strangers = 0
+        """Connections closed because no zone holds their client."""
+        self.gave_way = 0
+        """Connections closed in favour of new ones: there were too many."""
+        self.expired = 0
+        """Connections closed because their client did not do in time what it should."""
+        self.stored = 0
+        """Samples in the history since the start."""
+        self.not_stored = 0
+        """Samples that the history could not take."""
+        self.peers = dict(peers or {})
+        for name, total in totals.items():
+            getattr(self, name)
+            setattr(self, name, total)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statistics) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # they change
 
     @property
     def received(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 START = 0
 QUANTITY = 13
@@ -38,8 +38,7 @@ class State(enum.IntEnum):
     """The values are those from before a restart, and no sample arrived since."""
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One entry of the block."""
 
     name: str
@@ -79,8 +78,7 @@ FIELDS = (
 """Every entry, by address, without gaps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """A status block's values."""
 
     layout_version: int

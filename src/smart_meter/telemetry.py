@@ -6,9 +6,8 @@ import enum
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from smart_meter.config import Access, Config, LogFormat, ZoneConfig
 from smart_meter.statistics import Statistics
@@ -17,8 +16,7 @@ from smart_meter.status_block import State
 RULE = "=" * 80
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One complete set of measurements."""
 
     meter: str
@@ -39,8 +37,7 @@ def iso_time(unix_seconds: float) -> str:
     return datetime.fromtimestamp(int(unix_seconds), UTC).isoformat()
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(NamedTuple):
     """Where the service listens, as it turned out."""
 
     host: str

@@ -6,9 +6,8 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_FILE_BYTES = 1024 * 1024
 _MAX_SHOWN = 60
@@ -16,8 +15,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _POSITION = re.compile(r"(?P<message>.*) \(at (?P<place>line \d+, column \d+|end of document)\)\Z", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong: the file, the key path (or line, for a syntax error), what, and the mend."""
 
     source: str

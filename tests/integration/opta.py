@@ -1,78 +1,81 @@
-"""An Opta that counts the answers which it never got: `python -m tests.integration.opta`, run where it is.
+"""`python -m tests.integration.opta`: read at a fixed rate over one connection, and tell how it went.
 
-    knock ADDRESS   connect, ask, hang up, and again
-    hold ADDRESS    ask again and again on one connection
-
-Each until its standard input is closed; then it prints one JSON object: how often it `asked`, and the `lost`
-attempts, each with its reason.
+A process of its own, so that nothing but the concentrator can hold it up.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import select
+import signal
 import socket
-import sys
-from collections.abc import Callable
+import time
 
-SECONDS = 5.0
-_REQUEST = bytes.fromhex("0001 0000 0006 01 03 0000 0008")
-_REPLY = bytes.fromhex("0001 0000 0013 01 03 10")
-_PAUSE = 0.001
+from tests.unit.wire import SAMPLE_REGISTERS, answer, read
 
-
-def connect(address: str) -> socket.socket:
-    """Return a connection to the Modbus port."""
-    connection = socket.create_connection((address, 502), timeout=SECONDS)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+PATIENCE = 5.0
+_REQUEST = read(0, len(SAMPLE_REGISTERS))
+_REPLY = answer(1, SAMPLE_REGISTERS)
 
 
-def ask(connection: socket.socket) -> None:
-    """Read the eight registers; raise OSError where no reply, or another one, comes."""
-    connection.sendall(_REQUEST)
-    reply = b""
-    while len(reply) < len(_REPLY) + 16:
-        more = connection.recv(260)
-        if not more:
-            raise ConnectionError(f"closed after {len(reply)} bytes of the reply")
-        reply += more
-    if not reply.startswith(_REPLY):
-        raise ConnectionError(f"answered with {reply.hex()}")
+def main() -> int:
+    """Print `ready` after the first answer; at SIGTERM, what came of the reads, as a line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("host")
+    parser.add_argument("--rate", type=float, default=100, help="reads a second")
+    asked = parser.parse_args()
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
+    reading = Reading(socket.create_connection((asked.host, 502), PATIENCE))
+    reading.once(time.monotonic())
+    print("ready", flush=True)
+    due = time.monotonic()
+    while not ended and not reading.closed:
+        due += 1 / asked.rate
+        time.sleep(max(0.0, due - time.monotonic()))
+        # The time counts from when the read was due: what a hold-up makes late is late, too.
+        reading.once(due)
+    print(json.dumps(reading.result()), flush=True)
+    return 0
 
 
-def knock(address: str) -> Callable[[], None]:
-    """Return what asks on a connection of its own each time."""
+class Reading:
+    """One connection, and what came over it."""
 
-    def once() -> None:
-        with connect(address) as connection:
-            ask(connection)
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(PATIENCE)
+        self.closed = False
+        self._connection = connection
+        self._times: list[float] = []
+        self._wrong = 0
 
-    return once
-
-
-def hold(address: str) -> Callable[[], None]:
-    """Return what asks on one connection."""
-    connection = connect(address)
-    return lambda: ask(connection)
-
-
-def main(mode: str, address: str) -> None:
-    """Ask until the standard input is closed."""
-    once = {"knock": knock, "hold": hold}[mode](address)
-    once()
-    # From here on, whatever is done to the server is done under its eyes.
-    print("answered", flush=True)
-    asked = 1
-    lost: list[str] = []
-    while not select.select([sys.stdin], [], [], _PAUSE)[0]:
-        asked += 1
+    def once(self, due: float) -> None:
+        """Read; `due` in monotonic seconds."""
+        reply = b""
         try:
-            once()
-        except OSError as error:
-            lost.append(f"attempt {asked}: {error}")
-    print(json.dumps({"asked": asked, "lost": lost}))
+            self._connection.sendall(_REQUEST)
+            while len(reply) < len(_REPLY) and (part := self._connection.recv(1024)):
+                reply += part
+        except OSError:
+            self.closed = True
+        if len(reply) < len(_REPLY):
+            self.closed = True
+        self._times.append(time.monotonic() - due)
+        self._wrong += reply != _REPLY
+
+    def result(self) -> dict[str, object]:
+        """Return the figures; times in milliseconds."""
+        times = sorted(1000 * seconds for seconds in self._times)
+        return {
+            "reads": len(times),
+            "wrong": self._wrong,
+            "closed": self.closed,
+            "p50": round(times[len(times) // 2], 2),
+            "p99": round(times[int(len(times) * 0.99)], 2),
+            "max": round(times[-1], 2),
+        }
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    raise SystemExit(main())

@@ -48,6 +48,7 @@ class Program:
         prefix: Sequence[str] = (),
         extra: Mapping[str, str] | None = None,
         stdout: int | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         number = len(list(folder.glob("out.*")))
         self.out_path = folder / f"out.{number}"
@@ -58,6 +59,7 @@ class Program:
                 stdout=out if stdout is None else stdout,
                 stderr=err,
                 env=environment(extra),
+                pass_fds=pass_fds,
             )
 
     @property
@@ -109,8 +111,9 @@ class Program:
 class Connection:
     """A client that sends and receives bytes as they are."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection((host, port), PATIENCE)
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str | None = None) -> None:
+        """`source`: the address to come from; None: the machine's choice."""
+        self.socket = socket.create_connection((host, port), PATIENCE, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Connection:

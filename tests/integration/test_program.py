@@ -111,6 +111,15 @@ def test_a_signal_ends_it_with_0_within_two_seconds(number: signal.Signals, star
     assert program.err == ""
 
 
+def test_a_signal_while_it_starts_ends_it_as_later_on(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(f'[history]\npath = "{tmp_path}/history.db"\n')
+    for _ in range(5):
+        program = start(*TRIAL, "--config", str(config))
+        program.wait_for("^Waiting for:$")
+        assert program.stop()[0] == 0
+
+
 def test_a_request_that_is_under_way_at_sigterm_is_answered(start: Start) -> None:
     program = start(*TRIAL)
     with program.connect() as client:

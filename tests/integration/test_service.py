@@ -70,6 +70,8 @@ class Running:
 class Noting:
     """Notes how many reads were served before the first sample came."""
 
+    backlog = 0
+
     def __init__(self, totals: Statistics) -> None:
         self.totals = totals
         self.served_before = -1

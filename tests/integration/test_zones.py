@@ -1,6 +1,5 @@
 """A Pi, a field host, a control host and a stranger, each in a network namespace: who may do what."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,63 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.program import PATIENCE, Program, environment
+from tests.integration.networks import Networks
+from tests.integration.program import Program, environment
 
 pytestmark = pytest.mark.pi
-
-LINKS = {
-    # namespace: the Pi's interface, the Pi's address, the other end's address
-    "field": ("wlan0", "192.168.1.100/24", "192.168.1.50/24"),
-    "control": ("eth0", "192.168.2.100/24", "192.168.2.10/24"),
-    "stranger": ("eth1", "192.168.77.100/24", "192.168.77.5/24"),
-}
-
-
-class Networks:
-    """The namespaces, and programs run in them."""
-
-    def __init__(self) -> None:
-        self._prefix = f"smz{os.getpid()}"
-        for name in ("pi", *LINKS):
-            self._ip("netns", "add", self._name(name))
-        for name, (interface, own, other) in LINKS.items():
-            pi, end = self._name("pi"), self._name(name)
-            self._ip("-n", pi, "link", "add", interface, "type", "veth", "peer", "name", "lan0", "netns", end)
-            for namespace, device, address in ((pi, interface, own), (end, "lan0", other)):
-                self._ip("-n", namespace, "address", "add", address, "dev", device)
-                self._ip("-n", namespace, "link", "set", device, "up")
-        self._ip("-n", self._name("pi"), "link", "set", "lo", "up")
-
-    def remove(self) -> None:
-        for name in ("pi", *LINKS):
-            subprocess.run(["ip", "netns", "delete", self._name(name)], check=False, capture_output=True)
-
-    def within(self, name: str) -> tuple[str, ...]:
-        """Return the words that run a command in a namespace."""
-        return ("ip", "netns", "exec", self._name(name))
-
-    def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.within(name), *command],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            env=environment(),
-            check=False,
-        )
-
-    def probe(self, name: str, address: str, expect: str) -> int:
-        tool = ("-m", "smart_meter", "probe", address, "--expect", expect, "--timeout", "2")
-        return self.run(name, sys.executable, *tool).returncode
-
-    def set_address(self, action: str, interface: str, address: str) -> None:
-        self._ip("-n", self._name("pi"), "address", action, address, "dev", interface)
-
-    def _name(self, name: str) -> str:
-        return f"{self._prefix}-{name}"
-
-    def _ip(self, *arguments: str) -> None:
-        subprocess.run(["ip", *arguments], check=True)
 
 
 @pytest.fixture(scope="module")

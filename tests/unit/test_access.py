@@ -1,4 +1,3 @@
-import dataclasses
 from ipaddress import IPv4Network
 
 import pytest
@@ -75,7 +74,7 @@ def test_in_a_trial_with_a_writing_zone_alone_this_machine_is_that_zone() -> Non
 
 
 def test_a_zone_may_be_smaller_than_a_byte() -> None:
-    small = dataclasses.replace(FIELD_ZONE, network=IPv4Network("192.168.1.64/28"))
+    small = FIELD_ZONE._replace(network=IPv4Network("192.168.1.64/28"))
     control = AccessControl(Config(zones=(small,)))
     found = [control.client(f"192.168.1.{host}") is not None for host in (63, 64, 79, 80)]
     assert found == [False, True, True, False]
@@ -90,7 +89,7 @@ RULES = (
 
 def permissions(address: str) -> tuple[Permission, ...]:
     open_meter = MeterConfig("open", 1, PV_MAP)
-    config = Config(meters=(open_meter, dataclasses.replace(open_meter, unit_id=2, access=RULES)))
+    config = Config(meters=(open_meter, open_meter._replace(unit_id=2, access=RULES)))
     client = AccessControl(config).client(address)
     assert client is not None
     return client.permissions

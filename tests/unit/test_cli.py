@@ -8,7 +8,7 @@ import pytest
 from smart_meter import __version__
 from smart_meter.cli import main, parser
 
-COMMANDS = ["run", "check-config", "simulate", "read", "probe", "history"]
+COMMANDS = ["run", "check-config", "simulate", "read", "probe", "history", "doctor"]
 
 
 def parse(line: str) -> argparse.Namespace:

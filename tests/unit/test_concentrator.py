@@ -1,4 +1,3 @@
-import dataclasses
 import struct
 from ipaddress import IPv4Network
 from typing import Any
@@ -6,7 +5,7 @@ from typing import Any
 import pytest
 
 from smart_meter import __version__
-from smart_meter.concentrator import Concentrator, Session
+from smart_meter.concentrator import BUSY_BACKLOG, FULL_BACKLOG, Concentrator, Session
 from smart_meter.config import (
     FIELD_ZONE,
     Access,
@@ -318,7 +317,7 @@ def test_a_value_out_of_range_is_refused_and_told_with_its_name() -> None:
     assert trial.journal[0] == (
         "[REFUSED] ESP32 (192.168.1.50) wrote T=101.0°C, which is out of range: function 6 got exception 03"
     )
-    assert trial.concentrator.statistics.refused == 4
+    assert trial.concentrator.statistics.refused == trial.concentrator.meters[0].refused == 4
     assert trial.client("192.168.2.10").respond(read(0, 1)) == answer(1, (100,))
 
 
@@ -326,7 +325,7 @@ def test_a_value_out_of_range_is_refused_and_told_with_its_name() -> None:
 
 
 def test_over_its_quota_the_journal_sums_up_and_nothing_is_left_out_of_the_totals() -> None:
-    trial = Trial(dataclasses.replace(Config(), journal=JournalConfig(lines_per_second=2)))
+    trial = Trial(Config()._replace(journal=JournalConfig(lines_per_second=2)))
     esp32, opta = trial.client("192.168.1.50"), trial.client("192.168.2.10")
     for _ in range(100):
         esp32.respond(write(0))
@@ -344,7 +343,7 @@ def test_over_its_quota_the_journal_sums_up_and_nothing_is_left_out_of_the_total
 
 
 def test_with_no_lines_at_all_the_sums_are_told() -> None:
-    trial = Trial(dataclasses.replace(Config(), journal=JournalConfig(lines_per_second=0)))
+    trial = Trial(Config()._replace(journal=JournalConfig(lines_per_second=0)))
     trial.client("192.168.2.10").respond(read(0, 8))
     assert trial.journal == []
     trial.concentrator.tick(final=True)
@@ -356,6 +355,7 @@ def test_with_no_lines_at_all_the_sums_are_told() -> None:
 
 class Recorder:
     def __init__(self) -> None:
+        self.backlog = 0
         self.rows: list[tuple[str, float, bytes, int | None, int]] = []
 
     def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
@@ -381,7 +381,8 @@ def test_every_sample_is_recorded_however_it_came() -> None:
 def test_with_late_acknowledgement_a_write_that_completes_a_sample_has_a_ticket() -> None:
     trial = Trial()
     trial.concentrator.recorder = Recorder()
-    trial.concentrator.acknowledge_late = True
+    trial.concentrator.always_late = True
+    trial.concentrator.look_at_backlog()
     esp32 = trial.client("192.168.1.50")
     requests = (write(0), write(0), write_one(0, 1), read(0, 8))
     for request in requests:
@@ -392,6 +393,37 @@ def test_with_late_acknowledgement_a_write_that_completes_a_sample_has_a_ticket(
     assert esp32.outcome(1) is False
 
 
+def test_where_more_comes_in_than_the_disk_takes_writers_wait_and_readers_do_not() -> None:
+    trial = Trial()
+    trial.concentrator.recorder = recorder = Recorder()
+    turns: list[bool] = []
+    trial.concentrator.let_record = turns.append
+    esp32 = trial.client("192.168.1.50")
+
+    def write_until_looked_at() -> None:
+        for _ in range(256):
+            esp32.respond(write(0))
+
+    write_until_looked_at()
+    assert (turns, esp32.waiting) == ([False], [])
+    recorder.backlog = BUSY_BACKLOG
+    write_until_looked_at()
+    assert (turns, esp32.waiting) == ([False, True], [])
+    recorder.backlog = FULL_BACKLOG
+    write_until_looked_at()
+    esp32.respond(write(0))
+    assert [ticket for _, ticket in esp32.waiting] == [769]
+    assert trial.client("192.168.2.10").respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+    assert esp32.outcome(769) is None
+    # The disk keeps up again, or has failed: nobody has to wait for either.
+    recorder.backlog = 0
+    trial.concentrator.look_at_backlog()
+    assert esp32.outcome(769) is True
+    esp32.respond(write(0))
+    assert len(esp32.waiting) == 1
+    assert turns[-1] is False
+
+
 # A new configuration
 
 
@@ -400,7 +432,7 @@ def test_a_new_configuration_keeps_values_totals_and_connections() -> None:
     esp32, opta = trial.client("192.168.1.50"), trial.client("192.168.2.10")
     esp32.respond(write(0))
     opta.respond(read(0, 8))
-    voltage = dataclasses.replace(PV_MAP.measurements[2], scale=100)
+    voltage = PV_MAP.measurements[2]._replace(scale=100)
     changed = RegisterMap((*PV_MAP.measurements[:2], voltage, *PV_MAP.measurements[3:]))
     trial.concentrator.reconfigure(Config(meters=(MeterConfig("pv", 1, changed),)))
     assert [session.readmit() for session in (esp32, opta)] == [True, True]

@@ -1,6 +1,5 @@
 """What may stand in a configuration, and how every mistake is told."""
 
-import dataclasses
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -119,7 +118,7 @@ def test_the_configuration_can_not_be_changed() -> None:
         (config.zones[0], "peer"),
         (config.meters[0], "name"),
     ):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(part, field, "changed")
 
 

@@ -1,6 +1,5 @@
 """The keys of limits, history, freshness, access and ranges: what they give, and how a mistake is told."""
 
-import dataclasses
 import math
 from ipaddress import IPv4Network
 
@@ -30,7 +29,7 @@ def measured(text: str) -> str:
 
 def test_every_key_has_the_default_that_leaves_the_documented_behaviour() -> None:
     config = Config()
-    limits = dataclasses.astuple(config.server)[1:]
+    limits = tuple(config.server)[1:]
     assert limits == (502, 1000, 100, 300, 10)
     assert config.history == HistoryConfig("", 1, 400, 1024)
     meter = config.meters[0]

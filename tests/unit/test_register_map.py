@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,11 +78,11 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_the_fingerprint_changes_with_whatever_gives_a_register_its_meaning(change: dict[str, Any]) -> None:
     one = Measurement("X", 0, scale=10, unit="W")
-    assert RegisterMap((one,)).fingerprint != RegisterMap((replace(one, **change),)).fingerprint
+    assert RegisterMap((one,)).fingerprint != RegisterMap((one._replace(**change),)).fingerprint
 
 
 def test_the_fingerprint_does_not_change_with_what_is_the_journals() -> None:
-    shown = tuple(replace(m, decimals=3, scale=float(m.scale)) for m in reversed(PV_MAP.measurements))
+    shown = tuple(m._replace(decimals=3, scale=float(m.scale)) for m in reversed(PV_MAP.measurements))
     assert RegisterMap(shown).fingerprint == PV_MAP.fingerprint
 
 

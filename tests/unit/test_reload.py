@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def test_where_it_listens_can_not_change_while_it_runs(source: Path, key: str, v
 
 def test_what_the_command_line_adds_is_added_again(source: Path) -> None:
     def adapt(config: Config) -> Config:
-        return dataclasses.replace(config, server=dataclasses.replace(config.server, port=1502))
+        return config._replace(server=config.server._replace(port=1502))
 
     running = adapt(Config())
     assert Reload(source, None, adapt).read(running) is not None

@@ -68,3 +68,16 @@ def test_measurements_that_do_not_fit_or_are_unknown_are_filled_sensibly() -> No
     assert registers[0] == 0xFFFF
     assert 0 < registers[2] <= 100
     assert registers[10:] == [0, 60]
+
+
+def test_every_type_gets_a_value_that_fits_and_is_in_range() -> None:
+    types = [t for t in DataType if t is not DataType.TIMESTAMP]
+    odd = RegisterMap(
+        tuple(
+            Measurement(f"P{n}", 10 * n, t, scale=1e6, offset=-40, minimum=-20, maximum=90.5)
+            for n, t in enumerate(types)
+        )
+    )
+    for second in (0, NOON):
+        decoded = [m.decode(PvDay().registers(odd, second, 0)[m.address : m.end]) for m in odd.measurements]
+        assert all(-40.1 <= value <= 90.6 for value in decoded)

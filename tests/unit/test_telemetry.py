@@ -1,4 +1,3 @@
-import dataclasses
 import json
 from typing import Any
 
@@ -83,7 +82,7 @@ def test_the_line_of_a_read_is_the_documented_one_byte_for_byte() -> None:
 
 def test_with_several_meters_each_line_names_its_own() -> None:
     several = text(TWO_METERS)
-    sample = dataclasses.replace(SAMPLE, meter="pv-east")
+    sample = SAMPLE._replace(meter="pv-east")
     assert several.received(sample, "ESP32", 2).startswith(
         "[RX FROM ESP32] pv-east | 2016-01-01T06:00:00+00:00 | P"
     )
@@ -101,7 +100,7 @@ def test_without_a_timestamp_in_the_map_the_arrival_is_told() -> None:
 
 
 def test_the_banner_follows_the_configuration() -> None:
-    zone = dataclasses.replace(FIELD_ZONE, peer="PLC 7", medium="Fibre", access=Access.READ)
+    zone = FIELD_ZONE._replace(peer="PLC 7", medium="Fibre", access=Access.READ)
     config = Config(name="roof", journal=JournalConfig(statistics_interval=0), zones=(FIELD_ZONE, zone))
     banner = text(config).start(Listening("127.0.0.1", 1502, trial=True))
     assert "\n  roof ← PLC 7: Fibre, Modbus TCP (reads data)\n" in banner
@@ -138,7 +137,7 @@ def test_a_refused_write_names_who_tried() -> None:
 
 
 def test_a_value_out_of_range_is_named_in_its_line() -> None:
-    sample = dataclasses.replace(SAMPLE, out_of_range=frozenset({"T_cell", "G"}))
+    sample = SAMPLE._replace(out_of_range=frozenset({"T_cell", "G"}))
     assert (
         text().received(sample, "ESP32", 1).endswith("T_cell=45.6°C | Out of range: G, T_cell | Total RX: 1")
     )
@@ -146,7 +145,7 @@ def test_a_value_out_of_range_is_named_in_its_line() -> None:
 
 
 def test_json_has_null_for_what_is_no_number() -> None:
-    sample = dataclasses.replace(SAMPLE, values={"x": float("nan"), "y": float("inf"), "z": 1.5})
+    sample = SAMPLE._replace(values={"x": float("nan"), "y": float("inf"), "z": 1.5})
     assert record(as_json().received(sample, "ESP32", 1))["values"] == {"x": None, "y": None, "z": 1.5}
 
 
@@ -188,7 +187,7 @@ def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, 
 
 
 def test_the_statistics_line_tells_what_is_seldom_where_it_is_there() -> None:
-    totals = dataclasses.replace(TOTALS, gave_way=1, expired=2, stored=3, not_stored=4)
+    totals = Statistics(strangers=7, gave_way=1, expired=2, stored=3, not_stored=4)
     assert "Strangers closed: 7 | Gave way: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
         text().statistics(totals, None, final=False)
     )

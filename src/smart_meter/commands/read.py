@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import Any
 
 from smart_meter.client import Client
@@ -62,7 +63,8 @@ def _record(client: Client, meter: MeterConfig, registers: list[int]) -> dict[st
             {
                 "register": measurement.address,
                 "name": measurement.name,
-                "value": values[measurement.name],
+                # JSON has no not-a-number.
+                "value": value if math.isfinite(value := values[measurement.name]) else None,
                 "unit": measurement.unit,
                 "raw": _raw(meter, measurement, registers),
             }

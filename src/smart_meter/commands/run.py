@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import resource
 import sys
@@ -45,15 +44,15 @@ def execute(arguments: argparse.Namespace) -> int:
 def _adapt(loaded: config.Config, arguments: argparse.Namespace) -> config.Config:
     server = loaded.server
     if arguments.trial:
-        server = dataclasses.replace(server, host="127.0.0.1", port=TRIAL_PORT)
+        server = server._replace(host="127.0.0.1", port=TRIAL_PORT)
     if arguments.host is not None:
-        server = dataclasses.replace(server, host=arguments.host)
+        server = server._replace(host=arguments.host)
     if arguments.port is not None:
-        server = dataclasses.replace(server, port=arguments.port)
+        server = server._replace(port=arguments.port)
     journal = loaded.journal
     if arguments.log_format is not None:
-        journal = dataclasses.replace(journal, format=config.LogFormat(arguments.log_format))
-    return dataclasses.replace(loaded, server=server, journal=journal)
+        journal = journal._replace(format=config.LogFormat(arguments.log_format))
+    return loaded._replace(server=server, journal=journal)
 
 
 def _keep_standard_descriptors() -> None:

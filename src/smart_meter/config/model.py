@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
 
 from smart_meter.register_map import PV_MAP, RegisterMap
 from smart_meter.toml_table import Problem
@@ -65,8 +65,7 @@ class OutOfRange(enum.Enum):
     """The write gets exception 03, and nothing of it is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
+class ServerConfig(NamedTuple):
     """Where the server listens, and what its clients may cost; times in seconds."""
 
     host: str = "0.0.0.0"  # noqa: S104 - both zones reach the one port; the zones decide who is let in.
@@ -79,8 +78,7 @@ class ServerConfig:
     """For the rest of a request whose beginning has arrived."""
 
 
-@dataclass(frozen=True, slots=True)
-class JournalConfig:
+class JournalConfig(NamedTuple):
     """What the service prints; `statistics_interval` is in seconds, 0 for a line at stop alone."""
 
     format: LogFormat = LogFormat.TEXT
@@ -89,8 +87,7 @@ class JournalConfig:
     """RX lines and TX lines, each, of each peer; the rest is summed up in one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryConfig:
+class HistoryConfig(NamedTuple):
     """Where samples are kept, and for how long."""
 
     path: str = ""
@@ -101,8 +98,7 @@ class HistoryConfig:
     max_size_mib: float = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class ZoneConfig:
+class ZoneConfig(NamedTuple):
     """A network, this Pi's own address in it, and what its clients may do."""
 
     name: str
@@ -114,8 +110,7 @@ class ZoneConfig:
     access: Access
 
 
-@dataclass(frozen=True, slots=True)
-class AccessRule:
+class AccessRule(NamedTuple):
     """What clients of a zone may do with one meter."""
 
     zone: str
@@ -126,8 +121,7 @@ class AccessRule:
     """Function codes; empty: all that `access` allows."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeterConfig:
+class MeterConfig(NamedTuple):
     """One unit identifier and its register map."""
 
     name: str
@@ -162,8 +156,7 @@ CONTROL_ZONE = ZoneConfig(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """Everything that the service needs to know."""
 
     name: str = "RPI#1"

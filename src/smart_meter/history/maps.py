@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
 from typing import Any
 
 from smart_meter.register_map import DataType, Measurement, RegisterMap, WordOrder
@@ -13,7 +12,7 @@ from smart_meter.register_map import DataType, Measurement, RegisterMap, WordOrd
 def define(register_map: RegisterMap) -> str:
     """Return a map as a JSON array, an object for each measurement; equal maps give equal texts."""
     records = [
-        {field.name: _plain(getattr(measurement, field.name)) for field in fields(Measurement)}
+        {name: _plain(value) for name, value in measurement._asdict().items()}
         for measurement in register_map.measurements
     ]
     return json.dumps(records, ensure_ascii=False, allow_nan=False)
@@ -35,7 +34,7 @@ def _plain(value: Any) -> Any:
 
 
 def _measurement(record: dict[str, Any]) -> Measurement:
-    known = {field.name for field in fields(Measurement)}
+    known = set(Measurement._fields)
     values = {name: value for name, value in record.items() if name in known}
     values["type"] = DataType(values["type"])
     values["word_order"] = WordOrder(values["word_order"])

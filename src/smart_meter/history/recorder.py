@@ -80,6 +80,11 @@ class History:
         return self._waiting.dropped
 
     @property
+    def backlog(self) -> int:
+        """Return how many samples wait to be written; 0 while they can't be."""
+        return 0 if self._writer.failing else len(self._waiting)
+
+    @property
     def failing(self) -> bool:
         """Return whether the last try to write has failed."""
         return self._writer.failing

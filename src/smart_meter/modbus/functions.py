@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.identification import MEI_TYPE, Access, Identification
@@ -239,8 +239,7 @@ def _second_span(request: bytes) -> tuple[int, int]:
     return _TWO_WORDS.unpack_from(request, 12)
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """How a function code is carried out, and which registers it reads and writes: None where it does not."""
 
     execute: Callable[[Bank, bytes], bytes]

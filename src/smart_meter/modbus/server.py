@@ -9,8 +9,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from smart_meter.loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
 from smart_meter.modbus.adu import AduReader
@@ -83,8 +82,7 @@ Admit = Callable[[str, str], Session | None]
 """Gives the session for a client's IP address and the local one that it reached; None: it is to be closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What clients may cost; times in seconds."""
 
     connections: int = 1000

@@ -136,6 +136,25 @@ def test_a_renamed_measurement_is_another_column_and_a_rescaled_one_is_not(bench
     assert "Power" not in run("--format", "csv", "--since", "2020-09-13T00:00:00+00:00").splitlines()[1]
 
 
+def test_maps_that_changed_within_one_commit_keep_their_rows(bench: Bench, run: Run) -> None:
+    bench.again(commit_interval=3600)
+    history = bench.open([meter("m", scale=1), meter("n", 2)])
+    for number, scale in enumerate((10, 100, 10), 1):
+        bench.record("n", registers(number))
+        history.reconfigure(bench.config, [meter("m", scale=scale), meter("n", 2)])
+        bench.record("m", registers(500))
+        bench.record("m", registers(600))
+    assert bench.stop()
+    assert query(bench.path, "SELECT name, first FROM meters ORDER BY id") == [
+        ("n", 1),
+        ("m", 2),
+        ("m", 5),
+        ("m", 8),
+    ]
+    rows = cells(run("--format", "csv", "--meter", "m"))
+    assert [row["P [W]"] for row in rows] == ["50", "60", "5", "6", "50", "60"]
+
+
 def test_columns_of_another_time_are_left_out(bench: Bench, run: Run) -> None:
     fill(bench, [meter("m", measurement="old")], ("m", registers(1)), pause=7200)
     fill(bench, [meter("m", measurement="new")], ("m", registers(2)))

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ class Bench:
         return self.history.stop(PATIENCE)
 
     def again(self, **settings: Any) -> None:
-        self.config = replace(self.config, **settings)
+        self.config = self.config._replace(**settings)
 
     def rows(self, columns: str = "registers", path: Path | None = None) -> list[Any]:
         """Return what another program sees in the file: values, or tuples for several columns."""

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -46,7 +45,7 @@ def test_a_sentinel_that_is_no_number_comes_back_and_the_text_is_strict_json() -
 
 def test_maps_that_differ_in_a_limit_alone_differ_as_texts() -> None:
     first = PV_MAP.measurements[0]
-    limited = RegisterMap((replace(first, maximum=900.0), *PV_MAP.measurements[1:]))
+    limited = RegisterMap((first._replace(maximum=900.0), *PV_MAP.measurements[1:]))
 
     assert limited.fingerprint == PV_MAP.fingerprint
     assert define(limited) != define(PV_MAP)

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from smart_meter.config import Config, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.map_document import render
 from smart_meter.register_map import DataType, Measurement, RegisterMap, WordOrder
@@ -11,7 +9,7 @@ def document(*meters: MeterConfig) -> list[str]:
 
 def test_the_documented_map_is_a_table_by_address() -> None:
     [pv] = Config().meters
-    turned = replace(pv, map=RegisterMap(pv.map.measurements[::-1]))
+    turned = pv._replace(map=RegisterMap(pv.map.measurements[::-1]))
     lines = document(turned)
     assert lines[0] == "## Meter pv"
     assert "| 0 | 40001 | `P_ac` | uint16 |  | 1 | 0 | W |  |  |" in lines
@@ -41,9 +39,9 @@ def test_sentinels_and_flags_have_their_columns_where_they_matter() -> None:
 def test_what_a_meter_does_with_stale_and_torn_samples_is_told() -> None:
     [pv] = Config().meters
     assert "- stale: 60 s without a sample; then the last values stay" in document(pv)
-    never = document(replace(pv, stale_after=0, publish=Publish.COMPLETE))
+    never = document(pv._replace(stale_after=0, publish=Publish.COMPLETE))
     assert {"- stale: never", "- only whole samples are seen"} <= set(never)
-    refused = document(replace(pv, stale_after=2.5, on_stale=OnStale.EXCEPTION))
+    refused = document(pv._replace(stale_after=2.5, on_stale=OnStale.EXCEPTION))
     assert "- stale: 2.5 s without a sample; then a read gets exception 0B" in refused
 
 
@@ -63,7 +61,7 @@ def test_a_unit_is_shown_as_it_is() -> None:
 
 def test_the_status_block_stands_once_behind_all_meters() -> None:
     [pv] = Config().meters
-    lines = document(pv, replace(pv, name="other", unit_id=2))
+    lines = document(pv, pv._replace(name="other", unit_id=2))
     headings = [line for line in lines if line.startswith("#")]
     assert headings == ["## Meter pv", "## Meter other", "## Status block"]
     assert "| 1 | 30002 | `state` | uint16 |  | 0 waiting, 1 fresh, 2 stale, 3 restored |" in lines

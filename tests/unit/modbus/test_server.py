@@ -389,6 +389,8 @@ def test_after_a_bad_frame_a_client_that_keeps_talking_is_closed_all_the_same() 
 class Recorder:
     """Stores a sample when the test says so."""
 
+    backlog = 0
+
     def __init__(self) -> None:
         self.tickets = 0
         self.stored: int = 0
@@ -409,7 +411,8 @@ def late() -> Client:
     """A client whose writes are acknowledged once they are stored."""
     house = House()
     house.concentrator.recorder = Recorder()
-    house.concentrator.acknowledge_late = True
+    house.concentrator.always_late = True
+    house.concentrator.look_at_backlog()
     return house.client("192.168.1.50")
 
 

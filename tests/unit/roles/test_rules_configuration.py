@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tomllib
 from typing import Any
@@ -49,12 +48,12 @@ def test_the_roles_defaults_are_the_programs_but_for_a_history() -> None:
     config = loads(rendered("{}"), "config.toml")
 
     assert config.history.path == "/var/lib/smart-meter/history.db"
-    assert dataclasses.replace(config, history=dataclasses.replace(config.history, path="")) == Config()
+    assert config._replace(history=config.history._replace(path="")) == Config()
 
 
 @pytest.mark.parametrize("table", ["server", "journal", "history"])
 def test_every_key_of_the_program_has_a_variable(table: str) -> None:
-    keys = {field.name for field in dataclasses.fields(getattr(Config(), table))}
+    keys = set(getattr(Config(), table)._fields)
 
     assert set(tomllib.loads(rendered("{}"))[table]) == keys
     for key in keys:
@@ -66,7 +65,7 @@ def test_the_specs_of_zones_and_meters_have_the_programs_keys() -> None:
     zones, meters = (specs[name]["options"] for name in ("concentrator_zones", "concentrator_meters"))
 
     def keys_of(kind: Any) -> set[str]:
-        return {field.name for field in dataclasses.fields(kind)}
+        return set(kind._fields)
 
     assert set(zones) == keys_of(ZoneConfig)
     assert set(meters) == keys_of(MeterConfig) - {"map"} | {"measurements"}

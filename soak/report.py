@@ -1,0 +1,69 @@
+"""What came of the hardships, as a table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HEADINGS = ("what was tried", "how often", "what was lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one hardship."""
+
+    tried: str
+    often: str
+    lost: str
+    failures: tuple[str, ...] = ()
+    """What was lost that must not be, or did not happen that must; empty: all is well."""
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Return the row of the table."""
+        lost = self.lost
+        if self.failures:
+            lost = "; ".join((f"FAILED: {self.failures[0]}", *self.failures[1:], *([lost] if lost else [])))
+        return self.tried, self.often, lost
+
+
+class Ledger:
+    """Collects what must hold while a hardship runs."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def expect(self, holds: bool, failure: str) -> None:
+        """Note a failure where something does not hold."""
+        if not holds and failure not in self.failures:
+            self.failures.append(failure)
+
+    def outcome(self, tried: str, often: str, lost: str) -> Outcome:
+        """Return the row."""
+        return Outcome(tried, often, lost, tuple(self.failures))
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: `1 kill`, `1,000 kills`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return the table in Markdown, its columns as wide as what stands in them."""
+    rows = [HEADINGS, *(outcome.cells for outcome in outcomes)]
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in escaped) for column in range(len(HEADINGS))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in escaped
+    ]
+    return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
+
+
+def document(outcomes: Sequence[Outcome], machine: str, seed: int, seconds: float) -> str:
+    """Return the results as a page of their own."""
+    return (
+        "# What was tried, and what was lost\n\n"
+        f"Written by `make soak` in {seconds / 60:.1f} minutes, seed {seed}. {machine}.\n\n"
+        f"{table(outcomes)}\n"
+    )

@@ -1,0 +1,112 @@
+"""One look at this machine: every fact, given to its judgement."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from smart_meter import state_file
+from smart_meter.config import Config, ConfigError, load
+from smart_meter.doctor import facts, machine, network, port, service
+from smart_meter.doctor.check import Check
+from smart_meter.listen import is_listening, port_holders
+from smart_meter.reload import ADOPTED
+
+_UNIT, _SOCKET = "smart-meter.service", "smart-meter.socket"
+_ROOT = Path("/opt/smart-meter")
+_USER = "smart-meter"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found."""
+
+    config: Config | None
+    """None where neither the file nor the copy of the running one can be used."""
+    refused: ConfigError | None
+    """Why the file can't be used."""
+    checks: list[Check]
+
+
+def examine(path: Path, runtime: Path) -> Examined:
+    """Look at everything. path: the configuration's file; runtime: where the service tells its state."""
+    refused: ConfigError | None = None
+    config: Config | None = None
+    try:
+        config = load(path)
+    except ConfigError as error:
+        refused = error
+        try:
+            # The Pi is judged by what its service runs with, then.
+            config = load(runtime / ADOPTED)
+        except ConfigError:
+            config = None
+    now = time.monotonic()
+    state = state_file.read(runtime)
+    alive = facts.alive(state, now, service.FRESH_STATE)
+    if not alive:
+        state = None
+    unit = facts.unit(_UNIT)
+    user = (unit or {}).get("User") or _USER
+    by_systemd = facts.is_active(_SOCKET)
+    checks = service.judge_unit(unit)
+    checks.append(
+        service.judge_configuration(
+            str(path),
+            [] if refused is None else [str(problem) for problem in refused.problems],
+            readable=facts.is_for_us(path),
+            disk=facts.content(path),
+            running=facts.content(runtime / ADOPTED),
+            alive=alive,
+        )
+    )
+    checks.append(service.judge_release(facts.link(_ROOT / "current"), facts.link(runtime / "release")))
+    if config is not None:
+        number = config.server.port if state is None else int(state["port"])
+        holder = int((unit or {}).get("MainPID", 0)) or (None if state is None else int(state["pid"]))
+        checks.append(
+            port.judge_port(
+                number,
+                listening=is_listening(number),
+                holders=port_holders(number),
+                service=holder,
+                by_systemd=by_systemd,
+            )
+        )
+        checks.append(
+            port.judge_permission(
+                number,
+                user=user,
+                by_systemd=by_systemd,
+                unprivileged=facts.unprivileged_port(),
+                authbind=facts.has_authbind(),
+                file=facts.port_file(number),
+            )
+        )
+        interfaces = facts.interfaces()
+        checks += [network.judge_zone(zone, interfaces) for zone in config.zones]
+        checks += network.judge_firewall(
+            config.zones, number, facts.firewall(), installed=facts.has_firewall()
+        )
+        limit = service.quiet_limit(config)
+        checks += [service.judge_peer(zone, state, now, limit) for zone in config.zones]
+        host = facts.host_for(config)
+        running_for = None if state is None else now - state["started"]
+        checks += [
+            service.judge_meter(meter, facts.answer(host, number, meter), running_for)
+            for meter in config.meters
+        ]
+        file = facts.history_file(config.history.path) if config.history.path else None
+        told = None if state is None else state.get("history")
+        checks.append(service.judge_history(config.history, file, told, user))
+    checks.append(
+        machine.judge_clock(
+            time.time(), synchronised=facts.is_synchronised(), not_before=facts.installed_at(path)
+        )
+    )
+    checks += [machine.judge_disk(disk) for disk in facts.disks(config)]
+    checks.append(machine.judge_card(facts.card(), facts.uptime()))
+    checks.append(machine.judge_temperature(facts.temperature()))
+    checks.append(machine.judge_power(facts.throttled()))
+    return Examined(config, refused, checks)

@@ -1,0 +1,362 @@
+"""Collects the facts about this machine and its service; judges none of them. Nothing is changed.
+
+Whatever can't be had is None: the judgements say what that means.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import stat
+import struct
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from smart_meter.config import Config, MeterConfig
+from smart_meter.doctor.machine import Card, Disk
+from smart_meter.doctor.network import Firewall, Interface
+from smart_meter.doctor.port import PortFile
+from smart_meter.doctor.service import Answer, HistoryFile
+from smart_meter.modbus.functions import FunctionCode
+from smart_meter.status_block import QUANTITY, START, decode
+
+_PATIENCE = 10.0
+_ANSWER_SECONDS = 3.0
+_PROPERTIES = "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User"
+_MODES_NONE = 0
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 512  # struct timex takes 208; the rest is room
+_SECTOR = 512  # Documentation/block/stat.rst: always, whatever the device's own
+
+
+def _asked(*command: str) -> str | None:
+    """Return what a program printed; None where it is missing, fails, or takes too long."""
+    path = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if path is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - the arguments are made here
+            [path, *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _number(path: Path, base: int = 10) -> int | None:
+    text = _text(path)
+    try:
+        return int(text, base) if text else None
+    except ValueError:
+        return None
+
+
+def content(path: Path) -> bytes | None:
+    """Return a file's content."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def is_for_us(path: Path) -> bool:
+    """Whether this user may read a file; one that is not there could be read."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def link(path: Path) -> str | None:
+    """Return what a symbolic link leads to."""
+    try:
+        return str(path.readlink())
+    except OSError:
+        return None
+
+
+def unit(name: str) -> dict[str, str] | None:
+    """Return the properties of a unit that are judged; None where no systemd answers."""
+    told = _asked("systemctl", "show", name, f"--property={_PROPERTIES}")
+    if told is None:
+        return None
+    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+
+
+def is_active(name: str) -> bool:
+    """Whether a unit is active."""
+    return (unit(name) or {}).get("ActiveState") == "active"
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process with this number."""
+    return Path(f"/proc/{pid}").is_dir()
+
+
+def port_file(port: int) -> PortFile | None:
+    """Return authbind's file of a port."""
+    try:
+        status = Path(f"/etc/authbind/byport/{port}").stat()
+    except OSError:
+        return None
+    return PortFile(_user(status.st_uid), stat.S_IMODE(status.st_mode))
+
+
+def has_authbind() -> bool:
+    """Whether authbind is installed."""
+    return Path("/usr/bin/authbind").exists()
+
+
+def unprivileged_port() -> int | None:
+    """Return the first port that everybody may take."""
+    return _number(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def interfaces() -> list[Interface] | None:
+    """Return this machine's interfaces."""
+    told = _asked("ip", "-json", "-4", "address", "show")
+    links = _asked("ip", "-json", "link", "show")
+    if told is None or links is None:
+        return None
+    # Where an interface has no IPv4 address, the first list leaves it out or empty.
+    addresses: dict[str, tuple[str, ...]] = {
+        entry["ifname"]: tuple(f"{one['local']}/{one['prefixlen']}" for one in entry.get("addr_info", []))
+        for entry in json.loads(told)
+        if entry.get("ifname")
+    }
+    signals = _signals()
+    blocked = _is_blocked()
+    return [
+        Interface(
+            name=name,
+            up="UP" in entry["flags"],
+            carrier="LOWER_UP" in entry["flags"],
+            addresses=addresses.get(name, ()),
+            wireless=Path(f"/sys/class/net/{name}/wireless").is_dir(),
+            signal=signals.get(name),
+            blocked=blocked and Path(f"/sys/class/net/{name}/wireless").is_dir(),
+        )
+        for entry in json.loads(links)
+        if (name := entry.get("ifname", ""))
+    ]
+
+
+def _signals() -> dict[str, int]:
+    """Return the signal of each Wi-Fi interface in dBm."""
+    rows = (_text(Path("/proc/net/wireless")) or "").splitlines()[2:]
+    found = [re.match(r"\s*(\S+): +\S+ +\S+ +(-\d+)", row) for row in rows]
+    return {match[1]: int(match[2]) for match in found if match}
+
+
+def _is_blocked() -> bool:
+    """Whether rfkill keeps any Wi-Fi radio off."""
+    return any(
+        _text(radio / "type") == "wlan" and "1" in (_text(radio / "soft"), _text(radio / "hard"))
+        for radio in Path("/sys/class/rfkill").glob("rfkill*")
+    )
+
+
+def has_firewall() -> bool:
+    """Whether ufw is installed."""
+    return Path("/usr/sbin/ufw").exists()
+
+
+def firewall() -> Firewall | None:
+    """Return what ufw says; it answers to root alone."""
+    if os.geteuid() != 0:
+        return None
+    status, added = _asked("ufw", "status", "verbose"), _asked("ufw", "show", "added")
+    return None if status is None or added is None else Firewall(status, added)
+
+
+def answer(host: str, port: int, meter: MeterConfig) -> Answer:
+    """Read a meter's status block (FC04) as a program of this machine, which may read."""
+    request = struct.pack(
+        ">HHHBBHH", 1, 0, 6, meter.unit_id, FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY
+    )
+    try:
+        with socket.create_connection((host, port), _ANSWER_SECONDS) as connection:
+            connection.sendall(request)
+            head = _receive(connection, 9)
+            if head[7] != FunctionCode.READ_INPUT_REGISTERS:
+                return Answer(None, f"exception 0x{head[8]:02X}")
+            return Answer(decode(_receive(connection, head[8])))
+    except TimeoutError:
+        return Answer(None, f"{host}:{port} did not answer in {_ANSWER_SECONDS:.0f} s")
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return Answer(None, f"{host}:{port}: {reason.lower()}")
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = connection.recv(count - len(data))
+        if not part:
+            raise OSError("the connection was closed")
+        data += part
+    return data
+
+
+def history_file(path: str) -> HistoryFile | None:
+    """Return what the disk has of the history; None where this user may not look."""
+    file = Path(path)
+    try:
+        room = os.statvfs(file.parent)
+    except FileNotFoundError:
+        return HistoryFile(folder=False, owner=None)
+    except OSError:
+        return None
+    try:
+        names = [entry.name for entry in file.parent.iterdir()]
+        status = file.stat() if file.name in names else None
+    except OSError:
+        return None
+    return HistoryFile(
+        folder=True,
+        owner=None if status is None else _user(status.st_uid),
+        bytes=0 if status is None else status.st_size,
+        read_only=bool(room.f_flag & os.ST_RDONLY),
+        set_aside=tuple(sorted(name for name in names if name.startswith(f"{file.name}.damaged-"))),
+    )
+
+
+def is_synchronised() -> bool | None:
+    """Whether the kernel's clock follows a time server: adjtimex(2), asked without a change."""
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
+    ctypes.memset(buffer, _MODES_NONE, _TIMEX_BYTES)
+    try:
+        state: int = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def installed_at(config: Path) -> float:
+    """Return when this program or its configuration was written, in Unix seconds: that is past for sure."""
+    times = [0.0]
+    for path in (config, Path(__file__).parent):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:
+            continue
+    return max(times)
+
+
+def uptime() -> float | None:
+    """Return how many seconds ago the machine started."""
+    try:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    except OSError:
+        return None
+
+
+def disks(config: Config | None) -> list[Disk]:
+    """Return the file systems of the system and of the history, each once."""
+    paths = ["/"]
+    if config is not None and config.history.path:
+        paths.append(os.path.dirname(config.history.path))
+    seen: set[int] = set()
+    found = []
+    for path in paths:
+        try:
+            device = os.stat(path).st_dev
+            room = os.statvfs(path)
+        except OSError:
+            continue
+        if device not in seen:
+            seen.add(device)
+            found.append(
+                Disk(
+                    path,
+                    room.f_blocks * room.f_frsize,
+                    room.f_bavail * room.f_frsize,
+                    bool(room.f_flag & os.ST_RDONLY),
+                )
+            )
+    return found
+
+
+def card() -> Card | None:
+    """Return the device that the system is on."""
+    device = os.stat("/").st_dev
+    part = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
+    try:
+        folder = part.resolve(strict=True)
+    except OSError:
+        return None
+    if (folder / "partition").exists():
+        folder = folder.parent
+    counters = (_text(folder / "stat") or "").split()
+    life = (_text(folder / "device" / "life_time") or "").split()
+    return Card(
+        name=folder.name,
+        kind=_text(folder / "device" / "type") or "" if folder.name.startswith("mmcblk") else "",
+        written=int(counters[6]) * _SECTOR if len(counters) > 6 else None,
+        # One number for each kind of its memory; the worse counts.
+        life=max((int(part, 16) for part in life), default=None),
+        end_of_life=_number(folder / "device" / "pre_eol_info", 16),
+    )
+
+
+def temperature() -> float | None:
+    """Return the processor's temperature in °C."""
+    zones = sorted(Path("/sys/class/thermal").glob("thermal_zone*"))
+    values = [value for zone in zones if (value := _number(zone / "temp")) is not None]
+    return max(values) / 1000 if values else None
+
+
+def throttled() -> int | None:
+    """Return the Raspberry Pi firmware's get_throttled, by whichever way there is."""
+    told = _number(Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
+    if told is not None:
+        return told
+    asked = re.search(r"throttled=0x([0-9a-fA-F]+)", _asked("vcgencmd", "get_throttled") or "")
+    if asked:
+        return int(asked[1], 16)
+    for monitor in Path("/sys/class/hwmon").glob("hwmon*"):
+        if _text(monitor / "name") == "rpi_volt":
+            return _number(monitor / "in0_lcrit_alarm")
+    return None
+
+
+def host_for(config: Config) -> str:
+    """Return the address at which this machine's programs reach the service."""
+    host = config.server.host
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is compared, not bound
+
+
+def alive(state: Mapping[str, Any] | None, now: float, patience: float) -> bool:
+    """Whether what the service told last is of a service that still runs. now: monotonic seconds."""
+    return state is not None and is_running(int(state.get("pid", 0))) and now - state.get("at", 0) <= patience

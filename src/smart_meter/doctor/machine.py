@@ -1,0 +1,140 @@
+"""Judges the Pi itself: clock, disk, card, temperature, power. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from smart_meter.doctor.check import Check, bad, ok, size, span, unknown, warning
+
+_LOW_SHARE, _LOWEST_SHARE, _LOWEST_BYTES = 0.10, 0.02, 100e6
+_THROTTLES, _HOT = 80.0, 85.0  # Raspberry Pi: the clock is slowed down from 80 °C on, harder from 85 °C on.
+_MUCH_A_DAY = 20e9
+_DAY = 86400.0
+_UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = (
+    1,
+    2,
+    4,
+    8,
+)  # bits of get_throttled; 16 bits higher: since boot
+
+
+def judge_clock(now: float, *, synchronised: bool | None, not_before: float) -> Check:
+    """Judge the clock. now: Unix seconds. not_before: a time that is past for sure."""
+    name = "clock"
+    found = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    expected = "right, and synchronised"
+    mend = "timedatectl timesync-status; a time server within reach: appliance_ntp_servers in the inventory"
+    if now < not_before:
+        past = datetime.fromtimestamp(not_before, UTC).isoformat(timespec="seconds")
+        set_it = f"{mend}; by hand: sudo date --utc --set '{past.replace('+00:00', '')}' with the true time"
+        return bad(name, f"{found}, which is past: it was {past} already", expected, set_it)
+    if synchronised is None:
+        return unknown(name, f"{found}; whether it is synchronised can't be seen", expected)
+    if not synchronised:
+        return warning(name, f"{found}, not synchronised", expected, mend)
+    return ok(name, f"{found}, synchronised", expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system."""
+
+    path: str
+    total: int
+    free: int
+    """Bytes; for a user that is not root."""
+    read_only: bool = False
+
+
+def judge_disk(disk: Disk) -> Check:
+    """Judge the room on a file system."""
+    name = f"disk, {disk.path}"
+    share = disk.free / disk.total if disk.total else 0.0
+    found = f"{size(disk.free)} of {size(disk.total)} free ({share:.0%})"
+    expected = f"{_LOW_SHARE:.0%} free"
+    mend = (
+        f"sudo du -xh {disk.path} | sort -h | tail shows what takes it; sudo journalctl --vacuum-size=100M; "
+        "sudo apt-get clean"
+    )
+    if disk.read_only:
+        return bad(name, "read-only", "writable", "dmesg | tail; a card that is worn out has to be replaced")
+    if share < _LOWEST_SHARE or disk.free < _LOWEST_BYTES:
+        return bad(name, found, expected, mend)
+    if share < _LOW_SHARE:
+        return warning(name, found, expected, mend)
+    return ok(name, found, expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The device that the system is on."""
+
+    name: str
+    """As mmcblk0."""
+    kind: str = ""
+    """SD or MMC (eMMC), as the kernel has it."""
+    written: int | None = None
+    """Bytes since boot."""
+    life: int | None = None
+    """eMMC alone: tenths of its life that are used up, 1 to 11 (over)."""
+    end_of_life: int | None = None
+    """eMMC alone: 1 normal, 2 most of the reserve is used up, 3 nearly all."""
+
+
+def judge_card(card: Card | None, uptime: float | None) -> Check:
+    """Judge the wear of the SD card or eMMC. uptime: seconds since boot."""
+    name = "card's wear"
+    expected = f"under {size(_MUCH_A_DAY)} written a day"
+    if card is None:
+        return unknown(name, "what the system is on can't be seen", expected)
+    what = f"{card.kind or 'disk'} {card.name}"
+    found = what
+    if card.written is not None and uptime:
+        found += f", {size(card.written)} written in {span(uptime)}"
+    if not card.name.startswith("mmcblk"):
+        return ok(name, f"{found}; no card", expected)
+    replace = "keep a copy (smart-meter history --format csv), replace it, and provision anew"
+    if card.life is not None:
+        found += f", {min(card.life * 10, 100)} % of its life used up"
+        expected = "under 80 % of its life used up"
+    if (card.end_of_life or 0) >= 3 or (card.life or 0) > 10:
+        return bad(name, found, expected, replace)
+    if (card.end_of_life or 0) >= 2 or (card.life or 0) > 8:
+        return warning(name, found, expected, replace)
+    # After a few minutes, what the start wrote would look like a day's habit.
+    if card.written is not None and uptime and card.written / max(uptime, _DAY / 4) * _DAY > _MUCH_A_DAY:
+        mend = "sudo apt-get install iotop; sudo iotop -ao shows who writes"
+        return warning(name, found, expected, mend)
+    if card.life is None:
+        found += "; an SD card does not tell its wear"
+    return ok(name, found, expected)
+
+
+def judge_temperature(celsius: float | None) -> Check:
+    """Judge the processor's temperature."""
+    name = "temperature"
+    expected = f"under {_THROTTLES:.0f} °C"
+    if celsius is None:
+        return unknown(name, "this machine does not tell", expected)
+    found = f"{celsius:.0f} °C"
+    mend = "give it air or a heat sink, and keep the sun off its box"
+    if celsius >= _HOT:
+        return bad(name, found, expected, mend)
+    return warning(name, found, expected, mend) if celsius >= _THROTTLES else ok(name, found, expected)
+
+
+def judge_power(throttled: int | None) -> Check:
+    """Judge the supply by the firmware's get_throttled."""
+    name = "supply voltage"
+    expected = "no under-voltage since the start"
+    if throttled is None:
+        return unknown(name, "this machine does not tell", expected)
+    mend = "use the official power supply and a short cable; then restart the Pi, which counts anew"
+    if throttled & _UNDER_VOLTAGE:
+        return bad(name, "too low now", expected, mend)
+    if throttled >> 16 & _UNDER_VOLTAGE:
+        return warning(name, "was too low since the start", expected, mend)
+    if throttled & (_CAPPED | _THROTTLED | _SOFT_LIMIT):
+        return warning(name, "good; slowed down by heat", expected, "give it air or a heat sink")
+    return ok(name, "good", expected)

@@ -1,0 +1,198 @@
+"""Judges the zones' interfaces and the firewall. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+
+from smart_meter.config import ZoneConfig
+from smart_meter.doctor.check import AS_ROOT, PROVISION, Check, bad, ok, unknown, warning
+
+WEAK_DBM = -80
+"""Below, Wi-Fi loses packets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface of this machine."""
+
+    name: str
+    up: bool
+    """Whether it is switched on."""
+    carrier: bool
+    """Whether there is somebody at the other end: a cable, an access point."""
+    addresses: tuple[str, ...] = ()
+    """IPv4, as ADDRESS/LENGTH."""
+    wireless: bool = False
+    signal: int | None = None
+    """Wi-Fi's, in dBm."""
+    blocked: bool = False
+    """Whether rfkill keeps its radio off."""
+
+
+def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Check:
+    """Judge the address of a zone. interfaces: all of this machine's; None where they can't be told."""
+    name = f"{zone.name} zone, {zone.interface}"
+    address = f"{zone.address}/{zone.network.prefixlen}"
+    expected = f"up with {address}"
+    if interfaces is None:
+        return unknown(name, "`ip` can't be asked", expected, f"ip -br address show {zone.interface}")
+    known = {interface.name: interface for interface in interfaces}
+    interface = known.get(zone.interface)
+    connect = f"sudo nmcli connection up smart-meter-{zone.name}"
+    if interface is None:
+        there = ", ".join(sorted(known)) or "none"
+        return bad(name, f"no such interface; there are: {there}", expected, f"ip -br link; then {PROVISION}")
+    if interface.blocked:
+        return bad(
+            name,
+            "its radio is blocked",
+            expected,
+            f"sudo rfkill unblock wifi; a country has to be set, too: {PROVISION}",
+        )
+    if not interface.up:
+        return bad(name, "switched off", expected, f"sudo ip link set {zone.interface} up; {connect}")
+    if not interface.carrier:
+        look = (
+            "nmcli device wifi list shows the access points in reach"
+            if interface.wireless
+            else "look at the cable"
+        )
+        return bad(name, "nobody at the other end", expected, f"{look}; {connect}")
+    if address not in interface.addresses:
+        found = f"up with {' '.join(interface.addresses) or 'no address'}"
+        elsewhere = [other.name for other in interfaces if address in other.addresses]
+        if elsewhere:
+            found += f"; {address} is on {elsewhere[0]}"
+        return bad(name, found, expected, f"nmcli device status; {connect}")
+    if interface.signal is None:
+        return ok(name, f"up with {address}", expected)
+    found = f"up with {address}, signal {interface.signal} dBm"
+    if interface.signal < WEAK_DBM:
+        wish = f"{expected}, signal {WEAK_DBM} dBm or more"
+        return warning(name, found, wish, "bring the Pi and the access point closer, or give it an antenna")
+    return ok(name, found, expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """What ufw says of itself."""
+
+    status: str
+    """What `ufw status verbose` printed."""
+    added: str
+    """What `ufw show added` printed."""
+
+
+def judge_firewall(
+    zones: Sequence[ZoneConfig], port: int, firewall: Firewall | None, *, installed: bool
+) -> list[Check]:
+    """Judge whether the firewall is on, and lets each zone in. firewall: None where ufw can't be asked."""
+    name = "firewall"
+    if not installed:
+        return [bad(name, "ufw is not installed", "active", PROVISION)]
+    if firewall is None:
+        return [unknown(name, "ufw answers to root alone", "active", AS_ROOT)]
+    lines = [line.strip() for line in firewall.status.splitlines()]
+    if "Status: active" not in lines:
+        return [bad(name, "inactive: every port is open to everybody", "active", "sudo ufw enable")]
+    expected = "active, incoming denied by default"
+    default = next((line for line in lines if line.startswith("Default:")), "")
+    if default and "allow (incoming)" in default:
+        found = "active, incoming allowed by default"
+        checks = [warning(name, found, expected, "sudo ufw default deny incoming")]
+    else:
+        checks = [ok(name, expected, expected)]
+    rules = [rule for rule in map(_rule, firewall.added.splitlines()) if rule is not None]
+    return checks + [_judge_rules(zone, port, rules) for zone in zones]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One of ufw's rules for what comes in."""
+
+    action: str
+    interface: str
+    source: str
+    target: str
+    ports: str
+    protocol: str
+
+    def holds(self, zone: ZoneConfig, port: int) -> bool:
+        """Whether it is the one that decides for the whole zone."""
+        return (
+            self.interface in ("", zone.interface)
+            and self.protocol in ("", "tcp")
+            and _has_port(self.ports, port)
+            and _has_network(self.source, zone.network)
+            and _has_network(self.target, IPv4Network(zone.address))
+        )
+
+
+def _judge_rules(zone: ZoneConfig, port: int, rules: Sequence[_Rule]) -> Check:
+    name = f"firewall, {zone.name} zone"
+    expected = f"{port}/tcp let in from {zone.network} on {zone.interface}"
+    # ufw takes the first rule that fits.
+    decides = next((rule for rule in rules if rule.holds(zone, port)), None)
+    rule = f"in on {zone.interface} from {zone.network} to {zone.address} port {port} proto tcp"
+    mend = f"sudo ufw allow {rule}"
+    if decides is None:
+        return bad(name, "no rule lets it in", expected, mend)
+    if decides.action not in ("allow", "limit"):
+        first = f"sudo ufw insert 1 allow {rule}"
+        return bad(name, f"a rule says {decides.action}", expected, first)
+    if decides.action == "limit":
+        return warning(name, "let in, six connections in 30 s at most", expected, mend)
+    return ok(name, f"{port}/tcp let in", expected)
+
+
+def _rule(line: str) -> _Rule | None:
+    """Return a line of `ufw show added` as a rule; None for what is none, or for what goes out or through."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return None
+    if len(words) < 3 or words[0] != "ufw" or words[1] == "route":
+        return None
+    action, rest = words[1], words[2:]
+    if rest[0] == "out":
+        return None
+    if rest[0] in ("in", "log", "log-all"):
+        rest = rest[1:]
+    fields = {"on": "", "from": "any", "to": "any", "port": "", "proto": ""}
+    if rest and rest[0] not in fields and rest[0] != "comment":
+        # The short form: PORT or PORT/PROTOCOL.
+        fields["port"], _, fields["proto"] = rest[0].partition("/")
+        rest = rest[1:]
+    of_source = False
+    for key, value in zip(rest[::2], rest[1::2], strict=False):
+        if key in ("from", "to"):
+            of_source = key == "from"
+        if key == "port" and of_source:
+            # The client's port, which no rule for a server is about.
+            return None
+        if key in fields:
+            fields[key] = value
+    return _Rule(action, fields["on"], fields["from"], fields["to"], fields["port"], fields["proto"])
+
+
+def _has_port(ports: str, port: int) -> bool:
+    if not ports:
+        return True
+    for part in ports.split(","):
+        first, _, last = part.partition(":")
+        if first.isdigit() and int(first) <= port <= int(last if last.isdigit() else first):
+            return True
+    return False
+
+
+def _has_network(text: str, network: IPv4Network) -> bool:
+    if text == "any":
+        return True
+    try:
+        wider = ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return isinstance(wider, IPv4Network) and network.subnet_of(wider)

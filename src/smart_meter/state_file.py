@@ -1,0 +1,70 @@
+"""What the running service tells of itself, for `smart-meter doctor`: a small file in its runtime folder.
+
+Every time in it is in monotonic seconds of this boot, so that a clock that is set does not change an age.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from smart_meter.concentrator import Concentrator
+
+NAME = "state.json"
+LAYOUT = 1
+"""Changes where a key gets another meaning; a reader takes those that it knows."""
+
+
+def record(
+    concentrator: Concentrator, *, started: float, port: int, history: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return what is to be told. started: monotonic seconds; history: as `Recording.state` has it."""
+    totals = concentrator.statistics
+    return {
+        "layout": LAYOUT,
+        "pid": os.getpid(),
+        "port": port,
+        "at": round(concentrator.now(), 3),
+        "started": round(started, 3),
+        "connections": totals.open_connections,
+        "refused": totals.refused,
+        "history": history,
+        "peers": {
+            name: {
+                "received": peer.received,
+                "last_received": peer.last_received,
+                "served": peer.served,
+                "last_served": peer.last_served,
+            }
+            for name, peer in totals.peers.items()
+        },
+    }
+
+
+def write(runtime: Path, state: dict[str, Any]) -> None:
+    """Put the file in the place of the old one; where that can't be, the service goes on without."""
+    try:
+        (runtime / f".{NAME}").write_text(json.dumps(state))
+        (runtime / f".{NAME}").replace(runtime / NAME)
+    except OSError:
+        # The doctor sees that the file is old or missing, and says so.
+        return
+
+
+def remove(runtime: Path) -> None:
+    """Take the file away: the service has ended."""
+    try:
+        (runtime / NAME).unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def read(runtime: Path) -> dict[str, Any] | None:
+    """Return what the service told last, or None where nothing is there or it can't be made out."""
+    try:
+        state = json.loads((runtime / NAME).read_text())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) and state.get("layout") == LAYOUT else None

@@ -1,0 +1,160 @@
+"""The doctor beside the real program: what it sees of a service that runs, and of one that does not."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smart_meter import state_file
+from tests.integration.program import PATIENCE, Program, run
+from tests.unit.wire import read, write
+
+CONFIG = """
+[server]
+port = {port}
+[history]
+path = "{history}"
+"""
+
+
+def unused_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens soon."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+class Patient:
+    """A program with a configuration and a runtime folder of its own."""
+
+    def __init__(self, start: Callable[..., Program], folder: Path) -> None:
+        self.config = folder / "config.toml"
+        self.runtime = folder / "run"
+        self.runtime.mkdir()
+        self.unused = unused_port()
+        self.config.write_text(CONFIG.format(port=self.unused, history=folder / "history.db"))
+        # As the unit does before it starts the program.
+        (self.runtime / "config.toml").write_bytes(self.config.read_bytes())
+        self.program = start(
+            *("run", "--trial", "--port", "0", "--config", str(self.config)),
+            extra={"RUNTIME_DIRECTORY": str(self.runtime)},
+        )
+        self.port = self.program.port()
+        wait_until(lambda: state_file.read(self.runtime) is not None)
+
+    def doctor(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Return the exit code, and each check by its name."""
+        where = ("--config", str(self.config), "--runtime", str(self.runtime))
+        done = run("doctor", "--json", *where, *arguments)
+        assert done.stderr == ""
+        told = json.loads(done.stdout)
+        return done.returncode, {check["name"]: check for check in told["checks"]}
+
+    def wait_for_peers(self) -> None:
+        """Wait until the service has told that both were there: it does so every few seconds."""
+        wait_until(
+            lambda: bool(
+                self.peers and self.peers["ESP32"]["last_received"] and self.peers["OPTA"]["last_served"]
+            )
+        )
+
+    @property
+    def peers(self) -> dict[str, Any]:
+        """Return what the service told last of its peers."""
+        peers: dict[str, Any] = (state_file.read(self.runtime) or {"peers": {}})["peers"]
+        return peers
+
+
+@pytest.fixture
+def patient(start: Callable[..., Program], tmp_path: Path) -> Patient:
+    return Patient(start, tmp_path)
+
+
+def test_a_service_that_is_written_to_and_read_is_seen_so(patient: Patient) -> None:
+    with patient.program.connect() as client:
+        client.ask(write(0))
+        client.ask(read(0, 8))
+        patient.wait_for_peers()
+        code, checks = patient.doctor()
+
+    good = [
+        "configuration",
+        f"port {patient.port}",
+        "ESP32 heard",
+        "Opta reading",
+        "meter pv, unit 1",
+        "history",
+    ]
+    assert {name: checks[name] for name in good if checks[name]["level"] != "ok"} == {
+        "history": checks["history"]
+    }
+    assert checks["meter pv, unit 1"]["found"].startswith("fresh, last sample ")
+    assert checks["ESP32 heard"]["found"].endswith("ago, 1 since the start")
+    assert f"(process {patient.program.process.pid})" in checks[f"port {patient.port}"]["found"]
+    # The history is this user's here, and the service user's on a Pi.
+    assert checks["history"]["found"].startswith("its file belongs to ")
+    assert checks["field zone, wlan0"]["level"] == "bad", "this machine is no Pi"
+    assert code == 1
+
+
+def test_a_peer_that_was_not_there_yet_is_told_as_new(patient: Patient) -> None:
+    _, checks = patient.doctor()
+    assert checks["Opta reading"]["level"] == "warning"
+    assert checks["Opta reading"]["found"].startswith("never since the service started")
+    assert checks["meter pv, unit 1"]["found"].startswith("waiting")
+
+
+def test_a_configuration_that_was_not_taken_is_found(patient: Patient) -> None:
+    patient.config.write_text(f"{patient.config.read_text()}\n# changed\n")
+    code, checks = patient.doctor()
+    assert checks["configuration"]["level"] == "bad"
+    assert checks["configuration"]["mend"] == "sudo systemctl reload smart-meter"
+    assert code == 1
+
+
+def test_a_refused_configuration_is_exit_code_2_and_the_rest_is_told_all_the_same(patient: Patient) -> None:
+    patient.config.write_text("prot = 502\n")
+    code, checks = patient.doctor()
+    assert code == 2
+    assert "prot" in checks["configuration"]["found"]
+    assert checks["meter pv, unit 1"]["level"] != "bad", "it is judged by what it runs with"
+
+
+def test_a_service_that_has_ended_is_seen_so(patient: Patient) -> None:
+    assert patient.program.stop()[0] == 0
+    assert state_file.read(patient.runtime) is None
+    code, checks = patient.doctor()
+    assert code == 1
+    assert checks["meter pv, unit 1"]["found"].endswith("connection refused")
+    assert checks[f"port {patient.unused}"]["found"] == "closed: nobody listens"
+    assert checks["Opta reading"]["level"] == "unknown"
+
+
+def test_a_service_that_was_killed_is_not_taken_for_alive(patient: Patient) -> None:
+    patient.program.kill()
+    assert state_file.read(patient.runtime) is not None
+    _, checks = patient.doctor()
+    assert checks["Opta reading"]["level"] == "unknown"
+
+
+def test_people_get_a_table_with_mends(patient: Patient) -> None:
+    done = run("doctor", "--config", str(patient.config), "--runtime", str(patient.runtime))
+    assert done.returncode == 1
+    assert "\nBAD   field zone, wlan0 " in done.stdout
+    assert "mend: " in done.stdout
+    assert " checks: " in done.stdout.splitlines()[-1]

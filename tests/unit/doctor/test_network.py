@@ -1,0 +1,118 @@
+"""Zones and firewall: what is judged good, what is not, and what mends it."""
+
+from dataclasses import replace
+
+import pytest
+
+from smart_meter.config import CONTROL_ZONE, FIELD_ZONE
+from smart_meter.doctor.check import Level
+from smart_meter.doctor.network import Firewall, Interface, judge_firewall, judge_zone
+
+WLAN = Interface("wlan0", up=True, carrier=True, addresses=("192.168.1.100/24",))
+ZONES = (FIELD_ZONE, CONTROL_ZONE)
+ACTIVE = "Status: active\nLogging: on (low)\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n"
+FIELD_RULE = (
+    "ufw allow in on wlan0 from 192.168.1.0/24 to 192.168.1.100 port 502 proto tcp comment 'Modbus TCP'"
+)
+CONTROL_RULE = "ufw allow in on eth0 from 192.168.2.0/24 to 192.168.2.100 port 502 proto tcp"
+
+
+def test_an_interface_with_its_address_is_good() -> None:
+    check = judge_zone(FIELD_ZONE, [WLAN])
+    assert (check.name, check.found, check.level) == (
+        "field zone, wlan0",
+        "up with 192.168.1.100/24",
+        Level.OK,
+    )
+
+
+@pytest.mark.parametrize(
+    ("interface", "found", "mend"),
+    [
+        (replace(WLAN, addresses=()), "up with no address", "nmcli connection up smart-meter-field"),
+        (replace(WLAN, addresses=("192.168.1.100/16",)), "up with 192.168.1.100/16", "nmcli device status"),
+        (replace(WLAN, carrier=False), "nobody at the other end", "look at the cable"),
+        (replace(WLAN, carrier=False, wireless=True), "nobody at the other end", "nmcli device wifi list"),
+        (replace(WLAN, up=False), "switched off", "sudo ip link set wlan0 up"),
+        (replace(WLAN, up=False, blocked=True), "its radio is blocked", "sudo rfkill unblock wifi"),
+        (replace(WLAN, name="eth7"), "no such interface; there are: eth7", "make provision"),
+    ],
+)
+def test_an_interface_that_is_not_as_its_zone_says_is_bad(
+    interface: Interface, found: str, mend: str
+) -> None:
+    check = judge_zone(FIELD_ZONE, [interface])
+    assert (check.level, check.found) == (Level.BAD, found)
+    assert mend in check.mend
+
+
+def test_an_address_on_another_interface_is_named() -> None:
+    check = judge_zone(FIELD_ZONE, [replace(WLAN, addresses=()), replace(WLAN, name="eth0")])
+    assert check.found == "up with no address; 192.168.1.100/24 is on eth0"
+
+
+def test_a_weak_signal_is_told() -> None:
+    weak = judge_zone(FIELD_ZONE, [replace(WLAN, wireless=True, signal=-86)])
+    assert (weak.level, weak.found) == (Level.WARNING, "up with 192.168.1.100/24, signal -86 dBm")
+    assert judge_zone(FIELD_ZONE, [replace(WLAN, wireless=True, signal=-60)]).level is Level.OK
+
+
+def test_interfaces_that_cannot_be_seen_are_unknown() -> None:
+    assert judge_zone(FIELD_ZONE, None).level is Level.UNKNOWN
+
+
+def rules(*added: str) -> list[tuple[Level, str]]:
+    checks = judge_firewall(ZONES, 502, Firewall(ACTIVE, "\n".join(added)), installed=True)
+    assert checks[0].level is Level.OK
+    return [(check.level, check.found) for check in checks[1:]]
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        [FIELD_RULE, CONTROL_RULE],
+        ["ufw allow 502/tcp comment 'Modbus TCP'"],
+        ["ufw allow 502"],
+        ["ufw allow from 192.168.0.0/16 to any port 500:510 proto tcp"],
+        ["ufw deny 22/tcp", "ufw route deny 502/tcp", "ufw deny out 502/tcp", "ufw allow 80,502/tcp"],
+        ["ufw deny from any port 502", "ufw deny from fe80::/10 to any port 502", "ufw allow 502/tcp"],
+        ["Added user rules (see 'ufw status' for running firewall):", "ufw deny 'odd", "ufw allow 502/tcp"],
+    ],
+)
+def test_rules_that_let_both_zones_in_are_good(added: list[str]) -> None:
+    assert rules(*added) == [(Level.OK, "502/tcp let in")] * 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("", "no rule lets it in"),
+        (FIELD_RULE.replace("502", "5020"), "no rule lets it in"),
+        (FIELD_RULE.replace("wlan0", "eth0"), "no rule lets it in"),
+        (FIELD_RULE.replace("1.0/24", "1.0/25"), "no rule lets it in"),
+        (FIELD_RULE.replace("tcp", "udp"), "no rule lets it in"),
+        (f"ufw deny 502/tcp\n{FIELD_RULE}", "a rule says deny"),
+    ],
+)
+def test_a_zone_that_is_not_let_in_is_bad_with_the_rule_that_is_missing(rule: str, found: str) -> None:
+    [_, field] = judge_firewall([FIELD_ZONE], 502, Firewall(ACTIVE, rule), installed=True)
+    assert (field.level, field.found) == (Level.BAD, found)
+    assert "in on wlan0 from 192.168.1.0/24 to 192.168.1.100 port 502 proto tcp" in field.mend
+
+
+def test_a_firewall_that_is_off_or_missing_is_bad() -> None:
+    [off] = judge_firewall(ZONES, 502, Firewall("Status: inactive\n", ""), installed=True)
+    assert (off.level, off.mend) == (Level.BAD, "sudo ufw enable")
+    [missing] = judge_firewall(ZONES, 502, None, installed=False)
+    assert (missing.level, missing.found) == (Level.BAD, "ufw is not installed")
+
+
+def test_a_firewall_that_lets_all_in_by_default_is_told() -> None:
+    open_ = Firewall(ACTIVE.replace("deny (incoming)", "allow (incoming)"), FIELD_RULE)
+    assert judge_firewall([FIELD_ZONE], 502, open_, installed=True)[0].level is Level.WARNING
+
+
+def test_a_user_who_may_not_ask_ufw_is_told_so() -> None:
+    [check] = judge_firewall(ZONES, 502, None, installed=True)
+    assert check.level is Level.UNKNOWN
+    assert "sudo " in check.mend

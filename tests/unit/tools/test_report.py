@@ -1,0 +1,108 @@
+"""The page for the customer: a row a Pi, everything escaped, nothing fetched."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[3] / "tools" / "report.py"
+
+
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("report", PROGRAM)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check(name: str, level: str, found: str = "found", mend: str = "") -> dict[str, str]:
+    return {"name": name, "found": found, "expected": "expected", "level": level, "mend": mend}
+
+
+def host(name: str, *checks: dict[str, str]) -> dict[str, Any]:
+    told = {"host": name, "name": "RPI#1", "release": "0.2", "at": "2026-11-24T20:00:00+00:00"}
+    return {
+        "name": name,
+        "site": "north",
+        "address": "192.168.2.100",
+        "state": "asked",
+        "reason": "",
+        "report": {**told, "checks": list(checks)},
+    }
+
+
+def unasked(name: str, state: str, reason: str) -> dict[str, Any]:
+    return {"name": name, "site": "", "address": "", "state": state, "reason": reason, "report": None}
+
+
+def results(*hosts: dict[str, Any]) -> dict[str, Any]:
+    return {"layout": 1, "at": "2026-11-24T20:22:00Z", "hosts": list(hosts)}
+
+
+FLEET = results(
+    host("pi-a", check("clock", "ok"), check("temperature", "unknown")),
+    host("pi-b", check("clock", "ok"), check("port 502", "bad", mend="sudo systemctl start smart-meter")),
+    unasked("pi-c", "off", "Connection timed out"),
+    unasked("pi-d", "left out", "not asked in this run"),
+)
+
+
+def text_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", page.split("</style>")[1]).split())
+
+
+def test_each_pi_has_a_row_whose_verdict_is_told_in_words(report: ModuleType) -> None:
+    text = text_of(report.render(FLEET, "A fleet"))
+    assert "A fleet As found on 24 November 2026, 20:22 UTC" in text
+    assert "✔ good pi-a north 192.168.2.100 all good" in text
+    assert "✖ bad pi-b north 192.168.2.100 bad: port 502" in text
+    assert "✖ bad pi-c does not answer: Connection timed out" in text
+    assert "○ not asked pi-d not asked" in text
+    assert "✖ 2 of 4 need work ✔ 1 of 4 good ○ 1 of 4 not asked" in text
+
+
+def test_the_worst_check_comes_first_and_has_its_mend(report: ModuleType) -> None:
+    text = text_of(report.render(FLEET, "A fleet"))
+    assert "✖ bad port 502 found (expected: expected) → sudo systemctl start smart-meter ✔ good clock" in text
+
+
+def test_what_a_pi_says_is_text_and_nothing_else(report: ModuleType) -> None:
+    evil = '<script>alert("x")</script>'
+    named = {**host(evil, check(evil, "bad", evil, evil)), "site": evil, "address": evil}
+    page = report.render(results(named, unasked(evil, "off", evil)), evil)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 10
+
+
+def test_the_page_needs_nothing_from_elsewhere(report: ModuleType) -> None:
+    page = report.render(FLEET, "A fleet")
+    assert re.findall(r"https?:|url\(|@import|<script|<img|<link", page) == []
+
+
+def test_the_page_is_written_where_it_is_wanted(
+    report: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "doctor.json").write_text(json.dumps(FLEET))
+    out = tmp_path / "for" / "customer.html"
+    assert report.main(["--results", str(tmp_path / "doctor.json"), "--out", str(out)]) == 0
+    assert out.read_text().startswith("<!DOCTYPE html>")
+    assert capsys.readouterr().out == f"report: {out}\n"
+
+
+@pytest.mark.parametrize("content", ["no JSON", '{"layout": 7}'])
+def test_results_that_cannot_be_used_are_told(
+    report: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    (tmp_path / "doctor.json").write_text(content)
+    assert report.main(["--results", str(tmp_path / "doctor.json"), "--out", str(tmp_path / "x")]) == 2
+    assert f"report: {tmp_path / 'doctor.json'}: " in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
