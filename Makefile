@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock site vault check provision verify \
-	doctor report wheels wheel clean
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock site vault check provision configure \
+	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
@@ -88,6 +88,18 @@ check: ## Say everything that is wrong with the inventory; touches no Pi (LIMIT=
 provision: ## Bring the Pis to what the inventory says (LIMIT=pi-north, ARGS=--check)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/site.yml
+
+configure: ## Redeploy configuration alone, one Pi first, each proven or undone (LIMIT=site_north, ARGS=--check)
+	@tools/setup venv
+	$(PLAYBOOK) --diff playbooks/configure.yml
+
+rollback: ## Go back to the release before, with the configuration that ran with it (LIMIT=pi-north)
+	@tools/setup venv
+	$(PLAYBOOK) playbooks/rollback.yml
+
+drift: ## Say what on each Pi differs from the inventory, and change nothing; fails where something does
+	@tools/setup venv
+	@ANSIBLE_CALLBACK_PLUGINS=playbooks/callback_plugins ANSIBLE_STDOUT_CALLBACK=drift $(PLAYBOOK) --check --diff playbooks/drift.yml
 
 verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
 	@tools/setup venv

@@ -70,19 +70,27 @@ class Controller:
         self.inventory = lab.folder / "inventory"
         self.hosts: dict[str, dict[str, Any]] = {}
         self.site = {**SITE, **(site or {})}
+        # Each site is a group with variables of its own, beside those that all have in common.
+        self.sites: dict[str, dict[str, Any]] = {"site_lab": {}}
+        self._site_of: dict[str, str] = {}
         # As an operator does before leaving for a site: the control network has no Internet.
         subprocess.run(
             [sys.executable, REPOSITORY / "tools/wheelhouse.py", "--fetch", "--cache", WHEELS],
             check=True,
             capture_output=True,
         )
+        self.known_hosts = lab.known_hosts
+        # Where the playbooks are; a copy with another program in it stands for another release.
+        self.repository = REPOSITORY
         self._password_file = lab.folder / "vault-password"
         self._password_file.write_text(secrets.token_urlsafe(24) + "\n")
         self._password_file.chmod(0o600)
 
-    def add(self, pi: Pi, **variables: Any) -> None:
+    def add(self, pi: Pi, *, site: str = "site_lab", **variables: Any) -> None:
         """Put a Pi into the inventory, as fresh: it answers at the address that DHCP gave it."""
-        self.secrets["vault_become_password"] = pi.password
+        if site == "site_lab":
+            self.secrets["vault_become_password"] = pi.password
+        self._site_of[pi.name] = site
         self.hosts[pi.name] = {"network_bootstrap_host": pi.bootstrap_address, **variables}
         self.write()
 
@@ -93,9 +101,14 @@ class Controller:
         (self.inventory / "host_vars").mkdir(exist_ok=True)
         connection = (REPOSITORY / "inventory/group_vars/all/connection.yml").read_text()
         (shared / "connection.yml").write_text(connection)
-        site = {"smart_meters": {"children": {"site_lab": {"hosts": dict.fromkeys(self.hosts)}}}}
-        (self.inventory / "hosts.yml").write_text(yaml.safe_dump(site))
-        (self.inventory / "group_vars" / "site_lab.yml").write_text(yaml.safe_dump(self.site))
+        groups = {
+            site: {"hosts": {name: None for name in self.hosts if self._site_of[name] == site}}
+            for site in self.sites
+        }
+        (self.inventory / "hosts.yml").write_text(yaml.safe_dump({"smart_meters": {"children": groups}}))
+        for site, variables in self.sites.items():
+            text = yaml.safe_dump({**self.site, **variables})
+            (self.inventory / "group_vars" / f"{site}.yml").write_text(text)
         for name, variables in self.hosts.items():
             (self.inventory / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
         vault = shared / "vault.yml"
@@ -122,8 +135,8 @@ class Controller:
             f"--inventory={self.inventory / 'hosts.yml'}",
             f"--vault-password-file={self._password_file}",
             f"--private-key={self.lab.ssh_key}",
-            f"--ssh-extra-args=-o UserKnownHostsFile={self.lab.known_hosts}",
-            str(REPOSITORY / "playbooks" / playbook),
+            f"--ssh-extra-args=-o UserKnownHostsFile={self.known_hosts}",
+            str(self.repository / "playbooks" / playbook),
             *arguments,
         ]
 
@@ -134,20 +147,27 @@ class Controller:
             "PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.lab.folder),
             "LANG": "C.UTF-8",
-            "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(self.repository / "ansible.cfg"),
             "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(self.lab.folder / "facts"),
             "ANSIBLE_NOCOLOR": "1",
         }
 
-    def playbook(self, playbook: str, *arguments: str, check: bool = True, timeout: float = 900) -> Played:
+    def playbook(
+        self,
+        playbook: str,
+        *arguments: str,
+        check: bool = True,
+        timeout: float = 900,
+        env: Mapping[str, str] | None = None,
+    ) -> Played:
         """Run a playbook from the control namespace; raise AssertionError with its output where it fails."""
         done = self.lab.run(
             "control",
             self.command(playbook, *arguments),
             check=False,
             timeout=timeout,
-            env=self.environment,
-            cwd=REPOSITORY,
+            env={**self.environment, **(env or {})},
+            cwd=self.repository,
         )
         played = Played(done.returncode, done.stdout + done.stderr)
         if check and played.returncode:

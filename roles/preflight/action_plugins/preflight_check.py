@@ -1,12 +1,14 @@
 """Hold one host's variables against all the rules, on the controller; nothing is sent anywhere.
 
-Returns problems (printable lines) and identity (what the host may not share with another). It never fails by
-itself, so that every host is heard before any is refused.
+Returns problems (printable lines), identity (what the host may not share with another) and, where it is
+good, the configuration that the Pi should have. It never fails by itself, so that every host is heard
+before any is refused.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         raw = self._inventory_variables(task_vars or {})
         variables = Variables(str(raw["inventory_hostname"]), raw, _ROLES, self._loader)
         variables.resolve([*CONNECTION, *_ROLES.variables])
+        render = cache(variables.render)
         host = Host(
             values=variables.values,
             names=list(raw),
@@ -49,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             by_hand=variables.by_hand(),
             defaults=[name for name in _ROLES.variables if variables.is_default(name)],
             password_asked=any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file")),
-            render=variables.render,
+            render=render,
             failures=variables.failures,
             default_failures=variables.default_failures,
         )
@@ -60,6 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             "changed": False,
             "problems": [variables.line(problem) for problem in problems],
             "identity": identity.as_result(),
+            "configuration": "" if problems else render(),
         }
 
     def _inventory_variables(self, task_vars: dict[str, Any]) -> dict[str, Any]:

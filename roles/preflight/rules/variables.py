@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import AnsibleVaultError
@@ -36,6 +37,8 @@ CONNECTION = (
     "ansible_ssh_common_args",
 )
 TEMPLATE = Path("templates/etc/smart-meter/config.toml.j2")
+MANAGED = str(constants.config.get_config_value("DEFAULT_MANAGED_STR"))
+"""What a template is told about who manages it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,9 @@ class Variables:
                     self.failures += failures
 
     def render(self) -> str:
-        """Return the configuration file, as the role `concentrator` would write it."""
+        """Return the configuration file, to the byte as the role `concentrator` would write it."""
         source = (self.roles.repository / TEMPLATE).read_text(encoding="utf-8")
-        templar = Templar(self.loader, {**self.merged, "ansible_managed": "Rendered on the controller"})
+        templar = Templar(self.loader, {**self.merged, "ansible_managed": MANAGED})
         rendered = templar.template(
             trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True}
         )

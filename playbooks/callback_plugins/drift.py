@@ -1,0 +1,85 @@
+"""What playbooks/drift.yml prints: of each task that would change something its name and the difference,
+and no more.
+
+Chosen by `make drift`. It tells each host, as `drift_found`, the tasks that would have changed it, for the
+last play to judge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.callback.default import CallbackModule as Default
+
+DOCUMENTATION = """
+name: drift
+type: stdout
+short_description: what differs, and nothing else
+description: Of a run in check mode, prints the tasks that would change something, with the difference.
+extends_documentation_fragment: [default_callback, result_format_callback]
+"""
+
+
+class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type information.
+    """The screen of a search for drift."""
+
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "drift"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, list[str]] = {}
+        self._variables: Any = None
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Give the hosts what was found so far, an empty list where nothing was."""
+        self._play = play
+        self._variables = play.get_variable_manager()
+        for host in self._variables._inventory.get_hosts():
+            self._variables.set_nonpersistent_facts(
+                host.name, {"drift_found": self._found.get(host.name, [])}
+            )
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Print a change; a task with a loop has printed its items."""
+        answer = result._result
+        if not answer.get("changed"):
+            return
+        host, task = result._host.get_name(), result._task.get_name()
+        self._found.setdefault(host, []).append(task)
+        self._display.display(f"{host}: {task}")
+        if "results" not in answer:
+            self._show(answer)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        """Print the difference of one item."""
+        if result._result.get("changed"):
+            self._show(result._result)
+
+    def _show(self, answer: dict[str, Any]) -> None:
+        if answer.get("diff"):
+            self._display.display(self._get_diff(answer["diff"]).rstrip("\n"))
+
+    def v2_on_file_diff(self, result: Any) -> None:
+        """Print nothing: the difference comes below its task's name."""
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        """Print nothing, as for all that is only done and not found."""
+
+    v2_playbook_on_cleanup_task_start = v2_playbook_on_task_start
+    v2_playbook_on_handler_task_start = v2_playbook_on_task_start
+
+    def v2_runner_on_skipped(self, result: Any) -> None:
+        """Print nothing."""
+
+    v2_runner_item_on_skipped = v2_runner_on_skipped
+    v2_playbook_on_include = v2_runner_on_skipped
+    v2_runner_retry = v2_runner_on_skipped
+    v2_playbook_on_notify = v2_playbook_on_task_start
+    v2_playbook_on_no_hosts_matched = Default.v2_playbook_on_no_hosts_matched
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Print what is only said where nothing was found on any host, and each could be looked at."""
+        good = not stats.failures and not stats.dark
+        if good and stats.processed and not any(self._found.values()):
+            self._display.display("no drift")

@@ -1,0 +1,69 @@
+"""Ask a Pi in one round trip whether it has and runs the configuration that it should; changes nothing.
+
+Takes `configuration`, the text. It is "changed" where it differs, with the difference for --diff. A Pi that
+can't be reached is no failure: `off` says why.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+_REPOSITORY = Path(__file__).resolve().parents[3]
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
+
+from roles.concentrator.rollout.pi import run_script  # noqa: E402 - the path comes first.
+
+_FILE = "/etc/smart-meter/config.toml"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
+    """The action `concentrator_look`."""
+
+    _VALID_ARGS = frozenset({"configuration"})
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return off, why (it differs), before (its present configuration), release and connection."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        said = run_script(self, "look.sh")
+        if said.off:
+            return {**result, "changed": False, "off": said.text, "why": []}
+        found = dict(line.strip().split("=", 1) for line in said.text.splitlines() if "=" in line)
+        if said.status or "config" not in found:
+            return {**result, "failed": True, "msg": f"it does not answer as a Pi of ours: {said.text}"}
+        before = base64.b64decode(found["config"]).decode("utf-8", "replace")
+        after = str(self._task.args["configuration"])
+        why = _why(found, before, after)
+        return {
+            **result,
+            "changed": bool(why),
+            "off": "",
+            "why": why,
+            "before": before,
+            "release": found["release"].rpartition("/")[2],
+            "connection": found["connection"],
+            "diff": [{"before": before, "after": after, "before_header": _FILE, "after_header": "inventory"}],
+        }
+
+
+def _why(found: dict[str, str], before: str, after: str) -> list[str]:
+    if not found["release"]:
+        return ["it was never provisioned"]
+    written = hashlib.sha256(before.encode()).hexdigest()
+    return [
+        *(["the file differs"] if before != after else []),
+        *([f"the service is {found['state']}"] if found["state"] != "active" else []),
+        *(
+            ["the service runs with another file"]
+            if found["state"] == "active" and found["running"] != written
+            else []
+        ),
+        *(["an earlier change was not confirmed"] if found["waiting"] else []),
+    ]

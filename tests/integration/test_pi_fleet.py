@@ -1,0 +1,274 @@
+"""A fleet of three Pis on two sites with the same addresses: one story, told in the order of the file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.controller import REPOSITORY, Played
+from tests.fleet import ADDRESSES, NORTH, SECOND, SOUTH, Fleet, two_sites
+
+pytestmark = pytest.mark.pi
+
+ALL = (NORTH, SECOND, SOUTH)
+CONFIG = "/etc/smart-meter/config.toml"
+METER: dict[str, Any] = {
+    "name": "pv",
+    "unit_id": 1,
+    "measurements": [
+        {"name": f"M{number}", "address": number, "type": "uint16", "scale": 10} for number in range(8)
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with two_sites("fleet") as fleet:
+        fleet.controller.site["concentrator_meters"] = [METER]
+        fleet.controller.write()
+        yield fleet
+
+
+def set_scale(fleet: Fleet, scale: int) -> None:
+    """Give the first measurement another scale, on all Pis."""
+    first, *others = METER["measurements"]
+    fleet.controller.site["concentrator_meters"] = [
+        {**METER, "measurements": [{**first, "scale": scale}, *others]}
+    ]
+    fleet.controller.write()
+
+
+def scales(fleet: Fleet) -> dict[str, list[str]]:
+    """Return of each Pi the first scale in its file, and in what the service runs with."""
+    return {
+        name: [
+            re.findall(r"^scale = (\d+)", fleet.pi(name).run(["cat", file]).stdout, re.MULTILINE)[0]
+            for file in (CONFIG, "/run/smart-meter/config.toml")
+        ]
+        for name in ALL
+    }
+
+
+def outcomes(played: Played) -> dict[str, str]:
+    """Return the last play's table."""
+    return dict(re.findall(r"^\s+-? *'?(pi-\w+) +(\w+)", played.output.rpartition("Sum up")[2], re.MULTILINE))
+
+
+@contextmanager
+def opta(fleet: Fleet, name: str) -> Iterator[dict[str, Any]]:
+    """Hold a connection to a Pi and ask on it all the while; afterwards, how often, and what was lost."""
+    program = [sys.executable, "-m", "tests.integration.opta", "hold", ADDRESSES[name]]
+    told: dict[str, Any] = {}
+    with fleet.labs[name].popen("control", program, cwd=REPOSITORY) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "answered\n", process.communicate()
+        try:
+            yield told
+        finally:
+            text, complaint = process.communicate(timeout=30)
+    assert process.returncode == 0, complaint
+    told.update(json.loads(text))
+
+
+def drift(fleet: Fleet, *arguments: str) -> Played:
+    seen_through = {
+        "ANSIBLE_STDOUT_CALLBACK": "drift",
+        "ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "playbooks/callback_plugins"),
+    }
+    return fleet.controller.playbook(
+        "drift.yml", "--check", "--diff", *arguments, check=False, env=seen_through
+    )
+
+
+@contextmanager
+def another_release(fleet: Fleet, name: str, edit: tuple[str, str, str]) -> Iterator[None]:
+    """Have the operator's folder be one with another program; edit: a file of src/, a text in it, another."""
+    copy = fleet.controller.lab.folder / name
+    for folder in ("src", "roles", "playbooks", "templates", "tools", "requirements"):
+        shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("ansible.cfg", "pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / file, copy / file)
+    changed = copy / "src/smart_meter" / edit[0]
+    text = changed.read_text()
+    assert edit[1] in text
+    changed.write_text(text.replace(edit[1], edit[2]))
+    before, fleet.controller.repository = fleet.controller.repository, copy
+    try:
+        yield
+    finally:
+        fleet.controller.repository = before
+
+
+def release(fleet: Fleet, link: str = "current") -> str:
+    return Path(fleet.pi(NORTH).run(["readlink", f"/opt/smart-meter/{link}"]).stdout.strip()).name
+
+
+def test_all_are_provisioned_at_once(fleet: Fleet) -> None:
+    played = fleet.controller.playbook("site.yml")
+
+    for name in ALL:
+        assert played.count(name, "failed") == played.count(name, "unreachable") == 0
+    assert scales(fleet) == {name: ["10", "10"] for name in ALL}
+
+
+def test_nothing_differs_so_that_nothing_is_done(fleet: Fleet) -> None:
+    played = fleet.controller.playbook("configure.yml", "--diff")
+
+    assert outcomes(played) == dict.fromkeys(ALL, "new")
+    for name in ALL:
+        assert played.count(name, "changed") == 0, played.output
+
+
+def test_check_mode_shows_the_difference_and_changes_nothing(fleet: Fleet) -> None:
+    set_scale(fleet, 100)
+
+    played = fleet.controller.playbook("configure.yml", "--check", "--diff")
+
+    assert played.output.count("-scale = 10\n+scale = 100\n") == 3, played.output
+    assert outcomes(played) == dict.fromkeys(ALL, "would")
+    assert scales(fleet) == {name: ["10", "10"] for name in ALL}
+
+
+def test_a_scale_is_changed_on_all_and_no_connection_is_dropped(fleet: Fleet) -> None:
+    with ExitStack() as stack:
+        optas = [stack.enter_context(opta(fleet, name)) for name in ALL]
+        played = fleet.controller.playbook("configure.yml", "--diff")
+
+    assert outcomes(played) == dict.fromkeys(ALL, "new")
+    assert scales(fleet) == {name: ["100", "100"] for name in ALL}
+    for told in optas:
+        assert told["asked"] > 10
+        assert told["lost"] == []
+    # The operator stands at the first site: there it asks itself; and behind the door, where another Pi has
+    # the same address, it has the Pi do so.
+    assert re.search(rf"{NORTH} +new configuration, proven from the controller", played.output)
+    assert re.search(rf"{SOUTH} +new configuration, proven from the Pi itself", played.output)
+    assert "scale = 10\n" in fleet.pi(SOUTH).run(["head", "-n", "50", f"{CONFIG}.old"]).stdout
+
+
+def test_what_configure_wrote_is_what_provisioning_would_write(fleet: Fleet) -> None:
+    found = drift(fleet, "--tags", "concentrator")
+
+    assert found.output.strip() == "no drift"
+    assert found.returncode == 0
+
+
+def test_what_was_changed_by_hand_is_shown_as_drift(fleet: Fleet) -> None:
+    fleet.pi(SECOND).run(["sed", "-i", "s/^scale = 100$/scale = 1000/", CONFIG])
+
+    found = drift(fleet, "--tags", "concentrator")
+
+    assert found.returncode != 0
+    assert "-scale = 1000\n+scale = 100\n" in found.output
+    assert SECOND in found.output
+    assert NORTH not in found.output
+    assert "no drift" not in found.output
+    # And the next rollout puts it back: it is held against what is there, not against what was sent before.
+    played = fleet.controller.playbook("configure.yml")
+    assert played.count(NORTH, "changed") == 0
+    assert scales(fleet)[SECOND] == ["100", "100"]
+
+
+def test_a_change_that_cuts_the_reader_off_stops_at_the_canary_and_is_undone(fleet: Fleet) -> None:
+    good = dict(fleet.controller.site)
+    set_scale(fleet, 1)
+    zones = [
+        {"name": "field", "peer": "ESP32", "medium": "WiFi", "interface": "wlan0", "access": "read-write"},
+        {"name": "control", "peer": "Opta", "medium": "Ethernet", "interface": "eth0", "access": "read"},
+    ]
+    # The network of the control zone holds the Pi, and no longer the controller and the Opta.
+    networks = [
+        {
+            "address": "{{ network_field_address | ansible.utils.ipaddr('address') }}",
+            "network": "192.168.1.0/24",
+        },
+        {
+            "address": "{{ network_control_address | ansible.utils.ipaddr('address') }}",
+            "network": "192.168.2.96/27",
+        },
+    ]
+    fleet.controller.site["concentrator_zones"] = [a | b for a, b in zip(zones, networks, strict=True)]
+    fleet.controller.write()
+
+    played = fleet.controller.playbook("configure.yml", check=False)
+
+    fleet.controller.site = good
+    fleet.controller.write()
+    assert played.returncode != 0
+    assert outcomes(played) == dict.fromkeys(ALL, "old")
+    assert played.count(NORTH, "failed") == 1
+    assert played.count(SECOND, "failed") == played.count(SOUTH, "failed") == 0
+    assert "is in no zone of it: it cuts off whoever reads there" in played.output
+    assert scales(fleet) == {name: ["100", "100"] for name in ALL}
+    with opta(fleet, NORTH) as told:
+        pass
+    assert told["lost"] == []
+
+
+def test_a_pi_that_is_off_is_skipped_and_caught_up_by_the_next_run(fleet: Fleet) -> None:
+    fleet.pi(SECOND).power_off()
+    set_scale(fleet, 10)
+
+    played = fleet.controller.playbook("configure.yml")
+
+    assert outcomes(played) == {NORTH: "new", SECOND: "off", SOUTH: "new"}
+    fleet.pi(SECOND).power_on()
+    assert scales(fleet) == {NORTH: ["10", "10"], SECOND: ["100", "100"], SOUTH: ["10", "10"]}
+    played = fleet.controller.playbook("configure.yml")
+    assert outcomes(played) == dict.fromkeys(ALL, "new")
+    assert played.count(NORTH, "changed") == 0
+    assert scales(fleet)[SECOND] == ["10", "10"]
+
+
+def test_a_controller_that_dies_before_the_proof_leaves_the_old_configuration(fleet: Fleet) -> None:
+    """As where it is killed between the reload and the proof: the Pi goes back by itself."""
+    pi = fleet.pi(NORTH)
+    pi.run(["smart-meter-guard", "begin", "configuration", "2", CONFIG])
+    pi.run(["sed", "-i", "s/^scale = 10$/scale = 7/", CONFIG])
+    pi.run(["systemctl", "reload", "smart-meter"])
+
+    pi.wait_for(lambda: scales(fleet)[NORTH] == ["10", "10"], 20, "has not gone back")
+
+
+def test_a_new_release_is_switched_to_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:
+    before = release(fleet)
+    set_scale(fleet, 1000)
+    with another_release(fleet, "next", ("__init__.py", '__version__ = "', '__version__ = "9.')):
+        fleet.controller.playbook("site.yml", "--tags", "concentrator", "--limit", NORTH)
+    assert release(fleet).startswith("9.")
+    assert release(fleet, "previous") == before
+    assert scales(fleet)[NORTH] == ["1000", "1000"]
+
+    fleet.controller.playbook("rollback.yml", "--limit", NORTH)
+
+    assert release(fleet) == before
+    assert release(fleet, "previous").startswith("9.")
+    assert scales(fleet)[NORTH] == ["10", "10"]
+
+
+def test_a_release_that_does_not_serve_is_switched_back_by_itself(fleet: Fleet) -> None:
+    before = release(fleet)
+    set_scale(fleet, 1000)
+    begins = "def execute(arguments: argparse.Namespace) -> int:\n"
+    fails = ("commands/run.py", begins, f"{begins}    raise SystemExit('it is a bad release')\n")
+    with another_release(fleet, "bad", fails):
+        played = fleet.controller.playbook(
+            "site.yml", "--tags", "concentrator", "--limit", NORTH, check=False
+        )
+
+    assert played.returncode != 0
+    assert "was switched back" in played.output
+    assert "it is a bad release" in played.output
+    assert release(fleet) == before
+    assert scales(fleet)[NORTH] == ["10", "10"]
+    with opta(fleet, NORTH) as told:
+        pass
+    assert told["lost"] == []
