@@ -108,10 +108,12 @@ def test_every_file_that_a_role_writes_says_who_may_read_it_and_nobody_else_writ
         for writer in WRITERS:
             if isinstance(task.get(writer), dict) and task[writer].get("state") != "absent":
                 mode = task[writer].get("mode")
-                assert isinstance(mode, str), f"{where}: mode"
-                assert re.fullmatch(r"0[0-7]{3}", mode), f"{where}: {mode}"
-                assert int(mode, 8) & 0o022 == 0, f"{where}: {mode} lets others write"
-                written += 1
+                modes = [item["mode"] for item in task["loop"]] if mode == "{{ item.mode }}" else [mode]
+                for each in modes:
+                    assert isinstance(each, str), f"{where}: mode"
+                    assert re.fullmatch(r"0[0-7]{3}", each), f"{where}: {each}"
+                    assert int(each, 8) & 0o022 == 0, f"{where}: {each} lets others write"
+                    written += 1
     assert written > 10
 
 
