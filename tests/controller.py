@@ -109,6 +109,9 @@ class Controller:
         for site, variables in self.sites.items():
             text = yaml.safe_dump({**self.site, **variables})
             (self.inventory / "group_vars" / f"{site}.yml").write_text(text)
+        for path in (self.inventory / "host_vars").iterdir():
+            # A Pi that is no longer there has no file, which nobody would read.
+            path.unlink()
         for name, variables in self.hosts.items():
             (self.inventory / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
         vault = shared / "vault.yml"
