@@ -102,7 +102,7 @@ class Controller:
         connection = (REPOSITORY / "inventory/group_vars/all/connection.yml").read_text()
         (shared / "connection.yml").write_text(connection)
         groups = {
-            site: {"hosts": {name: None for name in self.hosts if self._site_of[name] == site}}
+            site: {"hosts": dict.fromkeys(n for n in self.hosts if self._site_of.get(n, "site_lab") == site)}
             for site in self.sites
         }
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump({"smart_meters": {"children": groups}}))
