@@ -130,7 +130,6 @@ class EventLoop:
         """Serve until `stop`."""
         self._running = True
         poll = self._epoll.poll
-        poll_urgent = self._urgent.poll
         urgent = (self._urgent.fileno(), READABLE)
         handlers = self._handlers
         timers = self._timers
@@ -145,13 +144,13 @@ class EventLoop:
             # The urgent ones first. Their epoll is among those that are ready where one of them is, unless it
             # was cut off from more than a handful.
             if len(ready) > 1 and (len(ready) == HANDFUL or urgent in ready):
-                ready = poll_urgent(0, HANDFUL) + ready
+                self._serve_urgent()
             for descriptor, events in ready:
                 handler = handlers.get(descriptor)
                 if handler is not None:
                     try:
                         handler(events)
-                    except Exception as error:  # one client's trouble ends no other's service
+                    except Exception as error:  # as in _call, without the call
                         self._failed(error)
             if again:
                 self._come_back(again)
@@ -165,22 +164,21 @@ class EventLoop:
         self._urgent.close()
         self._epoll.close()
 
-    def _serve_urgent(self, _: int) -> None:
-        """Serve those that are urgent, where nobody else is ready, or what is left of them."""
+    def _serve_urgent(self, _: int = 0) -> None:
         for descriptor, events in self._urgent.poll(0, HANDFUL):
             handler = self._handlers.get(descriptor)
             if handler is not None:
-                try:
-                    handler(events)
-                except Exception as error:  # as above
-                    self._failed(error)
+                self._call(handler, events)
 
     def _come_back(self, again: deque[Handler]) -> None:
         for _ in range(min(HANDFUL, len(again))):
-            try:
-                again.popleft()(0)
-            except Exception as error:  # as above
-                self._failed(error)
+            self._call(again.popleft(), 0)
+
+    def _call(self, handler: Handler, events: int) -> None:
+        try:
+            handler(events)
+        except Exception as error:  # one client's trouble ends no other's service
+            self._failed(error)
 
     def _due(self) -> None:
         timers = self._timers
