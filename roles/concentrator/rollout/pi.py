@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import getpass
+import os
 import shlex
+import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +16,15 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 
 FILES = Path(__file__).resolve().parents[1] / "files"
+REFUSED = 3
+"""The scripts' exit status where they have changed nothing, and say why."""
+BUSY = 75
+"""The scripts' exit status while another change is under way on the Pi (sysexits.h: EX_TEMPFAIL)."""
 _TEXT_ENDS = "# end of the text"
+_UNIT = "smart-meter-rollout"
+# What systemd-run says where the unit runs already.
+_UNIT_RUNS = f"Unit {_UNIT}.service was already loaded"
+_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ def run_script(
     """Run one of files/*.sh as root, with `text` at its standard input in base64.
 
     apart: as a unit of systemd's, which goes on to its end though the connection breaks, and of which there
-    is one at a time.
+    is one at a time; CONTROLLER tells it who this run is.
     """
     body = (FILES / script).read_text(encoding="utf-8")
     # A function is run only once all of it has come: what a broken connection has cut off does nothing.
@@ -38,9 +50,41 @@ def run_script(
     whole = f"main() {{\n{body}\n}}\nmain \"$@\" <<'{_TEXT_ENDS}'\n{given}\n{_TEXT_ENDS}\nexit\n"
     command = shlex.join(["/bin/sh", "-s", "--", *arguments])
     if apart:
-        unit = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--unit=smart-meter-rollout"]
-        command = f"{shlex.join(unit)} {command}"
-    return _said(action, command, whole, root=True)
+        unit = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={_UNIT}"]
+        command = f"{shlex.join([*unit, f'--setenv=CONTROLLER={_this_run()}'])} {command}"
+    said = _said(action, command, whole, root=True)
+    return Said(BUSY, "another run is changing it at this moment") if _UNIT_RUNS in said.text else said
+
+
+def run_in_turn(
+    action: Any,
+    host: str,
+    script: str,
+    arguments: Sequence[str] = (),
+    text: str | None = None,
+    *,
+    patience: float,
+) -> Said:
+    """Run a script apart, once no other change is under way on the Pi; tell the operator of the wait.
+
+    patience: seconds, after which BUSY is returned.
+    """
+    deadline = time.monotonic() + patience
+    told = ""
+    while (said := run_script(action, script, arguments, text, apart=True)).status == BUSY:
+        if time.monotonic() > deadline:
+            return Said(BUSY, f"{said.text}, after {patience:.0f} s")
+        if said.text != told:
+            # At once, while a warning would come with the task's result.
+            action._display.display(f"{host}: {said.text}; waiting until that is decided")
+            told = said.text
+        time.sleep(_PAUSE)
+    return said
+
+
+def _this_run() -> str:
+    # Each task runs in a process of its own, a child of the one that is this run.
+    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getppid()}"
 
 
 def run_python(action: Any, source: str, argument: str) -> Said:
