@@ -15,7 +15,9 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,50 @@ class Played:
         return int(found[1])
 
 
+class Running:
+    """A playbook that goes on by itself, to be watched and killed, or waited for."""
+
+    def __init__(self, lab: Lab, process: subprocess.Popen[str], together: str) -> None:
+        self._lab = lab
+        self._process = process
+        self._together = together
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process of ansible-playbook itself."""
+        return self._process.pid
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return "".join(self._lines)
+
+    def kill(self) -> None:
+        """End it and all that it has started, SSH connections as well, as where the laptop breaks."""
+        self._lab.kill(self._together)
+        self._process.wait()
+
+    def wait(self, timeout: float = 120) -> Played:
+        """Return what became of it. Raises subprocess.TimeoutExpired."""
+        self._process.wait(timeout)
+        # What it has left behind, as connections for the next, would hold its output open.
+        self.kill()
+        self._reader.join(10)
+        return Played(self._process.returncode, self.output)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        self._lines.extend(iter(self._process.stdout.readline, ""))
+
+
 class Controller:
     """Runs the repository's playbooks against the Pis of a lab."""
 
@@ -82,6 +128,7 @@ class Controller:
         self.known_hosts = lab.known_hosts
         # Where the playbooks are; a copy with another program in it stands for another release.
         self.repository = REPOSITORY
+        self._started = 0
         self._password_file = lab.folder / "vault-password"
         self._password_file.write_text(secrets.token_urlsafe(24) + "\n")
         self._password_file.chmod(0o600)
@@ -176,6 +223,25 @@ class Controller:
         if check and played.returncode:
             raise AssertionError(f"{playbook} {' '.join(arguments)} failed:\n{played.output}")
         return played
+
+    @contextmanager
+    def started(self, playbook: str, *arguments: str) -> Iterator[Running]:
+        """Start a playbook as `playbook` runs it, and don't wait; it is killed at the end of the block."""
+        self._started += 1
+        together = f"playbook-{self._started}"
+        process = self.lab.popen(
+            "control",
+            ["sh", "-c", 'exec "$@" 2>&1', "sh", *self.command(playbook, *arguments)],
+            # Each line at once, as a terminal gets it.
+            env={**self.environment, "PYTHONUNBUFFERED": "1"},
+            cwd=self.repository,
+            together=together,
+        )
+        running = Running(self.lab, process, together)
+        try:
+            yield running
+        finally:
+            running.kill()
 
     def ssh(self, pi: Pi, command: str, *, address: str = ADDRESS) -> subprocess.CompletedProcess[str]:
         """Run a command on the Pi over SSH, host key checked, as the playbooks come in."""

@@ -169,11 +169,15 @@ class Lab:
         *,
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
+        together: str = cgroups.PROGRAMS,
     ) -> subprocess.Popen[str]:
-        """Start a program of this machine in one of the lab's networks, with pipes to all of its streams."""
+        """Start a program of this machine in one of the lab's networks, with pipes to all of its streams.
+
+        together: the name that `kill` knows it by, with all that it starts.
+        """
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.entering(where, command),
+            self.entering(where, command, together),
             env=environment() if env is None else env,
             cwd=cwd,
             stdin=pipe,
@@ -182,9 +186,15 @@ class Lab:
             text=True,
         )
 
-    def entering(self, where: str, command: Sequence[str | Path]) -> list[str]:
+    def kill(self, together: str) -> None:
+        """Kill, all at once, what `popen` has started under that name, and whatever that has started."""
+        cgroups.kill(cgroups.of_lab(self.name) / together)
+
+    def entering(
+        self, where: str, command: Sequence[str | Path], together: str = cgroups.PROGRAMS
+    ) -> list[str]:
         """Return `command` so wrapped that it runs in one of the lab's networks, and ends with the lab."""
-        group = cgroups.create(cgroups.of_lab(self.name) / cgroups.PROGRAMS)
+        group = cgroups.create(cgroups.of_lab(self.name) / together)
         return cgroups.joined(
             group, networks.in_namespace(places.namespace(self.name, self._checked(where)), command)
         )

@@ -87,6 +87,14 @@ class Pi:
         """Return the cable of `wlan0`, `eth0` or `uplink0`."""
         return Link(self, interface)
 
+    def path(self, path: str | Path) -> Path:
+        """Return where this machine sees a file of the Pi, as long as the Pi runs, and without a program in
+        it.
+
+        Raises LabError if the Pi is off.
+        """
+        return Path(f"/proc/{self._leader()}/root") / str(path).removeprefix("/")
+
     def run(
         self,
         command: Sequence[str | Path],
@@ -117,11 +125,7 @@ class Pi:
 
     def entering(self, command: Sequence[str | Path], environment: dict[str, str] | None = None) -> list[str]:
         """Return `command` so wrapped that it runs as root inside the Pi, in its namespaces and cgroup."""
-        leader = self._first_process()
-        if leader is None:
-            raise LabError(
-                f"{self.name} is {'starting' if self.is_on else 'off'}: nothing can be run inside it"
-            )
+        leader = self._leader()
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         clean = [
             "env",
@@ -232,6 +236,15 @@ class Pi:
         if leader is None:
             raise LabError(f"{self.name} is not running: it can't be shut down")
         os.kill(leader, number)
+
+    def _leader(self) -> int:
+        """Return the same as `_first_process`, or raise LabError."""
+        leader = self._first_process()
+        if leader is None:
+            raise LabError(
+                f"{self.name} is {'starting' if self.is_on else 'off'}: nothing can be run inside it"
+            )
+        return leader
 
     def _first_process(self) -> int | None:
         """Return the identifier, on this machine, of the Pi's own process 1."""

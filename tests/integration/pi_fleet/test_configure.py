@@ -1,81 +1,20 @@
-"""A fleet of three Pis on two sites with the same addresses: one story, told in the order of the file."""
+"""Configurations and releases on a fleet of three Pis: one story, told in the order of the file."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.controller import REPOSITORY, Played
-from tests.fleet import ADDRESSES, NORTH, SECOND, SOUTH, Fleet, two_sites
+from tests.fleet import NORTH, SECOND, SOUTH, Fleet
+from tests.integration.pi_fleet.story import ALL, CONFIG, opta, outcomes, scales, set_scale
 
 pytestmark = pytest.mark.pi
-
-ALL = (NORTH, SECOND, SOUTH)
-CONFIG = "/etc/smart-meter/config.toml"
-METER: dict[str, Any] = {
-    "name": "pv",
-    "unit_id": 1,
-    "measurements": [
-        {"name": f"M{number}", "address": number, "type": "uint16", "scale": 10} for number in range(8)
-    ],
-}
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with two_sites("fleet") as fleet:
-        fleet.controller.site["concentrator_meters"] = [METER]
-        fleet.controller.write()
-        yield fleet
-
-
-def set_scale(fleet: Fleet, scale: int) -> None:
-    """Give the first measurement another scale, on all Pis."""
-    first, *others = METER["measurements"]
-    fleet.controller.site["concentrator_meters"] = [
-        {**METER, "measurements": [{**first, "scale": scale}, *others]}
-    ]
-    fleet.controller.write()
-
-
-def scales(fleet: Fleet) -> dict[str, list[str]]:
-    """Return of each Pi the first scale in its file, and in what the service runs with."""
-    return {
-        name: [
-            re.findall(r"^scale = (\d+)", fleet.pi(name).run(["cat", file]).stdout, re.MULTILINE)[0]
-            for file in (CONFIG, "/run/smart-meter/config.toml")
-        ]
-        for name in ALL
-    }
-
-
-def outcomes(played: Played) -> dict[str, str]:
-    """Return the last play's table."""
-    return dict(re.findall(r"^\s+-? *'?(pi-\w+) +(\w+)", played.output.rpartition("Sum up")[2], re.MULTILINE))
-
-
-@contextmanager
-def opta(fleet: Fleet, name: str) -> Iterator[dict[str, Any]]:
-    """Hold a connection to a Pi and ask on it all the while; afterwards, how often, and what was lost."""
-    program = [sys.executable, "-m", "tests.integration.opta_ask", "hold", ADDRESSES[name]]
-    told: dict[str, Any] = {}
-    with fleet.labs[name].popen("control", program, cwd=REPOSITORY) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "answered\n", process.communicate()
-        try:
-            yield told
-        finally:
-            text, complaint = process.communicate(timeout=30)
-    assert process.returncode == 0, complaint
-    told.update(json.loads(text))
 
 
 def drift(fleet: Fleet, *arguments: str) -> Played:
@@ -111,8 +50,8 @@ def release(fleet: Fleet, link: str = "current") -> str:
     return Path(fleet.pi(NORTH).run(["readlink", f"/opt/smart-meter/{link}"]).stdout.strip()).name
 
 
-def test_all_are_provisioned_at_once(fleet: Fleet) -> None:
-    played = fleet.controller.playbook("site.yml")
+def test_all_are_provisioned_at_once(fleet: Fleet, provisioned: Played) -> None:
+    played = provisioned
 
     for name in ALL:
         assert played.count(name, "failed") == played.count(name, "unreachable") == 0
@@ -226,16 +165,6 @@ def test_a_pi_that_is_off_is_skipped_and_caught_up_by_the_next_run(fleet: Fleet)
     assert outcomes(played) == dict.fromkeys(ALL, "new")
     assert played.count(NORTH, "changed") == 0
     assert scales(fleet)[SECOND] == ["10", "10"]
-
-
-def test_a_controller_that_dies_before_the_proof_leaves_the_old_configuration(fleet: Fleet) -> None:
-    """As where it is killed between the reload and the proof: the Pi goes back by itself."""
-    pi = fleet.pi(NORTH)
-    pi.run(["smart-meter-guard", "begin", "configuration", "2", CONFIG])
-    pi.run(["sed", "-i", "s/^scale = 10$/scale = 7/", CONFIG])
-    pi.run(["systemctl", "reload", "smart-meter"])
-
-    pi.wait_for(lambda: scales(fleet)[NORTH] == ["10", "10"], 20, "has not gone back")
 
 
 def test_a_new_release_is_switched_to_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:
