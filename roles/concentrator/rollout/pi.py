@@ -44,16 +44,23 @@ def run_script(
     apart: as a unit of systemd's, which goes on to its end though the connection breaks, and of which there
     is one at a time; CONTROLLER tells it who this run is.
     """
-    body = (FILES / script).read_text(encoding="utf-8")
-    # A function is run only once all of it has come: what a broken connection has cut off does nothing.
-    given = base64.b64encode((text or "").encode()).decode()
-    whole = f"main() {{\n{body}\n}}\nmain \"$@\" <<'{_TEXT_ENDS}'\n{given}\n{_TEXT_ENDS}\nexit\n"
     command = shlex.join(["/bin/sh", "-s", "--", *arguments])
     if apart:
         unit = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", f"--unit={_UNIT}"]
         command = f"{shlex.join([*unit, f'--setenv=CONTROLLER={_this_run()}'])} {command}"
-    said = _said(action, command, whole, root=True)
+    said = _said(action, command, assembled(script, text or ""), root=True)
     return Said(BUSY, "another run is changing it at this moment") if _UNIT_RUNS in said.text else said
+
+
+def assembled(script: str, text: str) -> str:
+    """Return what a shell of the Pi's is given to read.
+
+    A function is run only once all of it has come: what a broken connection has cut off does nothing. The
+    text behind it may be cut all the same, and the shell takes that for its end.
+    """
+    body = (FILES / script).read_text(encoding="utf-8")
+    given = base64.b64encode(text.encode()).decode()
+    return f"main() {{\n{body}\n}}\nmain \"$@\" <<'{_TEXT_ENDS}'\n{given}\n{_TEXT_ENDS}\nexit\n"
 
 
 def run_in_turn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import Running
 from tests.fleet import ADDRESSES, NORTH, SECOND, SOUTH, Fleet
@@ -125,6 +127,19 @@ def test_a_pi_that_loses_its_power_while_it_takes_has_the_old_one_at_the_next_bo
     assert played.returncode != 0
     assert outcomes(played) == {NORTH: "old", SECOND: "old", SOUTH: "old"}
     fleet.controller.playbook("configure.yml")
+    assert all_have(fleet) == dict.fromkeys(ALL, 60)
+
+
+@pytest.mark.parametrize("cut", [20, 200], ids=["within its end", "within the text"])
+def test_a_configuration_that_came_in_part_is_not_taken(fleet: Fleet, cut: int) -> None:
+    pi = fleet.pi(NORTH)
+    text = pi.path(CONFIG).read_text().replace("scale = 60", "scale = 61")
+    came = assembled("take.sh", text)[:-cut]
+    wanted = hashlib.sha256(text.encode()).hexdigest()
+
+    done = pi.run(["env", "CONTROLLER=a test", "sh", "-s", "60", wanted, "", ""], stdin=came, check=False)
+
+    assert "nothing was changed" in done.stdout
     assert all_have(fleet) == dict.fromkeys(ALL, 60)
 
 
