@@ -8,9 +8,9 @@ import itertools
 import json
 import resource
 import selectors
-import signal
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -156,7 +156,7 @@ KINDS: dict[str, Callable[[Attack], None]] = {"hold": hold, "slow": slow, "flood
 
 
 def main() -> int:
-    """Print `ready`, and at SIGTERM what was done, as a line of JSON."""
+    """Print `ready`, and when the standard input is closed what was done, as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("host")
@@ -164,11 +164,10 @@ def main() -> int:
     asked = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     attack = Attack((asked.host, 502), asked.sources)
     threading.Thread(target=KINDS[asked.kind], args=(attack,), daemon=True).start()
     print("ready", flush=True)
-    signal.sigwait({signal.SIGTERM})
+    sys.stdin.read()
     print(json.dumps(attack.done), flush=True)
     return 0
 

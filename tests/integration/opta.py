@@ -1,81 +1,100 @@
-"""`python -m tests.integration.opta`: read at a fixed rate over one connection, and tell how it went.
+"""An Opta that counts what it never got: `python -m tests.integration.opta`, run where it is.
 
-A process of its own, so that nothing but the concentrator can hold it up.
+    hold ADDRESS    read again and again on one connection
+    knock ADDRESS   connect, read, hang up, and again
+
+It prints `ready` after the first answer. When its standard input is closed, it prints one JSON object: how
+often it `asked`, the `lost` attempts, each with its reason, and the times of all, in milliseconds. It is a
+process of its own, so that nothing but the concentrator can hold it up.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import signal
+import select
 import socket
+import sys
 import time
-
-from tests.unit.wire import SAMPLE_REGISTERS, answer, read
+from collections.abc import Callable
 
 PATIENCE = 5.0
-_REQUEST = read(0, len(SAMPLE_REGISTERS))
-_REPLY = answer(1, SAMPLE_REGISTERS)
+_REQUEST = bytes.fromhex("0001 0000 0006 01 03 0000 0008")
+_REPLY = bytes.fromhex("0001 0000 0013 01 03 10")
 
 
-def main() -> int:
-    """Print `ready` after the first answer; at SIGTERM, what came of the reads, as a line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("host")
-    parser.add_argument("--rate", type=float, default=100, help="reads a second")
-    asked = parser.parse_args()
-    ended: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
-    reading = Reading(socket.create_connection((asked.host, 502), PATIENCE))
-    reading.once(time.monotonic())
+def connect(address: str) -> socket.socket:
+    """Return a connection to the Modbus port."""
+    connection = socket.create_connection((address, 502), timeout=PATIENCE)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def ask(connection: socket.socket, expected: bytes) -> None:
+    """Read the eight registers; raise OSError where no reply comes, or one that begins otherwise."""
+    connection.sendall(_REQUEST)
+    reply = b""
+    while len(reply) < len(_REPLY) + 16:
+        more = connection.recv(260)
+        if not more:
+            raise ConnectionError(f"closed after {len(reply)} bytes of the reply")
+        reply += more
+    if not reply.startswith(expected):
+        raise ConnectionError(f"answered with {reply.hex()}")
+
+
+def knock(address: str, expected: bytes) -> Callable[[], None]:
+    """Return what asks on a connection of its own each time."""
+
+    def once() -> None:
+        with connect(address) as connection:
+            ask(connection, expected)
+
+    return once
+
+
+def hold(address: str, expected: bytes) -> Callable[[], None]:
+    """Return what asks on one connection."""
+    connection = connect(address)
+    return lambda: ask(connection, expected)
+
+
+def main() -> None:
+    """Ask until the standard input is closed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("mode", choices=("hold", "knock"))
+    parser.add_argument("address")
+    parser.add_argument("--rate", type=float, default=200, help="reads a second, at most")
+    parser.add_argument("--reply", type=bytes.fromhex, default=_REPLY, help="what each has to begin with")
+    wanted = parser.parse_args()
+    once = {"knock": knock, "hold": hold}[wanted.mode](wanted.address, wanted.reply)
+    once()
+    # From here on, whatever is done to the server is done under its eyes.
     print("ready", flush=True)
+    lost: list[str] = []
+    times: list[float] = []
     due = time.monotonic()
-    while not ended and not reading.closed:
-        due += 1 / asked.rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        # The time counts from when the read was due: what a hold-up makes late is late, too.
-        reading.once(due)
-    print(json.dumps(reading.result()), flush=True)
-    return 0
-
-
-class Reading:
-    """One connection, and what came over it."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.settimeout(PATIENCE)
-        self.closed = False
-        self._connection = connection
-        self._times: list[float] = []
-        self._wrong = 0
-
-    def once(self, due: float) -> None:
-        """Read; `due` in monotonic seconds."""
-        reply = b""
+    while True:
+        due += 1 / wanted.rate
+        if select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
+            break
         try:
-            self._connection.sendall(_REQUEST)
-            while len(reply) < len(_REPLY) and (part := self._connection.recv(1024)):
-                reply += part
-        except OSError:
-            self.closed = True
-        if len(reply) < len(_REPLY):
-            self.closed = True
-        self._times.append(time.monotonic() - due)
-        self._wrong += reply != _REPLY
+            once()
+        except OSError as error:
+            lost.append(f"attempt {len(times) + 2}: {error}")
+        # The time counts from when it was due: what a hold-up makes late is late, too.
+        times.append(1000 * (time.monotonic() - due))
+    print(json.dumps({"asked": len(times) + 1, "lost": lost, **_summed_up(times)}))
 
-    def result(self) -> dict[str, object]:
-        """Return the figures; times in milliseconds."""
-        times = sorted(1000 * seconds for seconds in self._times)
-        return {
-            "reads": len(times),
-            "wrong": self._wrong,
-            "closed": self.closed,
-            "p50": round(times[len(times) // 2], 2),
-            "p99": round(times[int(len(times) * 0.99)], 2),
-            "max": round(times[-1], 2),
-        }
+
+def _summed_up(times: list[float]) -> dict[str, float]:
+    ranked = sorted(times) or [0.0]
+    return {
+        "p50": round(ranked[len(ranked) // 2], 2),
+        "p99": round(ranked[int(len(ranked) * 0.99)], 2),
+        "max": round(ranked[-1], 2),
+    }
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -69,12 +69,12 @@ class Story:
 
     @contextmanager
     def opta(self, mode: str) -> Iterator[Asked]:
-        """Let an Opta ask all the while, as tests/integration/opta_ask.py does; afterwards, how it fared."""
-        program = [sys.executable, "-m", "tests.integration.opta_ask", mode, ADDRESS]
+        """Let an Opta ask all the while, as tests/integration/opta.py does; afterwards, how it fared."""
+        program = [sys.executable, "-m", "tests.integration.opta", mode, ADDRESS]
         asked = Asked()
         with self.lab.popen("control", program, cwd=REPOSITORY) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == "answered\n", process.communicate()
+            assert process.stdout.readline() == "ready\n", process.communicate()
             try:
                 yield asked
             finally:

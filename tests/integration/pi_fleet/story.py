@@ -88,11 +88,11 @@ def outcomes(played: Played) -> dict[str, str]:
 @contextmanager
 def opta(fleet: Fleet, name: str) -> Iterator[dict[str, Any]]:
     """Hold a connection to a Pi and ask on it all the while; afterwards, how often, and what was lost."""
-    program = [sys.executable, "-m", "tests.integration.opta_ask", "hold", ADDRESSES[name]]
+    program = [sys.executable, "-m", "tests.integration.opta", "hold", ADDRESSES[name]]
     told: dict[str, Any] = {}
     with fleet.labs[name].popen("control", program, cwd=REPOSITORY) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "answered\n", process.communicate()
+        assert process.stdout.readline() == "ready\n", process.communicate()
         try:
             yield told
         finally:
