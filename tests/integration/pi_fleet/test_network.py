@@ -1,0 +1,79 @@
+"""Wrong gateways, on the fleet's first Pi: one story, told in the order of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.controller import Controller, Played
+from tests.fleet import NORTH, Fleet
+from tests.virtual_pi import Pi
+
+pytestmark = pytest.mark.pi
+
+ROUTER, NOBODY = "192.168.2.1", "192.168.2.254"
+BEHIND_IT = "10.55.0.1"
+
+
+def with_nobody_for_a_gateway(controller: Controller) -> Played:
+    """Give the first Pi a gateway that is none."""
+    controller.hosts[NORTH]["network_control_gateway"] = NOBODY
+    controller.write()
+    return controller.playbook("site.yml", "--limit", NORTH, "--tags", "network", check=False)
+
+
+def gateways(pi: Pi) -> tuple[str, list[str]]:
+    """Return the gateway that NetworkManager keeps, and those that the kernel has."""
+    kept = pi.run(["nmcli", "--get-values", "ipv4.gateway", "connection", "show", "smart-meter-control"])
+    routes = pi.run(["ip", "route", "show", "default", "dev", "eth0"]).stdout
+    return kept.stdout.strip(), re.findall(r"default via (\S+)", routes)
+
+
+def test_a_gateway_that_does_not_answer_is_told_and_undone_at_once(fleet: Fleet) -> None:
+    before = gateways(fleet.pi(NORTH))
+
+    played = with_nobody_for_a_gateway(fleet.controller)
+
+    said = " ".join(played.output.split())
+    assert played.count(NORTH, "failed") == 1, played.output
+    assert f"network_control_gateway: {NOBODY} does not answer on eth0; give the router's address" in said
+    assert "the network change was undone by the Pi itself" in said
+    assert gateways(fleet.pi(NORTH)) == before
+    assert fleet.controller.ssh(fleet.pi(NORTH), "true").returncode == 0
+
+
+@pytest.fixture
+def behind_the_router(fleet: Fleet) -> Iterator[Controller]:
+    """Have the operator come from another network, to which there is no way but the Pi's gateway."""
+    pi, controller, variables = fleet.pi(NORTH), fleet.controller, fleet.controller.hosts[NORTH]
+    fleet.labs[NORTH].run("control", ["ip", "address", "add", f"{BEHIND_IT}/32", "dev", "lo"])
+    pi.link("uplink0").down()
+    pi.run(["nmcli", "connection", "modify", "smart-meter-control", "ipv4.gateway", ROUTER])
+    pi.run(["nmcli", "connection", "up", "smart-meter-control"])
+    pi.run(["ufw", "allow", "in", "proto", "tcp", "from", BEHIND_IT, "to", "any", "port", "22"])
+    options = f"-o UserKnownHostsFile={controller.known_hosts} -o BindAddress={BEHIND_IT}"
+    variables["ansible_ssh_extra_args"] = options
+    variables["firewall_ssh_from"] = ["192.168.2.0/24", BEHIND_IT]
+    yield controller
+    for name in ("ansible_ssh_extra_args", "firewall_ssh_from", "network_control_gateway"):
+        variables.pop(name, None)
+    controller.write()
+    pi.link("uplink0").up()
+
+
+def test_a_gateway_that_cuts_the_controller_off_undoes_itself(
+    fleet: Fleet, behind_the_router: Controller
+) -> None:
+    before = gateways(fleet.pi(NORTH))
+
+    played = with_nobody_for_a_gateway(behind_the_router)
+
+    assert played.count(NORTH, "failed") == 1, played.output
+    said = " ".join(played.output.split())
+    assert "the network change was undone by the Pi itself, and it answers at 192.168.2.100 as before" in said
+    assert "Activate | Come in again" in said
+    assert gateways(fleet.pi(NORTH)) == before
+    reached = fleet.labs[NORTH].run("control", ["ping", "-c1", "-W2", "-I", BEHIND_IT, "192.168.2.100"])
+    assert "1 received" in reached.stdout
