@@ -30,12 +30,8 @@ address = "192.168.1.100"
 network = "192.168.1.0/24"
 access = "read-write"
 """
-ANOTHER_ZONE = (
-    HAD[HAD.rindex("[[zones]]") :]
-    .replace("field", "lab")
-    .replace("192.168.1.", "10.9.8.")
-    .replace("wlan0", "eth9")
-)
+FIELD_ZONE = HAD[HAD.rindex("[[zones]]") :]
+ANOTHER_ZONE = FIELD_ZONE.replace("field", "lab").replace("192.168.1.", "10.9.8.").replace("wlan0", "eth9")
 
 
 def told(wanted: str, *, zones_are_default: bool = True, before: str = HAD) -> list[tuple[str, str]]:
@@ -61,7 +57,7 @@ def test_the_port_is_named_with_both_values_and_the_mend() -> None:
         ('"eth0"', '"eth1"', "network_field_interface"),
         ("2.0/24", "2.0/23", "network_field_address"),
         ("/var/lib/smart-meter/", "/mnt/usb/smart-meter/", "concentrator_history_path"),
-        ('[[zones]]\nname = "field"', f'{ANOTHER_ZONE}\n[[zones]]\nname = "field"', "concentrator_zones"),
+        (FIELD_ZONE, f"{FIELD_ZONE}\n{ANOTHER_ZONE}", "concentrator_zones"),
     ],
 )
 def test_so_is_all_that_stands_elsewhere_on_the_pi_too(old: str, new: str, variable: str) -> None:
