@@ -14,7 +14,6 @@ from typing import Any
 
 from ansible import constants, context
 from ansible.errors import AnsibleError
-from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
@@ -26,6 +25,10 @@ from roles.preflight.rules.files import unread_files  # noqa: E402 - the path co
 from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402
 from roles.preflight.rules.inventory import Checked, check_all, check_one  # noqa: E402
 from roles.preflight.rules.variables import Variables, load_roles, relative  # noqa: E402
+from roles.preflight.rules.warm import warm  # noqa: E402
+
+_ROLES = load_roles(_REPOSITORY)
+warm(_ROLES)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -71,14 +74,11 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         return {**result, "msg": f"{len(checked)} checked, nothing to mend", "configurations": configurations}
 
     def _check(self, task_vars: dict[str, Any]) -> dict[str, Checked]:
-        roles = load_roles(_REPOSITORY)
         asked = any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file"))
-        # What is read and rendered here, with nothing but defaults, the forks find done.
-        Variables("", {}, roles, DataLoader()).render()
 
         def check(host: str) -> Checked:
             raw = self._variables(task_vars, host)
-            return check_one(host, raw, roles, self._loader, password_asked=asked)
+            return check_one(host, raw, _ROLES, self._loader, password_asked=asked)
 
         return check_all(task_vars["ansible_play_hosts_all"], check)
 
@@ -96,7 +96,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
                 # With a site's vault whose password this controller does not have.
                 unknown.append(host)
                 continue
-            variables = Variables(host, raw, load_roles(_REPOSITORY), self._loader)
+            variables = Variables(host, raw, _ROLES, self._loader)
             variables.resolve([*IDENTITY, "ansible_port", "ansible_ssh_common_args", "preflight_site"])
             identities.append(identify(host, variables.values, variables.places()))
         return identities, unknown
