@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench soak format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
@@ -60,6 +60,10 @@ bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; s
 	@tools/setup virtual-pi
 	@unshare --map-root-user --net sh -c 'ip link set lo up && exec $(PYTHON) -m bench $(ARGS)'
 
+bench-fleet: ## Measure a redeployment over 20 virtual Pis beside pyinfra; some 30 minutes (ARGS=--help)
+	@tools/setup peers
+	@$(ROOT) $(PYTHON) -m bench.fleet $(ARGS)
+
 soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
@@ -72,6 +76,7 @@ lock: ## Lock the requirements anew, with hashes
 	@tools/setup venv
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/pi.in -o requirements/pi.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/pi.txt requirements/dev.in -o requirements/dev.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/peers.in -o requirements/peers.txt
 
 site: ## Add a site to the inventory (NAME=east)
 	@tools/setup venv

@@ -1,34 +1,34 @@
-"""Hold one host's variables against all the rules, on the controller; nothing is sent anywhere.
+"""Hold all Pis of the play against all the rules, and against each other; nothing is sent anywhere.
 
-Returns problems (printable lines), identity (what the host may not share with another) and, where it is
-good, the configuration that the Pi should have. It never fails by itself, so that every host is heard
-before any is refused.
+Runs once for all, on the controller. Every problem of every Pi is printed on a line of its own, and where
+there is one the task fails. Hosts outside this run (`--limit`) are compared, too: a new Pi may not take the
+address of one that is in the field already. Returns `configurations`, by host: the file that each should
+have.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ansible import context
-from ansible.parsing.dataloader import DataLoader
+from ansible import constants, context
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.encryption import check_encryption  # noqa: E402
-from roles.preflight.rules.fleet import identify  # noqa: E402 - the path comes first.
-from roles.preflight.rules.host import Host, check_host  # noqa: E402
-from roles.preflight.rules.variables import CONNECTION, Variables, load_roles  # noqa: E402
+from roles.preflight.rules.files import unread_files  # noqa: E402 - the path comes first.
+from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402
+from roles.preflight.rules.inventory import Checked, check_all, check_one  # noqa: E402
+from roles.preflight.rules.variables import Variables, load_roles, relative  # noqa: E402
+from roles.preflight.rules.warm import warm  # noqa: E402
 
-# Ansible imports this in its own process, and runs each host in a fork of that: what is read and rendered
-# here, with nothing but defaults, every host finds done.
 _ROLES = load_roles(_REPOSITORY)
-Variables("", {}, _ROLES, DataLoader()).render()
+warm(_ROLES)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -36,43 +36,89 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
 
     _VALID_ARGS = frozenset[str]()
     _requires_connection = False
+    BYPASS_HOST_LOOP = True
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the host's problems, and its identity."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        raw = self._inventory_variables(task_vars or {})
-        variables = Variables(str(raw["inventory_hostname"]), raw, _ROLES, self._loader)
-        variables.resolve([*CONNECTION, *_ROLES.variables])
-        render = cache(variables.render)
-        host = Host(
-            values=variables.values,
-            names=list(raw),
-            plain=list(check_encryption(variables)),
-            by_hand=variables.by_hand(),
-            defaults=[name for name in _ROLES.variables if variables.is_default(name)],
-            password_asked=any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file")),
-            render=render,
-            failures=variables.failures,
-            default_failures=variables.default_failures,
+        """Print what is wrong; return the configurations where nothing is."""
+        result: dict[str, Any] = {**super().run(tmp, task_vars), "changed": False}
+        task_vars = task_vars or {}
+        checked = self._check(task_vars)
+        problems = {host: list(check.problems) for host, check in checked.items()}
+        others, unknown = self._others(task_vars, checked)
+        identities = [check.identity for check in checked.values()] + others
+        # In the inventory's order, so that the later one of two is told.
+        order = {host: place for place, host in enumerate(self._targets(task_vars))}
+        identities.sort(key=lambda pi: order.get(pi.name, len(order)))
+        for host, found in compare(identities, in_this_run=checked):
+            place = next(pi.places[found.variable] for pi in identities if pi.name == host)
+            problems.setdefault(host, []).append(f"{place}: {found.variable}: {found.message}")
+        if unknown:
+            self._display.warning(
+                f"not compared, because their variables can't be read here: {', '.join(unknown)}"
+            )
+        lines = dict.fromkeys(
+            [*self._of_files(task_vars), *(line for host in problems for line in problems[host])]
         )
-        problems = check_host(_ROLES.specs, host)
-        identity = identify(variables.host, variables.values, variables.places())
-        return {
-            **result,
-            "changed": False,
-            "problems": [variables.line(problem) for problem in problems],
-            "identity": identity.as_result(),
-            "configuration": "" if problems else render(),
-        }
+        for line in lines:
+            # By the screen and not in the result, which would quote and wrap the lines, and show them twice.
+            self._display.display(line, color=constants.COLOR_ERROR)
+        if lines:
+            count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+            wrong = sum(1 for host in problems if problems[host])
+            told = (
+                f"{count} in the inventory ({wrong} of {len(problems)} Pis), listed above; no Pi was touched"
+            )
+            return {**result, "failed": True, "msg": told}
+        configurations = {host: check.configuration for host, check in checked.items()}
+        return {**result, "msg": f"{len(checked)} checked, nothing to mend", "configurations": configurations}
 
-    def _inventory_variables(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        """Return the host's variables without those that the task sets to keep Ansible from the Pi."""
-        original = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
-        blanked = [name for name in self._task.get_vars() if name.startswith("ansible_")]
-        kept = {name: value for name, value in task_vars.items() if name not in blanked}
-        restored = {name: original[name] for name in blanked if name in original}
+    def _check(self, task_vars: dict[str, Any]) -> dict[str, Checked]:
+        asked = any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file"))
+
+        def check(host: str) -> Checked:
+            raw = self._variables(task_vars, host)
+            return check_one(host, raw, _ROLES, self._loader, password_asked=asked)
+
+        return check_all(task_vars["ansible_play_hosts_all"], check)
+
+    def _others(
+        self, task_vars: dict[str, Any], checked: dict[str, Checked]
+    ) -> tuple[list[Identity], list[str]]:
+        """Return the identities of the Pis outside this run, and the names of those that can't be read."""
+        identities, unknown = [], []
+        for host in self._targets(task_vars):
+            if host in checked:
+                continue
+            try:
+                raw = self._variables(task_vars, host)
+            except AnsibleError:
+                # With a site's vault whose password this controller does not have.
+                unknown.append(host)
+                continue
+            variables = Variables(host, raw, _ROLES, self._loader)
+            variables.resolve([*IDENTITY, "ansible_port", "ansible_ssh_common_args", "preflight_site"])
+            identities.append(identify(host, variables.values, variables.places()))
+        return identities, unknown
+
+    def _variables(self, task_vars: dict[str, Any], host: str) -> dict[str, Any]:
+        raw = task_vars["hostvars"].raw_get(host)
         # Where an earlier play has found the Pi elsewhere, it has kept what the inventory says.
-        if "preflight_inventory_host" in original:
-            restored["ansible_host"] = original["preflight_inventory_host"]
-        return {**kept, **restored}
+        found = {"ansible_host": raw["preflight_inventory_host"]} if "preflight_inventory_host" in raw else {}
+        return {**raw, **found, "hostvars": task_vars["hostvars"]}
+
+    def _of_files(self, task_vars: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the inventory's files as such; warn of what may be meant."""
+        folder = Path(str(task_vars.get("inventory_dir")))
+        groups = task_vars["groups"]
+        found = list(unread_files(folder, groups["all"], list(groups))) if folder.is_dir() else []
+        for each in found:
+            if not each.likely:
+                self._display.warning(f"{relative(each.path)}: {each.name}: {each.message}")
+        return [f"{relative(each.path)}: {each.name}: {each.message}" for each in found if each.likely]
+
+    def _targets(self, task_vars: dict[str, Any]) -> list[str]:
+        """Return the hosts that the play is for, whatever --limit leaves of them."""
+        lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader)
+        hosts: list[str] = lookup.run(list(self._task.get_play().hosts), variables=task_vars)
+        return hosts

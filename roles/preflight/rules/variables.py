@@ -218,6 +218,9 @@ def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> A
         }
     if isinstance(raw, list):
         return [_resolve(templar, (*key, index), value, failures) for index, value in enumerate(raw)]
+    if raw is None or isinstance(raw, bool | int | float) or (isinstance(raw, str) and "{" not in raw):
+        # Most values are no templates, and asking Ansible costs more than looking.
+        return raw
     try:
         return templar.template(raw)
     except AnsibleError as error:

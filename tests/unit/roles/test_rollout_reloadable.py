@@ -31,7 +31,12 @@ network = "192.168.1.0/24"
 access = "read-write"
 """
 FIELD_ZONE = HAD[HAD.rindex("[[zones]]") :]
-ANOTHER_ZONE = FIELD_ZONE.replace("field", "lab").replace("192.168.1.", "10.9.8.").replace("wlan0", "eth9")
+ANOTHER_ZONE = (
+    FIELD_ZONE.replace("field", "lab")
+    .replace("ESP32", "PC")
+    .replace("wlan0", "eth9")
+    .replace("192.168.1.", "10.9.8.")
+)
 
 
 def told(wanted: str, *, zones_are_default: bool = True, before: str = HAD) -> list[tuple[str, str]]:
