@@ -90,8 +90,12 @@ def run_in_turn(
 
 
 def _this_run() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # In a container, under a number that has no name.
+        user = str(os.getuid())
     # Each task runs in a process of its own, a child of the one that is this run.
-    return f"{getpass.getuser()}@{socket.gethostname()}, process {os.getppid()}"
+    return f"{user}@{socket.gethostname()}, process {os.getppid()}"
 
 
 def run_python(action: Any, source: str, argument: str) -> Said:
