@@ -32,6 +32,10 @@ if ! smart-meter-guard knows configuration 2> /dev/null; then
     refuse "its smart-meter-guard is of an older release and can't take a configuration back: run make provision for it once"
 fi
 for change in configuration release; do
+    # A timer may go on without a change, which was taken back before its time.
+    if [ ! -e "$guard/$change/paths" ]; then
+        continue
+    fi
     if systemctl is-active --quiet "smart-meter-guard-$change.timer" "smart-meter-guard-$change.service"; then
         echo "the $change from $(cat "$guard/$change/owner" 2> /dev/null || echo "another run") is not confirmed there yet"
         exit 75
