@@ -90,13 +90,13 @@ class Running:
         """End it and all that it has started, SSH connections as well, as where the laptop breaks."""
         self._lab.kill(self._together)
         self._process.wait()
+        self._reader.join(10)
 
     def wait(self, timeout: float = 120) -> Played:
         """Return what became of it. Raises subprocess.TimeoutExpired."""
         self._process.wait(timeout)
         # What it has left behind, as connections for the next, would hold its output open.
         self.kill()
-        self._reader.join(10)
         return Played(self._process.returncode, self.output)
 
     def _read(self) -> None:
@@ -229,19 +229,19 @@ class Controller:
         """Start a playbook as `playbook` runs it, and don't wait; it is killed at the end of the block."""
         self._started += 1
         together = f"playbook-{self._started}"
-        process = self.lab.popen(
+        with self.lab.popen(
             "control",
             ["sh", "-c", 'exec "$@" 2>&1', "sh", *self.command(playbook, *arguments)],
             # Each line at once, as a terminal gets it.
             env={**self.environment, "PYTHONUNBUFFERED": "1"},
             cwd=self.repository,
             together=together,
-        )
-        running = Running(self.lab, process, together)
-        try:
-            yield running
-        finally:
-            running.kill()
+        ) as process:
+            running = Running(self.lab, process, together)
+            try:
+                yield running
+            finally:
+                running.kill()
 
     def ssh(self, pi: Pi, command: str, *, address: str = ADDRESS) -> subprocess.CompletedProcess[str]:
         """Run a command on the Pi over SSH, host key checked, as the playbooks come in."""
