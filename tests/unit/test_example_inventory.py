@@ -216,4 +216,4 @@ def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Des
     script.chmod(0o755)
     done = desk.check(inventory="exported/hosts")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok: [pi-") >= 3
+    assert "3 Pis checked, nothing to mend" in done.stdout

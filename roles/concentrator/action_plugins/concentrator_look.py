@@ -1,7 +1,8 @@
 """Ask a Pi in one round trip whether it has and runs the configuration that it should; changes nothing.
 
 Takes `configuration`, the text. It is "changed" where it differs, with the difference for --diff. A Pi that
-can't be reached is no failure: `off` says why.
+can't be reached is no failure: `off` says why. Nor is a configuration that a reload can't bring about: what
+stands against it is in `refused`, a printable line each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
 from roles.concentrator.rollout.pi import run_script  # noqa: E402 - the path comes first.
+from roles.concentrator.rollout.reloadable import beyond_a_reload  # noqa: E402
+from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
 
 _FILE = "/etc/smart-meter/config.toml"
 
@@ -30,35 +33,48 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return off, why (it differs), before (its present configuration), release and connection."""
+        """Return off, why (it differs), refused, before (its present configuration), hash (SHA-256 of that
+        file), waiting (an earlier change is unconfirmed), release and connection.
+        """
         result: dict[str, Any] = super().run(tmp, task_vars)
         said = run_script(self, "look.sh")
         if said.off:
-            return {**result, "changed": False, "off": said.text, "why": []}
+            return {**result, "changed": False, "off": said.text, "why": [], "refused": []}
         found = dict(line.strip().split("=", 1) for line in said.text.splitlines() if "=" in line)
         if said.status or "config" not in found:
             return {**result, "failed": True, "msg": f"it does not answer as a Pi of ours: {said.text}"}
-        before = base64.b64decode(found["config"]).decode("utf-8", "replace")
+        file = base64.b64decode(found["config"])
+        before = file.decode("utf-8", "replace")
         after = str(self._task.args["configuration"])
-        why = _why(found, before, after)
+        written = hashlib.sha256(file).hexdigest()
+        why = _why(found, before != after, written)
         return {
             **result,
             "changed": bool(why),
             "off": "",
             "why": why,
+            "refused": self._refused(before, after, task_vars or {}) if before != after else [],
             "before": before,
+            "hash": written,
+            "waiting": bool(found["waiting"]),
             "release": found["release"].rpartition("/")[2],
             "connection": found["connection"],
             "diff": [{"before": before, "after": after, "before_header": _FILE, "after_header": "inventory"}],
         }
 
+    def _refused(self, before: str, after: str, task_vars: dict[str, Any]) -> list[str]:
+        host = str(task_vars["inventory_hostname"])
+        variables = Variables(host, task_vars, load_roles(_REPOSITORY), self._loader)
+        zones_are_default = variables.is_default("concentrator_zones")
+        problems = beyond_a_reload(before, after, host, zones_are_default=zones_are_default)
+        return [variables.line(problem) for problem in problems]
 
-def _why(found: dict[str, str], before: str, after: str) -> list[str]:
+
+def _why(found: dict[str, str], differs: bool, written: str) -> list[str]:
     if not found["release"]:
         return ["it was never provisioned"]
-    written = hashlib.sha256(before.encode()).hexdigest()
     return [
-        *(["the file differs"] if before != after else []),
+        *(["the file differs"] if differs else []),
         *([f"the service is {found['state']}"] if found["state"] != "active" else []),
         *(
             ["the service runs with another file"]

@@ -2,7 +2,7 @@
 by itself unless it is told in time to keep it.
 
 Takes `configuration` (the text), `look` (what concentrator_look has returned), `seconds` (until the Pi goes
-back). It refuses what a reload can't change, and waits while another run's change is under way on the Pi.
+back). It waits while another run's change is under way on the Pi.
 """
 
 from __future__ import annotations
@@ -19,11 +19,6 @@ if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
 from roles.concentrator.rollout.pi import BUSY, REFUSED, run_in_turn  # noqa: E402 - the path comes first.
-from roles.concentrator.rollout.reloadable import beyond_a_reload  # noqa: E402
-from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
-
-# What an undecodable byte of the Pi's file has become: then its hash can't be told from here.
-_DAMAGED = "\N{REPLACEMENT CHARACTER}"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -42,14 +37,6 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         host = str(task_vars["inventory_hostname"])
         wanted = str(self._task.args["configuration"])
         look = self._task.args["look"]
-        before = str(look["before"])
-        variables = Variables(host, task_vars, load_roles(_REPOSITORY), self._loader)
-        problems = beyond_a_reload(
-            before, wanted, host, zones_are_default=variables.is_default("concentrator_zones")
-        )
-        if problems:
-            lines = [variables.line(problem) for problem in problems]
-            return {**result, "changed": False, "failed": True, "refused": True, "msg": "\n".join(lines)}
         seconds = int(self._task.args["seconds"])
         said = run_in_turn(
             self,
@@ -57,9 +44,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             "take.sh",
             [
                 str(seconds),
-                _hash(wanted),
-                "" if _DAMAGED in before else _hash(before),
-                "waiting" if "an earlier change was not confirmed" in look["why"] else "",
+                hashlib.sha256(wanted.encode()).hexdigest(),
+                str(look["hash"]),
+                "waiting" if look["waiting"] else "",
             ],
             wanted,
             # In that time another run's change is kept, or taken back by the Pi.
@@ -74,7 +61,3 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             "off": said.off,
             "msg": said.text,
         }
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

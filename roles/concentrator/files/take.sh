@@ -1,7 +1,7 @@
 #!/bin/sh
 # Have the service take a configuration (standard input, in base64): all of it, or nothing. Arguments: the seconds after
 # which the Pi goes back by itself, unless `smart-meter-guard confirm configuration` comes first; the SHA-256 of the
-# configuration; that of the file which the controller saw here (empty: whatever it is); and "waiting" where it saw an
+# configuration; that of the file which the controller saw here; and "waiting" where it saw an
 # earlier change that nobody had confirmed. CONTROLLER says who it is.
 #
 # Exit status 3: refused, and nothing was changed. 75: another change is under way here; ask again.
@@ -54,7 +54,7 @@ overtaken() {
     case $(cat "$folder/config.toml" 2> /dev/null | hash) in
         "$wanted") false ;;
         "$seen") [ -n "$waiting" ] ;;
-        *) [ -n "$seen" ] && [ -z "$waiting" ] ;;
+        *) [ -z "$waiting" ] ;;
     esac
 }
 if overtaken; then

@@ -66,12 +66,13 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         if lines:
             count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
             wrong = sum(1 for host in problems if problems[host])
-            told = (
-                f"{count} in the inventory ({wrong} of {len(problems)} Pis), listed above; no Pi was touched"
-            )
+            where = f"{wrong} of {_pis(len(problems))}"
+            told = f"{count} in the inventory ({where}), listed above; no Pi was touched"
             return {**result, "failed": True, "msg": told}
+        # Without -v Ansible shows no message of a task that went well.
+        self._display.display(f"{_pis(len(checked))} checked, nothing to mend", color=constants.COLOR_OK)
         configurations = {host: check.configuration for host, check in checked.items()}
-        return {**result, "msg": f"{len(checked)} checked, nothing to mend", "configurations": configurations}
+        return {**result, "configurations": configurations}
 
     def _check(self, task_vars: dict[str, Any]) -> dict[str, Checked]:
         asked = any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file"))
@@ -122,3 +123,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader)
         hosts: list[str] = lookup.run(list(self._task.get_play().hosts), variables=task_vars)
         return hosts
+
+
+def _pis(count: int) -> str:
+    return "1 Pi" if count == 1 else f"{count} Pis"
