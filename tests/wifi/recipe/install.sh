@@ -30,6 +30,11 @@ echo '/dev/vda / ext4 defaults,noatime 0 1' > /etc/fstab
 sed -i 's/pam_unix.so .*yescrypt/& rounds=1/' /etc/pam.d/common-password
 grep -q 'yescrypt rounds=1' /etc/pam.d/common-password
 
+# Ansible's modules come as source, and would be compiled at every task.
+install -m 644 -t /usr/lib/python3/dist-packages /recipe/compiled.py
+echo 'import compiled' > /usr/lib/python3/dist-packages/compiled.pth
+install -d -m 1777 /var/cache/compiled
+
 # As Raspberry Pi OS has it: the radios stay off until somebody has said where they are.
 echo 'options rfkill default_state=0' > /etc/modprobe.d/rfkill_default.conf
 install -d -m 700 /var/lib/NetworkManager
