@@ -228,7 +228,7 @@ def test_a_wrong_passphrase_is_undone_and_the_pi_is_reachable_as_before(story: S
     story.expect(Wifi(right.ssid, "not the access point's"))
 
     # The undoing waits that long, and here alone it comes to that.
-    played = story.network("-e", "network_confirm_seconds=120", check=False)
+    played = story.network("-e", '{"network_confirm_seconds": 120}', check=False)
 
     story.expect(right)
     said = " ".join(played.output.split())
