@@ -52,9 +52,9 @@ pi: ## Tests on virtual Pis
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v
 
-test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 20 minutes; not part of `make test`)
+test-wifi: ## The network role over real Wi-Fi, in a virtual machine (half an hour and more; not part of `make test`)
 	@tools/setup radio-pi
-	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v --durations=0
 
 bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; some 7 minutes (ARGS=--help)
 	@tools/setup virtual-pi

@@ -1,18 +1,19 @@
-"""The access point on the other side of the Pi's radio, and who else is in its network."""
+"""The other side of the Pi's radio: the access point, and an ESP32 that is its station as the Pi is."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.virtual_pi import LabError
 from tests.wifi.machine import RadioPi
 
-_UNIT = "air-access-point.service"
-_CONFIG = "/var/lib/air/hostapd.conf"
-_STATION = "wlan1"
+_CONFIGURATION = "/var/lib/air"
+_RADIO = "wlan1"
+_HARDWARE_ADDRESS = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -24,68 +25,138 @@ class Wifi:
     sae: bool = False
 
     @property
-    def config(self) -> str:
-        """The configuration of hostapd. No country: the Pi's has to come from the Pi itself."""
+    def access_point(self) -> list[str]:
+        """The Wi-Fi in hostapd's words."""
         lines = [
-            f"interface={_STATION}",
-            "driver=nl80211",
+            "bridge=br0",
             "ctrl_interface=/run/hostapd",
             f"ssid={self.ssid}",
-            "hw_mode=g",
-            "channel=6",
             "wpa=2",
             "rsn_pairwise=CCMP",
         ]
         if self.sae:
-            lines += ["wpa_key_mgmt=SAE", "ieee80211w=2", f"sae_password={self.passphrase}"]
-        else:
-            lines += ["wpa_key_mgmt=WPA-PSK", f"wpa_passphrase={self.passphrase}"]
-        return "\n".join(lines) + "\n"
+            return [*lines, "wpa_key_mgmt=SAE", "ieee80211w=2", f"sae_password={self.passphrase}"]
+        return [*lines, "wpa_key_mgmt=WPA-PSK", f"wpa_passphrase={self.passphrase}"]
+
+    @property
+    def station(self) -> list[str]:
+        """The Wi-Fi in wpa_supplicant's words."""
+        lines = [f'ssid="{self.ssid}"', "scan_freq=2437"]
+        if self.sae:
+            return [*lines, "key_mgmt=SAE", "ieee80211w=2", f'sae_password="{self.passphrase}"']
+        return [*lines, "key_mgmt=WPA-PSK", f'psk="{self.passphrase}"']
+
+
+@dataclass(frozen=True)
+class Station:
+    """A station that has proved to know the passphrase, as the access point sees it."""
+
+    key_management: str  # WPA2 or WPA3; another suite by its number
+    protects_management: bool  # Its management frames are protected, as WPA3 asks for (IEEE 802.11w).
 
 
 class AccessPoint:
-    """The radio that is not the Pi's; the ESP32 (192.168.1.50) speaks from it as well."""
+    """The radio that the Pi's wlan0 talks to; what it joins are the ports of a bridge (192.168.1.1)."""
 
     def __init__(self, pi: RadioPi) -> None:
         self._pi = pi
+        self._unit = _Unit(pi, "air-access-point.service", f"{_CONFIGURATION}/hostapd.conf")
+        self._offered: list[Wifi] = []
 
-    def start(self, wifi: Wifi, timeout: float = 30) -> None:
-        """Offer a Wi-Fi, and no other any more; it is offered again after a reboot."""
-        self._pi.run(["install", "-D", "-m", "600", "/dev/stdin", _CONFIG], stdin=wifi.config)
-        self._pi.run(["systemctl", "enable", "--quiet", _UNIT])
-        self._pi.run(["systemctl", "restart", _UNIT])
-        deadline = time.monotonic() + timeout
-        while "state=ENABLED" not in self._cli("status"):
-            if time.monotonic() > deadline:
-                log = self._pi.run(["journalctl", "-u", _UNIT, "-n", "20", "--no-pager"]).stdout
-                raise LabError(f"the access point does not come up:\n{log}")
-            time.sleep(0.2)
+    def offer(self, *wifis: Wifi, timeout: float = 120) -> None:
+        """Offer these Wi-Fis side by side, and no others any more; they are offered again after a reboot."""
+        self._offered = list(wifis)
+        # No country: the Pi's has to come from the Pi itself.
+        lines = ["driver=nl80211", "hw_mode=g", "channel=6"]
+        for number, wifi in enumerate(wifis):
+            lines += [f"{'bss' if number else 'interface'}={_interface(number)}", *wifi.access_point]
+        self._unit.start(lines)
+        self._unit.wait_for(lambda: "state=ENABLED" in self._cli(_RADIO, "status"), timeout)
 
     def power_cut(self) -> None:
         """Silence the access point at once: no station hears a word of farewell."""
-        self.run(["ip", "link", "set", _STATION, "down"])
-        self._pi.run(["systemctl", "stop", _UNIT])
+        for number in range(len(self._offered)):
+            self._pi.run(["ip", "-n", "ap", "link", "set", _interface(number), "down"])
+        self._pi.run(["systemctl", "stop", self._unit.name])
 
     def power_on(self) -> None:
-        self._pi.run(["systemctl", "start", _UNIT])
+        self._pi.run(["systemctl", "start", self._unit.name])
+
+    def stations(self, wifi: Wifi) -> dict[str, Station]:
+        """Return who has joined one of the Wi-Fis offered, by hardware address."""
+        blocks: dict[str, dict[str, str]] = {}
+        address = ""
+        for line in self._cli(_interface(self._offered.index(wifi)), "all_sta").splitlines():
+            key, equals, value = line.partition("=")
+            if _HARDWARE_ADDRESS.fullmatch(line):
+                address = line
+                blocks[address] = {}
+            elif equals and address:
+                blocks[address][key] = value
+        return {
+            address: Station(
+                _SUITES.get(block["AKMSuiteSelector"], block["AKMSuiteSelector"]), "[MFP]" in block["flags"]
+            )
+            for address, block in blocks.items()
+            if "[AUTHORIZED]" in block.get("flags", "")
+        }
+
+    def _cli(self, interface: str, command: str) -> str:
+        return self._pi.run(["hostapd_cli", "-i", interface, command], check=False).stdout
+
+
+class Esp32:
+    """A station with a radio of its own (192.168.1.50): what it says crosses the air twice."""
+
+    def __init__(self, pi: RadioPi) -> None:
+        self._pi = pi
+        self._unit = _Unit(pi, "air-esp32.service", f"{_CONFIGURATION}/esp32.conf")
+
+    def join(self, wifi: Wifi, timeout: float = 120) -> None:
+        """Join a Wi-Fi, and join it again by itself whenever it comes back, as after a reboot."""
+        self._unit.start(["ctrl_interface=/run/air-esp32", "network={", *wifi.station, "}"])
+        status = ["wpa_cli", "-p", "/run/air-esp32", "-i", "wlan2", "status"]
+        self._unit.wait_for(
+            lambda: "wpa_state=COMPLETED" in self._pi.run(status, check=False).stdout, timeout
+        )
 
     @property
-    def stations(self) -> list[str]:
-        """The hardware address of each station that has proved to know the passphrase."""
-        blocks = self._cli("all_sta").split("\nconnected_time=")[:-1]
-        return [
-            line
-            for block in blocks
-            if "[AUTHORIZED]" in block
-            for line in block.splitlines()
-            if line.count(":") == 5 and "=" not in line
-        ]
+    def hardware_address(self) -> str:
+        return self.run(["cat", "/sys/class/net/wlan2/address"]).stdout.strip()
 
     def run(
         self, command: Sequence[str], *, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the access point's network, where the ESP32 is."""
-        return self._pi.run(["ip", "netns", "exec", "ap", *command], check=check, timeout=timeout)
+        """Run a command on the ESP32, as it were."""
+        return self._pi.run(["ip", "netns", "exec", "esp32", *command], check=check, timeout=timeout)
 
-    def _cli(self, command: str) -> str:
-        return self._pi.run(["hostapd_cli", "-i", _STATION, command], check=False).stdout
+
+# IEEE 802.11-2020, table 9-151.
+_SUITES = {"00-0f-ac-2": "WPA2", "00-0f-ac-8": "WPA3"}
+
+
+class _Unit:
+    """A program of the air, with its configuration; once started, it starts at boot, too."""
+
+    def __init__(self, pi: RadioPi, name: str, configuration: str) -> None:
+        self.name = name
+        self._pi = pi
+        self._configuration = configuration
+
+    def start(self, lines: Sequence[str]) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        self._pi.run(["install", "-D", "-m", "600", "/dev/stdin", self._configuration], stdin=text)
+        self._pi.run(["systemctl", "enable", "--quiet", self.name])
+        self._pi.run(["systemctl", "restart", self.name])
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                log = self._pi.run(["journalctl", "-u", self.name, "-n", "20", "--no-pager"]).stdout
+                raise LabError(f"{self.name} does not come up within {timeout:g} s:\n{log}")
+            time.sleep(0.2)
+
+
+def _interface(number: int) -> str:
+    return f"{_RADIO}_{number}" if number else _RADIO

@@ -1,11 +1,19 @@
 #!/bin/sh
-# The air around the Pi: two radios, and one of them in a network namespace of its own, for the access point.
+# The air around the Pi: three radios, one the Pi's wlan0, two in network namespaces of their own: the access point's,
+# whose Wi-Fis are ports of one bridge, and the ESP32's, a station as the Pi is.
 set -eu
 
-modprobe mac80211_hwsim radios=2
-ip netns add ap
-phy=$(basename "$(readlink /sys/class/net/wlan1/phy80211)")
-iw phy "$phy" set netns name ap
-ip -n ap link set lo up
-ip -n ap address add 192.168.1.1/24 brd + dev wlan1
-ip -n ap address add 192.168.1.50/24 dev wlan1
+modprobe mac80211_hwsim radios=3
+# As a Pi's own driver has it: brcmfmac saves power until it is told otherwise.
+iw dev wlan0 set power_save on
+for name in ap:wlan1 esp32:wlan2; do
+    namespace=${name%:*}
+    phy=$(basename "$(readlink "/sys/class/net/${name#*:}/phy80211")")
+    ip netns add "$namespace"
+    iw phy "$phy" set netns name "$namespace"
+    ip -n "$namespace" link set lo up
+done
+ip -n ap link add br0 type bridge
+ip -n ap address add 192.168.1.1/24 brd + dev br0
+ip -n ap link set br0 up
+ip -n esp32 address add 192.168.1.50/24 brd + dev wlan2
