@@ -104,7 +104,7 @@ def _measure(ways: Ways, count: int, number: int, say: Say) -> list[Record]:
         seconds = run()
         ways.check(names, scale)
         records.append(Record(f"{work}-{count}", way, number, {"seconds": seconds}))
-        say(f"round {number}, {count:2} Pis, {work:6}  {way:7} {seconds:6.2f} s")
+        say(f"round {number}, Pis: {count:2}, {work:6}  {way:7} {seconds:6.2f} s")
     return records
 
 

@@ -13,7 +13,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from tests.virtual_pi import cgroups, container, networks, places, removal, rootfs, state, uplink
+from tests.virtual_pi import cgroups, container, limits, networks, places, removal, rootfs, state, uplink
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, environment, require_machine, run
 from tests.virtual_pi.pi import Pi
 from tests.virtual_pi.state import LabState, PiState
@@ -69,6 +69,7 @@ class Lab:
         self._claim()
         removal.remove(self.name)
         self.say(f"making the networks of lab {self.name}")
+        limits.make_room()
         with places.locked():  # From here on, no other lab is the last one.
             places.RUN.mkdir(mode=0o755, exist_ok=True)
             self.folder.mkdir(mode=0o700)
