@@ -1,5 +1,6 @@
 """Programs to talk to."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from tests.integration.program import Program
 from tests.unit.wire import write
+
+# A shell that runs the tests in its background has Ctrl-C ignored in all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
