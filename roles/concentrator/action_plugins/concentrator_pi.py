@@ -17,7 +17,7 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.concentrator.rollout.pi import REFUSED, run_in_turn  # noqa: E402 - the path comes first.
+from roles.concentrator.rollout.pi import BUSY, REFUSED, run_in_turn  # noqa: E402 - the path comes first.
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -29,7 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what the script said as `msg`; fail where it does, or the Pi can't be reached (`off`).
 
-        refused: the script has changed nothing, for the reason that it says.
+        refused: the script has changed nothing, for the reason that it says. busy: nor has it, since another
+        run's change was under way all the time.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = [str(argument) for argument in self._task.args.get("arguments", [])]
@@ -46,9 +47,10 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         )
         return {
             **result,
-            "changed": said.status != REFUSED,
+            "changed": said.status not in (REFUSED, BUSY),
             "failed": said.status != 0,
             "refused": said.status == REFUSED,
+            "busy": said.status == BUSY,
             "off": said.off,
             "msg": said.text,
         }
