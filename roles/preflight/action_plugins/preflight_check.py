@@ -69,10 +69,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             where = f"{wrong} of {_pis(len(problems))}"
             told = f"{count} in the inventory ({where}), listed above; no Pi was touched"
             return {**result, "failed": True, "msg": told}
-        # Without -v Ansible shows no message of a task that went well.
-        self._display.display(f"{_pis(len(checked))} checked, nothing to mend", color=constants.COLOR_OK)
         configurations = {host: check.configuration for host, check in checked.items()}
-        return {**result, "configurations": configurations}
+        told = f"{_pis(len(checked))} checked, nothing to mend"
+        return {**result, "msg": told, "configurations": configurations}
 
     def _check(self, task_vars: dict[str, Any]) -> dict[str, Checked]:
         asked = any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file"))
