@@ -52,7 +52,7 @@ pi: ## Tests on virtual Pis
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v
 
-test-wifi: ## The network role over real Wi-Fi, in a virtual machine (half an hour and more; not part of `make test`)
+test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 35 minutes; not part of `make test`)
 	@tools/setup radio-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v --durations=0
 
