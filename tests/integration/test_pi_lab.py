@@ -197,6 +197,7 @@ def test_files_outlive_a_reboot_and_kernel_settings_do_not(north: Pi) -> None:
 
 def test_files_outlive_a_power_cut_and_processes_do_not(lab: Lab, south: Pi) -> None:
     south.run(["tee", "/home/pi/kept"], stdin="before the cut")
+    south.run(["sync"])
     south.run(["systemd-run", "--unit=lamp", "sleep", "infinity"])
     south.power_cut()
     assert not south.is_on
@@ -208,6 +209,21 @@ def test_files_outlive_a_power_cut_and_processes_do_not(lab: Lab, south: Pi) -> 
     south.wait_for(
         lambda: ssh(lab, south, "true", check=False).returncode == 0, 30, "does not answer at its old address"
     )
+
+
+def test_what_is_not_on_the_card_yet_is_lost_in_a_power_cut(south: Pi) -> None:
+    south.run(["tee", "/home/pi/synced"], stdin="written and synced")
+    south.run(["sync"])
+    south.run(["tee", "/home/pi/new"], stdin="written only")
+    south.run(["sh", "-c", "echo written only > /home/pi/.new && mv /home/pi/.new /home/pi/renamed"])
+
+    south.power_cut()
+    south.power_on()
+
+    assert south.run(["cat", "/home/pi/synced"]).stdout == "written and synced"
+    for name in ("new", "renamed"):
+        found = south.run(["cat", f"/home/pi/{name}"], check=False).stdout
+        assert found == "", "neither a file that was never synced, nor one that was renamed into place"
 
 
 def test_a_pi_that_was_shut_down_can_be_switched_on_again(south: Pi) -> None:

@@ -25,6 +25,7 @@ class CommandError(LabError, subprocess.CalledProcessError):
 PROGRAMS = {
     "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
+    "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "nft": "nftables",
     "nsenter": "util-linux",

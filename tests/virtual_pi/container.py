@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.virtual_pi import cgroups, places
+from tests.virtual_pi import card, cgroups, places
 from tests.virtual_pi.commands import SYSTEM_PATH, run
 
 # systemd-nspawn's way, with --keep-unit, to say that the machine inside wants to boot again.
@@ -24,12 +24,16 @@ ENVIRONMENT = {
 def mounted(lab: str, pi: str, base: Path, command: list[str]) -> list[str]:
     """Return `command` so wrapped that the Pi's root file system is mounted for it, and for no other process.
 
-    The mount is in a mount namespace of its own and goes with its last process, so it can't be left behind.
+    The mounts are in a mount namespace of its own and go with its last process, so they can't be left behind;
+    the loop device of the card goes with them.
     """
     disk = places.pi_disk(lab, pi)
-    options = f"lowerdir={base},upperdir={disk}/upper,workdir={disk}/work"
-    script = 'mount -t overlay overlay -o "$0" "$1" && shift && exec "$@"'
-    mount = ["sh", "-c", script, options, str(disk / "root"), *command]
+    options = f"lowerdir={base},upperdir={disk}/card/upper,workdir={disk}/card/work"
+    script = (
+        'mount -t ext4 -o loop "$1" "$2" && mount -t overlay overlay -o "$0" "$3" && shift 3 && exec "$@"'
+    )
+    places_of_mounts = [str(card.of(lab, pi)), str(disk / "card"), str(disk / "root")]
+    mount = ["sh", "-c", script, options, *places_of_mounts, *command]
     return ["unshare", "--mount", "--propagation", "slave", *mount]
 
 

@@ -13,7 +13,18 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from tests.virtual_pi import cgroups, container, limits, networks, places, removal, rootfs, state, uplink
+from tests.virtual_pi import (
+    card,
+    cgroups,
+    container,
+    limits,
+    networks,
+    places,
+    removal,
+    rootfs,
+    state,
+    uplink,
+)
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, environment, require_machine, run
 from tests.virtual_pi.pi import Pi
 from tests.virtual_pi.state import LabState, PiState
@@ -227,11 +238,12 @@ class Lab:
             raise LabError(f"lab {self.name!r} has 50 Pis; its networks have no more addresses")
         disk = places.pi_disk(self.name, name)
         disk.mkdir(parents=True)
-        for part in ("upper", "work", "root"):
-            (disk / part).mkdir()
+        for mounted in ("card", "root"):
+            (disk / mounted).mkdir()
+        card.insert(self.name, name)
         (disk / "base").write_text(str(base))
         inside = ["chroot", str(disk / "root"), "sh", "-eu", "-c", rootfs.FLASH.read_text()]
-        run(
+        flashed = run(
             container.mounted(self.name, name, base, inside),
             env={
                 "PATH": SYSTEM_PATH,
@@ -240,14 +252,15 @@ class Lab:
             },
         )
         places.pi_state(self.name, name).mkdir(parents=True)
+        places.host_keys(self.name, name).write_text(flashed.stdout)
         PiState(self.name, name, number, base).save()
         return self.pi(name)
 
     def _write_known_hosts(self) -> None:
         lines = [
-            f"{name} {file.read_text().rpartition(' ')[0]}\n"
+            f"{name} {key}\n"
             for name in state.names(self.name)
-            for file in sorted((places.pi_disk(self.name, name) / "upper/etc/ssh").glob("ssh_host_*_key.pub"))
+            for key in places.host_keys(self.name, name).read_text().splitlines()
         ]
         self.known_hosts.write_text("".join(lines))
 

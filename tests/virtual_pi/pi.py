@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.virtual_pi import cgroups, container, networks, places
+from tests.virtual_pi import card, cgroups, container, networks, places
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, end_of, run
 from tests.virtual_pi.state import PiState
 
@@ -152,9 +152,14 @@ class Pi:
         self.wait_until_running(timeout)
 
     def power_cut(self) -> None:
-        """Cut the power: everything of the Pi's ends at once, with no chance to tidy up."""
-        cgroups.kill(cgroups.of_pi(self.lab, self.name))
+        """Cut the power: everything of the Pi's ends at once, and what was not on its card yet is lost."""
+        group = cgroups.of_pi(self.lab, self.name)
+        cgroups.freeze(group)
+        kept = card.keep_as_it_is(self.lab, self.name)
+        cgroups.kill(group)
         self.wait_for(lambda: not self.is_on, 20, "still has power", powered=False)
+        # The end of its last process has unmounted the card and so written the cache to it: that file goes.
+        kept.rename(card.of(self.lab, self.name))
 
     def power_off(self, timeout: float = 60) -> None:
         """Shut down in good order, and wait until the Pi is off."""

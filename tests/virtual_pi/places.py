@@ -79,6 +79,11 @@ def pi_disk(lab: str, pi: str) -> Path:
     return disk_folder(lab) / pi
 
 
+def host_keys(lab: str, pi: str) -> Path:
+    """Return the file with the public host keys that the Pi was flashed with, a line each."""
+    return pi_state(lab, pi) / "host_keys"
+
+
 def namespace_prefix(lab: str) -> str:
     return f"smv-{lab}-"
 

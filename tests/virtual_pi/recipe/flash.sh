@@ -10,3 +10,6 @@ chmod 600 /home/pi/.ssh/authorized_keys
 
 ssh-keygen -q -A
 systemd-machine-id-setup > /dev/null 2>&1
+
+# For the controller to know the Pi by, without the comment behind each.
+cat /etc/ssh/ssh_host_*_key.pub | cut -d ' ' -f 1,2
