@@ -1,17 +1,19 @@
 """Collect everything that a Pi installs: the concentrator's own wheel, and the locked wheels that it runs on.
 
 Nothing is compiled and nothing is fetched on the Pi: the controller does both, once per Python version and
-architecture, holds each wheel against its hash, and keeps the result in a cache. What is fetched depends
-on the lock alone, so a controller that has it once needs no Internet at the site: `--fetch` gets it all.
+architecture, and keeps the result in a cache. What is fetched depends on the lock alone, so a controller
+that has it once needs no Internet at the site: `--fetch` gets it all. The cache is not trusted: each time,
+the locked wheels are compared with the lock's hashes and our own wheel with the sources of this checkout.
 
 For one target it prints a JSON object: `release` (VERSION+FINGERPRINT, the name of the folder under
-/opt/smart-meter/releases), `folder` (where the wheels and their requirements.txt are), and `installer` (which
-of them is pip).
+/opt/smart-meter/releases), `folder` (where the wheels are), `installer` (which of them is pip), and `sums`
+(the SHA-256 of each, as sha256sum prints them, for the Pi to compare before it runs any of them).
 """
 
 from __future__ import annotations
 
 import argparse
+import configparser
 import fcntl
 import hashlib
 import json
@@ -21,6 +23,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +36,15 @@ MACHINES = {"x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 TARGETS = [("3.13", "aarch64"), ("3.11", "aarch64"), ("3.13", "x86_64")]
 
 
+def sources() -> list[Path]:
+    """Return the files that our own wheel is made of, sorted."""
+    return sorted(p for p in (REPOSITORY / "src").rglob("*") if p.is_file() and p.suffix != ".pyc")
+
+
 def fingerprint(python: str, machine: str) -> str:
     """Return 12 hexadecimal digits of what makes a release: sources, lock, Python, architecture."""
     digest = hashlib.sha256(f"{python} {machine}".encode())
-    sources = sorted(p for p in (REPOSITORY / "src").rglob("*") if p.is_file() and p.suffix != ".pyc")
-    for path in [REPOSITORY / "pyproject.toml", LOCK, *sources]:
+    for path in [REPOSITORY / "pyproject.toml", LOCK, *sources()]:
         digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
@@ -82,20 +90,85 @@ def fetched(cache: Path, python: str, machine: str) -> Path:
                 [*command, *target, *platforms, *abis, *locked],
                 "without Internet they have to be here before: run `make wheels` where there is Internet",
             )
+    for wheel in sorted(folder.iterdir()):
+        check_locked(wheel)
     return folder
 
 
 def assemble(folder: Path, locked: Path) -> None:
-    """Fill the folder with our own wheel, the locked ones, and a requirements.txt with every hash."""
+    """Fill the folder with our own wheel and the locked ones."""
     run(["hatchling", "build", "--target", "wheel", "--directory", str(folder)], "see its message above")
-    [ours] = folder.glob("*.whl")
-    name, version = ours.name.split("-")[:2]
-    own = (
-        f"{name.replace('_', '-')}=={version} --hash=sha256:{hashlib.sha256(ours.read_bytes()).hexdigest()}\n"
-    )
-    (folder / "requirements.txt").write_text(own + LOCK.read_text())
     for wheel in locked.iterdir():
         shutil.copy2(wheel, folder)
+
+
+def project(wheel: Path) -> str:
+    """Return the name of the project that a wheel is of, as the lock spells it."""
+    return re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
+
+
+def locked_hashes() -> dict[str, set[str]]:
+    """Return of each locked project the SHA-256 of the files that are it."""
+    requirements = re.split(r"^(?=[A-Za-z0-9])", LOCK.read_text(), flags=re.MULTILINE)
+    return {
+        re.sub(r"[-_.]+", "-", name[0]).lower(): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", requirement))
+        for requirement in requirements
+        if (name := re.match(r"[A-Za-z0-9._-]+(?===)", requirement))
+    }
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def refuse(path: Path, problem: str) -> SystemExit:
+    """Return what ends the program: a file of the cache is not what was put there."""
+    return SystemExit(
+        f"wheelhouse: {path}: {problem}: it was changed or damaged in the cache. Find out who may write"
+        f" there, delete {path.parent}, and run `make wheels`"
+    )
+
+
+def check_locked(wheel: Path) -> None:
+    """End the program unless the lock has this file."""
+    if sha256(wheel) not in locked_hashes().get(project(wheel), ()):
+        raise refuse(
+            wheel, f"its SHA-256 is {sha256(wheel)}, which {LOCK.relative_to(REPOSITORY)} does not have"
+        )
+
+
+def check_own(wheel: Path) -> None:
+    """End the program unless our own wheel has the files of this checkout, and nothing else to run."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = {name: archive.read(name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError) as error:
+        raise refuse(wheel, str(error)) from error
+    metadata = re.compile(
+        r"smart_meter-[^/]+\.dist-info/(METADATA|RECORD|WHEEL|entry_points\.txt|licenses/[^/]+)"
+    )
+    wanted = {str(path.relative_to(REPOSITORY / "src")): path.read_bytes() for path in sources()}
+    packaged = {name: data for name, data in content.items() if not metadata.fullmatch(name)}
+    for name, data in packaged.items():
+        if wanted.get(name) != data:
+            raise refuse(wheel, f"{name} is not what src/ has")
+    if missing := sorted(name for name in wanted if name.endswith(".py") and name not in packaged):
+        raise refuse(wheel, f"{missing[0]} is missing")
+    for name in content.keys() - packaged.keys():
+        if name.endswith("entry_points.txt"):
+            check_programs(wheel, content[name].decode("utf-8", "replace"))
+
+
+def check_programs(wheel: Path, entry_points: str) -> None:
+    """End the program unless the wheel installs the programs of pyproject.toml alone."""
+    programs = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    programs.optionxform = str  # type: ignore[assignment, method-assign] # names are kept as they are
+    programs.read_string(entry_points)
+    found = {section: dict(programs[section]) for section in programs.sections()}
+    scripts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]
+    if found != {"console_scripts": scripts}:
+        raise refuse(wheel, f"it would install other programs than {', '.join(scripts)}")
 
 
 def release(cache: Path, python: str, machine: str) -> dict[str, str]:
@@ -104,13 +177,25 @@ def release(cache: Path, python: str, machine: str) -> dict[str, str]:
     version = re.search(r'__version__ = "([^"]+)"', (REPOSITORY / "src/smart_meter/__init__.py").read_text())
     if version is None:
         raise SystemExit('wheelhouse: src/smart_meter/__init__.py: no line __version__ = "..."')
-    folder = cache / f"release-{identity}-py{python}-{machine}"
+    folder = cache / f"wheels-{identity}-py{python}-{machine}"
     if not folder.is_dir():
         locked = fetched(cache, python, machine)
         with new_folder(folder) as new:
             assemble(new, locked)
+    sums = []
+    for wheel in sorted(folder.iterdir()):
+        if project(wheel) == "smart-meter":
+            check_own(wheel)
+        else:
+            check_locked(wheel)
+        sums.append(f"{sha256(wheel)}  {wheel.name}\n")
     [installer] = folder.glob("pip-*.whl")
-    return {"release": f"{version[1]}+{identity}", "folder": str(folder), "installer": installer.name}
+    return {
+        "release": f"{version[1]}+{identity}",
+        "folder": str(folder),
+        "installer": installer.name,
+        "sums": "".join(sums),
+    }
 
 
 def main() -> None:

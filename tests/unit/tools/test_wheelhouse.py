@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -73,3 +75,125 @@ def test_an_architecture_without_wheels_is_refused_with_the_mend(tmp_path: Path)
 
     assert done.returncode != 0
     assert "no wheels for architecture 'armv7l'; use a 64-bit Raspberry Pi OS" in done.stderr
+
+
+def test_a_wheel_that_the_lock_has_is_let_through(wheelhouse: ModuleType, tmp_path: Path) -> None:
+    wheelhouse.check_locked(locked(tmp_path, "Some_Project-1.0-py3-none-any.whl", "some-project"))
+
+
+@pytest.mark.parametrize("file", ["pip-26.3-py3-none-any.whl", "pymodbus-3.16.1-py3-none-any.whl"])
+def test_a_wheel_that_was_changed_in_the_cache_is_refused(
+    wheelhouse: ModuleType, tmp_path: Path, file: str
+) -> None:
+    wheel = locked(tmp_path, file, file.partition("-")[0])
+    wheel.write_bytes(b"something else")
+
+    with pytest.raises(SystemExit) as refused:
+        wheelhouse.check_locked(wheel)
+
+    assert file in str(refused.value)
+    assert "which pi.txt does not have" in str(refused.value)
+    assert f"delete {wheel.parent}, and run `make wheels`" in str(refused.value)
+
+
+def test_a_wheel_under_the_name_of_another_locked_project_is_refused(
+    wheelhouse: ModuleType, tmp_path: Path
+) -> None:
+    wheel = locked(tmp_path, "pip-26.3-py3-none-any.whl", "pip")
+    with (tmp_path / "pi.txt").open("a") as lock:
+        lock.write(f"pymodbus==3.16.1 \\\n    --hash=sha256:{'0' * 64}\n")
+
+    with pytest.raises(SystemExit, match="its SHA-256 is"):
+        wheelhouse.check_locked(wheel.rename(wheel.with_name("pymodbus-3.16.1-py3-none-any.whl")))
+
+
+def locked(folder: Path, file: str, project: str) -> Path:
+    """Make a wheel, and a lock that has it."""
+    wheel = folder / file
+    wheel.write_bytes(b"as it was fetched")
+    digest = hashlib.sha256(b"as it was fetched").hexdigest()
+    (folder / "pi.txt").write_text(f"{project}==1.0 \\\n    --hash=sha256:{digest}\n    # via -r pi.in\n")
+    return wheel
+
+
+OWN = {
+    "program.py": "1\n",
+    "smart_meter-1.0.dist-info/METADATA": "Name: smart-meter\n",
+    "smart_meter-1.0.dist-info/RECORD": "",
+    "smart_meter-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\n",
+    "smart_meter-1.0.dist-info/entry_points.txt": "[console_scripts]\nsmart-meter = smart_meter.cli:main\n",
+}
+
+
+def own(wheelhouse: ModuleType, folder: Path, content: dict[str, str]) -> Path:
+    """Make a wheel of our own."""
+    (folder / "pyproject.toml").write_text('[project.scripts]\nsmart-meter = "smart_meter.cli:main"\n')
+    wheel = folder / "smart_meter-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+    return wheel
+
+
+def test_our_own_wheel_with_this_checkouts_files_is_let_through(
+    wheelhouse: ModuleType, tmp_path: Path
+) -> None:
+    wheelhouse.check_own(own(wheelhouse, tmp_path, OWN))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        pytest.param({"program.py": "2\n"}, "program.py is not what src/ has", id="another program"),
+        pytest.param({"sitecustomize.py": "3\n"}, "sitecustomize.py is not what", id="one file more"),
+        pytest.param(
+            {"more.pth": "import os\n"}, "more.pth is not what", id="one that Python runs by itself"
+        ),
+        pytest.param(
+            {"smart_meter-1.0.data/scripts/ls": "#!/bin/sh\n"}, "scripts/ls is not what", id="a script"
+        ),
+        pytest.param(
+            {"smart_meter-1.0.dist-info/entry_points.txt": "[console_scripts]\nls = program:main\n"},
+            "it would install other programs than smart-meter",
+            id="another entry point",
+        ),
+    ],
+)
+def test_our_own_wheel_with_anything_else_is_refused(
+    wheelhouse: ModuleType, tmp_path: Path, changed: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SystemExit, match=said):
+        wheelhouse.check_own(own(wheelhouse, tmp_path, {**OWN, **changed}))
+
+
+def test_our_own_wheel_without_one_of_the_files_is_refused(wheelhouse: ModuleType, tmp_path: Path) -> None:
+    content = {name: text for name, text in OWN.items() if name != "program.py"}
+
+    with pytest.raises(SystemExit, match=r"program\.py is missing"):
+        wheelhouse.check_own(own(wheelhouse, tmp_path, content))
+
+
+def test_our_own_wheel_that_is_torn_is_refused(wheelhouse: ModuleType, tmp_path: Path) -> None:
+    wheel = own(wheelhouse, tmp_path, OWN)
+    wheel.write_bytes(wheel.read_bytes()[:100])
+
+    with pytest.raises(SystemExit, match="changed or damaged in the cache"):
+        wheelhouse.check_own(wheel)
+
+
+def test_a_release_is_refused_where_its_cached_wheel_was_changed(
+    wheelhouse: ModuleType, tmp_path: Path
+) -> None:
+    (tmp_path / "src/smart_meter").mkdir()
+    (tmp_path / "src/smart_meter/__init__.py").write_text('__version__ = "1.0"\n')
+    wheel = locked(tmp_path, "pip-26.3-py3-none-any.whl", "pip")
+    # The lock is a part of the fingerprint.
+    folder = tmp_path / f"wheels-{wheelhouse.fingerprint('3.13', 'x86_64')}-py3.13-x86_64"
+    folder.mkdir()
+    cached = wheel.rename(folder / wheel.name)
+    assert wheelhouse.release(tmp_path, "3.13", "x86_64")["sums"].endswith(f"  {cached.name}\n")
+
+    cached.write_bytes(b"runs as root")
+
+    with pytest.raises(SystemExit, match=r"pip-26\.3-py3-none-any\.whl: its SHA-256 is"):
+        wheelhouse.release(tmp_path, "3.13", "x86_64")
