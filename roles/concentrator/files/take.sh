@@ -31,6 +31,14 @@ fi
 if ! smart-meter-guard knows configuration 2> /dev/null; then
     refuse "its smart-meter-guard is of an older release and can't take a configuration back: run make provision for it once"
 fi
+claim=/run/smart-meter-claim
+if [ -s "$claim" ]; then
+    { read -r until && read -r holder; } < "$claim"
+    if [ "$holder" != "$CONTROLLER" ] && [ "$until" -gt "$(cut -d . -f 1 /proc/uptime)" ]; then
+        echo "$holder is provisioning it"
+        exit 75
+    fi
+fi
 for change in configuration release; do
     # A timer may go on without a change, which was taken back before its time.
     if [ ! -e "$guard/$change/paths" ]; then

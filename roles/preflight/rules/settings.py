@@ -17,6 +17,8 @@ _RANGES = {
     "concentrator_restart_seconds": (0, 300, "the service has to come back by itself"),
     "concentrator_watchdog_seconds": (1, 600, "the service feeds its watchdog twice in that time"),
     "concentrator_releases_kept": (1, 100, "the running release stays"),
+    "concentrator_claim_seconds": (300, 7200, "one step of a slow Pi may take minutes"),
+    "concentrator_claim_patience": (0, 7200, "another run may need minutes"),
     "network_confirm_seconds": (45, 900, "the controller needs some 30 of them to come in again"),
     "firewall_confirm_seconds": (30, 900, "the controller needs some of them to come in again"),
     "network_conflict_milliseconds": (0, 30000, "activation waits for it"),

@@ -1,0 +1,44 @@
+"""Who holds a Pi, and whether that run is still alive."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+
+# As claim.sh prints it, and as this_run() names a run.
+_HELD = re.compile(r"^(?P<name>.+) holds this Pi for (?P<seconds>\d+) s more$", re.MULTILINE)
+_RUN = re.compile(r"[^@]+@(?P<machine>.+), process (?P<process>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The run that has claimed a Pi. seconds: after which its claim ends at the latest."""
+
+    name: str
+    seconds: int
+
+
+def holder_in(text: str) -> Holder | None:
+    """Return the holder that claim.sh named, None where it named none."""
+    found = _HELD.search(text)
+    return Holder(found["name"], int(found["seconds"])) if found else None
+
+
+def has_ended(run: str, machine: str | None = None) -> bool:
+    """Return whether a run was one of this controller's and does not exist any more.
+
+    run: as rollout.pi names it. machine: this controller's host name. Of another controller's runs nothing
+    is known here.
+    """
+    found = _RUN.fullmatch(run)
+    if not found or found["machine"] != (machine or socket.gethostname()):
+        return False
+    try:
+        os.kill(int(found["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # Another user's process.
+        return False
+    return False
