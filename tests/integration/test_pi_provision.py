@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Played
 from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, mend, play_both_peers, until
@@ -58,6 +60,22 @@ def test_one_playbook_provisions_it_and_moves_the_address_that_it_came_in_by(sto
     assert f"{ADDRESS}/24" in addresses
     assert f"{FIELD_ADDRESS}/24" in addresses
     assert story.pi.bootstrap_address not in addresses
+
+
+def test_a_power_cut_right_after_the_first_run_loses_nothing_of_it(story: Story) -> None:
+    story.pi.power_cut()
+    story.pi.power_on()
+
+    story.serves_within(30)
+    assert empty_files(story, "/opt/smart-meter/current/lib") == 0
+    assert story.controller.ssh(story.pi, "hostname").stdout.strip() == NAME
+    assert "Status: active" in story.pi.run(["ufw", "status"]).stdout
+
+
+def empty_files(story: Story, folder: str) -> int:
+    """Return how many modules have nothing in them although the release has; __init__.py may be empty."""
+    found = ["find", "-L", folder, "-type", "f", "-empty", "-name", "*.py", "!", "-name", "__init__.py"]
+    return len(story.pi.run(found).stdout.split())
 
 
 def test_the_first_lines_of_the_journal_are_the_documents_banner(story: Story) -> None:
@@ -193,6 +211,50 @@ def test_a_configuration_that_was_written_and_never_taken_is_found_and_taken(sto
 
 def accepted(story: Story) -> Played:
     return story.controller.playbook("verify.yml", check=False)
+
+
+def test_a_damaged_release_is_seen_and_installed_again(story: Story) -> None:
+    """As a card leaves it that loses what it has written, or that is worn out."""
+    module = "/opt/smart-meter/current/lib/python3*/site-packages/smart_meter/service.py"
+    story.pi.run(["sh", "-c", f"truncate --size=0 {module}"])
+    seen = " ".join(accepted(story).output.split())
+    assert re.search(r"BAD release \S+ is damaged: \S+/smart_meter/service\.py and 0 more", seen), seen
+    check = doctor(story)["release"]
+    assert check["level"] == "bad"
+    assert "smart_meter/service.py not as installed" in check["found"]
+    story.pi.run(["sh", "-c", "rm /opt/smart-meter/current/bin/python"])
+    release = story.pi.run(["readlink", "/opt/smart-meter/current"]).stdout
+
+    story.controller.playbook("site.yml", "--tags", "concentrator")
+
+    assert story.pi.run(["readlink", "/opt/smart-meter/current"]).stdout == release
+    assert story.pi.run(["sh", "-c", f"wc -c < {module}"]).stdout != "0\n"
+    story.serves_within(5)
+    assert "BAD" not in accepted(story).output
+    left = story.pi.run(["ls", "-A", "/opt/smart-meter", "/opt/smart-meter/releases"]).stdout
+    assert "damaged" not in left
+    assert "incoming" not in left
+
+
+def test_a_wheel_that_is_not_the_controllers_is_refused_before_it_runs(story: Story) -> None:
+    incoming = "/opt/smart-meter/incoming/9.9"
+    story.pi.run(["mkdir", "-p", incoming])
+    for name in ("pip-1-py3-none-any.whl", "smart_meter-9.9-py3-none-any.whl"):
+        story.pi.run(["tee", f"{incoming}/{name}"], stdin="not what was sent")
+    good = hashlib.sha256(b"not what was sent").hexdigest()
+    sums = f"{'0' * 64}  pip-1-py3-none-any.whl\n{good}  smart_meter-9.9-py3-none-any.whl\n"
+    arguments = ["sh", "-s", "9.9", "smart-meter", "pip-1-py3-none-any.whl"]
+
+    done = story.pi.run(arguments, stdin=assembled("install.sh", sums), check=False)
+    unlisted = story.pi.run(
+        arguments, stdin=assembled("install.sh", sums.splitlines()[1] + "\n"), check=False
+    )
+
+    story.pi.run(["rm", "-r", "/opt/smart-meter/incoming"])
+    assert done.returncode == unlisted.returncode == 3
+    assert "pip-1-py3-none-any.whl: FAILED" in done.stdout
+    assert "9.9/pip-1-py3-none-any.whl: not a wheel of this release" in unlisted.stdout
+    assert "9.9" not in story.pi.run(["ls", "-A", "/opt/smart-meter/releases"]).stdout
 
 
 def test_only_the_service_user_may_take_the_port(story: Story) -> None:

@@ -24,7 +24,9 @@ PORT_FILE = "/etc/authbind/byport/502"
 
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
+    """A Pi on which somebody has hardened the permissions of new files."""
     with fresh_pi("socket", {"concentrator_port_binding": "socket"}) as story:
+        story.pi.run(["tee", "--append", "/etc/login.defs"], stdin="UMASK 027\nUSERGROUPS_ENAB no\n")
         yield story
 
 
@@ -66,10 +68,18 @@ def sequence_number(block: list[int]) -> int:
     return block[10] << 16 | block[11]
 
 
-def test_a_fresh_pi_gets_a_port_that_systemd_opens(story: Story) -> None:
-    played = story.controller.playbook("site.yml")
+def test_whatever_the_pis_umask_is_everybody_can_run_the_release(story: Story) -> None:
+    story.controller.playbook("site.yml")
 
-    assert played.count(NAME, "failed") == 0
+    as_root = story.controller.ssh(story.pi, f"echo {story.pi.password} | sudo --stdin sh -c umask")
+    assert as_root.stdout == "0027\n"
+    closed = ["find", "/opt/smart-meter", "!", "-perm", "-o=r", "-o", "-type", "d", "!", "-perm", "-o=x"]
+    assert story.pi.run(closed).stdout == ""
+    version = story.controller.ssh(story.pi, "/opt/smart-meter/current/bin/smart-meter --version")
+    assert version.returncode == 0, version.stderr
+
+
+def test_a_fresh_pi_gets_a_port_that_systemd_opens(story: Story) -> None:
     listening = story.pi.run(["ss", "-H", "-ltnp", "sport = :502"]).stdout
     assert re.search(r"LISTEN\s+0\s+4096\s+0\.0\.0\.0:502", listening), "a crowd has room to wait"
     assert '("systemd",pid=1,' in listening

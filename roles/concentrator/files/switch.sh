@@ -3,6 +3,8 @@
 # `smart-meter-guard confirm release` comes first, the Pi goes back by itself.
 set -eu
 
+# The configuration and the unit that the release was given, before anything leads to it.
+sync
 cd /opt/smart-meter
 rm -f .current.new
 ln -s "releases/$1" .current.new

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smart_meter import state_file
 from smart_meter.config import Config, ConfigError, load
-from smart_meter.doctor import facts, machine, network, port, service
+from smart_meter.doctor import facts, installed, machine, network, port, service
 from smart_meter.doctor.check import Check
 from smart_meter.listen import is_listening, port_holders
 from smart_meter.reload import ADOPTED
@@ -61,7 +61,9 @@ def examine(path: Path, runtime: Path) -> Examined:
             alive=alive,
         )
     )
-    checks.append(service.judge_release(facts.link(_ROOT / "current"), facts.link(runtime / "release")))
+    current = facts.link(_ROOT / "current")
+    damage = "" if current is None else installed.damage(_ROOT / "current")
+    checks.append(service.judge_release(current, facts.link(runtime / "release"), damage))
     if config is not None:
         number = config.server.port if state is None else int(state["port"])
         holder = int((unit or {}).get("MainPID", 0)) or (None if state is None else int(state["pid"]))

@@ -83,17 +83,24 @@ def judge_configuration(
     return ok(name, "accepted and running", expected)
 
 
-def judge_release(current: str | None, running: str | None) -> Check:
-    """Judge whether the service runs the release that is installed. Both: what the links lead to."""
+def judge_release(current: str | None, running: str | None, damage: str | None = "") -> Check:
+    """Judge whether the service runs the release that is installed, and whether that is whole.
+
+    current, running: what the links lead to. damage: what is wrong with its files; None: not known.
+    """
     name = "release"
     if current is None:
         return unknown(name, "not installed under /opt/smart-meter", "the one that is installed")
     installed = current.rpartition("/")[2]
+    if damage:
+        return bad(name, f"{installed} is damaged: {damage}", f"{installed}, whole", PROVISION)
     if running is None:
         return unknown(name, f"{installed} is installed; which one runs can't be seen", installed)
     runs = running.rpartition("/")[2]
     if runs != installed:
         return bad(name, f"{runs} runs", installed, "sudo systemctl restart smart-meter")
+    if damage is None:
+        return unknown(name, f"{installed}; nothing was recorded to compare its files with", installed)
     return ok(name, installed, installed)
 
 

@@ -83,6 +83,18 @@ def test_the_release_that_runs_is_the_one_that_is_installed() -> None:
     assert judge_release(None, None).level is Level.UNKNOWN
 
 
+def test_a_release_that_is_damaged_is_bad_whatever_runs() -> None:
+    check = judge_release("releases/2", "releases/2", "module.py not as installed")
+
+    assert check.level is Level.BAD
+    assert check.found == "2 is damaged: module.py not as installed"
+    assert "make provision" in check.mend
+
+
+def test_a_release_without_recorded_hashes_is_not_known_to_be_whole() -> None:
+    assert judge_release("releases/2", "releases/2", None).level is Level.UNKNOWN
+
+
 [METER] = Config().meters
 FRESH = Status(1, State.FRESH, 3, 120, 0, METER.map.fingerprint, 120, 0)
 
