@@ -31,7 +31,7 @@ def insert(lab: str, pi: str) -> None:
         (layers / part).mkdir(parents=True)
         # The upper layer's permissions are those of the Pi's root folder.
         (layers / part).chmod(0o755)
-    options = ["-q", "-t", "ext4", "-E", "lazy_itable_init=0,root_owner=0:0", "-d", layers]
+    options: list[str | Path] = ["-q", "-t", "ext4", "-E", "lazy_itable_init=0,root_owner=0:0", "-d", layers]
     run(["mke2fs", *options, of(lab, pi), SIZE])
 
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from roles.concentrator.rollout.proof import target
@@ -83,6 +85,39 @@ def when(condition: Callable[[], bool], controller: Running, seconds: float = 60
 def outcomes(played: Played) -> dict[str, str]:
     """Return the last play's table."""
     return dict(re.findall(r"^\s+-? *'?(pi-\w+) +(\w+)", played.output.rpartition("Sum up")[2], re.MULTILINE))
+
+
+Edit = tuple[str, str, str]
+"""A file of the repository, a text in it, and another text for that."""
+
+
+def version(prefix: str) -> Edit:
+    """Return what puts a prefix before the version."""
+    return "src/smart_meter/__init__.py", '__version__ = "', f'__version__ = "{prefix}'
+
+
+@contextmanager
+def another_release(fleet: Fleet, name: str, *edits: Edit) -> Iterator[None]:
+    """Have the operator's folder be one with another program."""
+    copy = fleet.controller.lab.folder / name
+    for folder in ("src", "roles", "playbooks", "templates", "tools", "requirements"):
+        shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("ansible.cfg", "pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / file, copy / file)
+    for file, old, new in edits:
+        text = (copy / file).read_text()
+        assert old in text
+        (copy / file).write_text(text.replace(old, new))
+    before, fleet.controller.repository = fleet.controller.repository, copy
+    try:
+        yield
+    finally:
+        fleet.controller.repository = before
+
+
+def release(fleet: Fleet, link: str = "current") -> str:
+    """Return the release that a link on the first Pi leads to."""
+    return Path(fleet.pi(NORTH).run(["readlink", f"/opt/smart-meter/{link}"]).stdout.strip()).name
 
 
 @contextmanager

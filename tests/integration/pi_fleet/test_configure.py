@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
 from tests.controller import REPOSITORY, Played
 from tests.fleet import NORTH, SECOND, SOUTH, Fleet
-from tests.integration.pi_fleet.story import ALL, CONFIG, opta, outcomes, scales, set_scale
+from tests.integration.pi_fleet.story import (
+    ALL,
+    CONFIG,
+    another_release,
+    opta,
+    outcomes,
+    release,
+    scales,
+    set_scale,
+    version,
+)
 
 pytestmark = pytest.mark.pi
 
@@ -25,29 +32,6 @@ def drift(fleet: Fleet, *arguments: str) -> Played:
     return fleet.controller.playbook(
         "drift.yml", "--check", "--diff", *arguments, check=False, env=seen_through
     )
-
-
-@contextmanager
-def another_release(fleet: Fleet, name: str, edit: tuple[str, str, str]) -> Iterator[None]:
-    """Have the operator's folder be one with another program; edit: a file of src/, a text in it, another."""
-    copy = fleet.controller.lab.folder / name
-    for folder in ("src", "roles", "playbooks", "templates", "tools", "requirements"):
-        shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("ansible.cfg", "pyproject.toml", "README.md"):
-        shutil.copy(REPOSITORY / file, copy / file)
-    changed = copy / "src/smart_meter" / edit[0]
-    text = changed.read_text()
-    assert edit[1] in text
-    changed.write_text(text.replace(edit[1], edit[2]))
-    before, fleet.controller.repository = fleet.controller.repository, copy
-    try:
-        yield
-    finally:
-        fleet.controller.repository = before
-
-
-def release(fleet: Fleet, link: str = "current") -> str:
-    return Path(fleet.pi(NORTH).run(["readlink", f"/opt/smart-meter/{link}"]).stdout.strip()).name
 
 
 def test_all_are_provisioned_at_once(fleet: Fleet, provisioned: Played) -> None:
@@ -170,7 +154,7 @@ def test_a_pi_that_is_off_is_skipped_and_caught_up_by_the_next_run(fleet: Fleet)
 def test_a_new_release_is_switched_to_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:
     before = release(fleet)
     set_scale(fleet, 1000)
-    with another_release(fleet, "next", ("__init__.py", '__version__ = "', '__version__ = "9.')):
+    with another_release(fleet, "next", version("9.")):
         fleet.controller.playbook("site.yml", "--tags", "concentrator", "--limit", NORTH)
     assert release(fleet).startswith("9.")
     assert release(fleet, "previous") == before
@@ -187,7 +171,11 @@ def test_a_release_that_does_not_serve_is_switched_back_by_itself(fleet: Fleet) 
     before = release(fleet)
     set_scale(fleet, 1000)
     begins = "def execute(arguments: argparse.Namespace) -> int:\n"
-    fails = ("commands/run.py", begins, f"{begins}    raise SystemExit('it is a bad release')\n")
+    fails = (
+        "src/smart_meter/commands/run.py",
+        begins,
+        f"{begins}    raise SystemExit('it is a bad release')\n",
+    )
     with another_release(fleet, "bad", fails):
         played = fleet.controller.playbook(
             "site.yml", "--tags", "concentrator", "--limit", NORTH, check=False
