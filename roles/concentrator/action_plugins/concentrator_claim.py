@@ -75,6 +75,6 @@ def _reason(state: str, said: Said) -> str:
     if state == "renew":
         return (
             f"this run took so long that its claim ended, and {said.text} is changing this Pi now; wait until"
-            " that is over, and run this again. For Pis that are so slow, set concentrator_claim_seconds higher"
+            " that is over, and run this again; for Pis that are so slow, raise concentrator_claim_seconds"
         )
     return f"the claim on this Pi could not be changed: {said.text}"
