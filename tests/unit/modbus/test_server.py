@@ -52,7 +52,9 @@ class Socket:
         return data
 
     def send(self, data: bytes) -> int:
-        if self.broken:
+        if self.fileno() < 0:
+            raise OSError(errno.EBADF, "closed")
+        if self.broken or self.ended:
             raise OSError(errno.EPIPE, "gone")
         if self.room == 0 and data:
             raise BlockingIOError
@@ -80,7 +82,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 100.0
         self.turns: deque[Handler] = deque()
-        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.timers: list[tuple[float, Timer]] = []
 
     def watch(self, *_: object, urgent: bool = False) -> None:
         """Nothing becomes ready by itself."""
@@ -92,10 +94,20 @@ class Loop:
         self.turns.append(handler)
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        self.timers.append((self.now + seconds, action))
-        return Timer(action)
+        timer = Timer(action)
+        self.timers.append((self.now + seconds, timer))
+        return timer
 
     every = after
+
+    def pass_time(self) -> None:
+        """Let every timer come that was not cancelled, and those that they set, each at its time."""
+        while self.timers:
+            due, timer = min(self.timers, key=lambda entry: entry[0])
+            self.timers.remove((due, timer))
+            self.now = max(self.now, due)
+            if timer.action is not None:
+                timer.action()
 
 
 class House:
@@ -284,6 +296,44 @@ def test_at_the_end_a_request_that_never_comes_whole_is_not_waited_for_for_ever(
     field.connection.finish(at_once=False)
     field.connection.finish(at_once=True)
     assert field.socket.end == "eof"
+
+
+ENDS = {
+    "idle": (b"", 1 << 30),
+    "asked before": (read(0, 1), 1 << 30),
+    "in the middle of a request": (read(0, 1)[:9], 1 << 30),
+    "deaf": (read(0, 1), 0),
+}
+
+
+@pytest.mark.parametrize(("data", "room"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("waits", [False, True], ids=["", "a reply waits for the disk"])
+def test_at_the_end_every_timer_comes_and_none_meets_a_closed_connection(
+    data: bytes, room: int, waits: bool
+) -> None:
+    house = House(Limits(idle=0.3, frame=0.3))
+    house.concentrator.recorder = recorder = Recorder()
+    house.concentrator.always_late = waits
+    house.concentrator.look_at_backlog()
+    clients = [house.client("192.168.1.50"), house.client("192.168.2.10")]
+    house.loop.now += 1
+    for client in clients:
+        client.socket.room = room
+        client.bring(data)
+        client.house.go_on()
+    clients[0].bring(write(0))
+    stopped: list[float] = []
+    house.server.stop(lambda: stopped.append(house.loop.now))
+    house.loop.pass_time()
+    house.go_on()
+    assert len(stopped) == 1
+    assert house.server.connections == []
+    assert {client.socket.end for client in clients} <= {"closed", "aborted"}
+    # The disk answers when all is over.
+    recorder.stored = recorder.tickets
+    house.server.release()
+    house.go_on()
+    assert (len(stopped), house.concentrator.statistics.open_connections) == (1, 0)
 
 
 # Limits
