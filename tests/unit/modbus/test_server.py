@@ -503,6 +503,15 @@ def test_a_write_that_can_not_be_stored_gets_exception_04_and_the_reads_beside_i
     assert late.received == refused + answer(1, (250,)) + refused
 
 
+def test_exception_04_is_the_one_behind_which_the_values_are_in_the_registers(late: Client) -> None:
+    late.bring(adu(1, wire("17 0000 0001 0000 0008 10") + write(0)[13:]))
+    recorder_of(late).given_up = {1}
+    late.house.server.release()
+    assert late.received == wire("0001 0000 0003 01 97 04")
+    assert late.send(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+    assert late.concentrator.statistics.received == 1
+
+
 def test_a_client_that_is_gone_before_its_sample_is_stored_is_forgotten(late: Client) -> None:
     late.send(write(0))
     late.connection.ready(READABLE | GONE)
