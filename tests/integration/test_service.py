@@ -330,9 +330,9 @@ async def test_while_it_ends_no_timer_meets_a_closed_socket(
         # It never closes its side, so the end takes as long as it can.
         await served.end()
         writer.transport.abort()
-    told = journal.read_text()
-    assert "[UNEXPECTED]" not in told
-    assert told.splitlines()[-1].startswith("[STATS] Stopped | ")
+    printed = journal.read_text()
+    assert "[UNEXPECTED]" not in printed
+    assert printed.splitlines()[-1].startswith("[STATS] Stopped | ")
 
 
 def fast(config: Config) -> Config:

@@ -261,8 +261,8 @@ def test_a_crowd_of_probes_fills_no_journal() -> None:
 
 
 def test_as_json_a_probe_is_an_event_of_its_own() -> None:
-    told: Any = lines(Config(journal=JournalConfig(LogFormat.JSON)), lambda: 0.0)
-    record = json.loads(told.probe("OPTA", "192.168.2.10", "pv", unit=1, functions=(3, 4), left_out=2))
+    formatter: Any = lines(Config(journal=JournalConfig(LogFormat.JSON)), lambda: 0.0)
+    record = json.loads(formatter.probe("OPTA", "192.168.2.10", "pv", unit=1, functions=(3, 4), left_out=2))
     assert {key: record[key] for key in record if key != "time"} == {
         "event": "probe",
         "peer": "OPTA",
