@@ -183,8 +183,9 @@ def _add_probe(commands: argparse._SubParsersAction[_Parser]) -> None:
     probe = commands.add_parser(
         "probe",
         help="find out whether this machine may read and write",
-        description="Read a meter's registers, then write the first one back with the value just read, "
-        "and say whether that is as expected from here.",
+        description="Read a meter's registers, then send writes that no server can carry out, and say "
+        "whether that is as expected from here. Nothing changes at the server, and a concentrator counts "
+        "none of it.",
         epilog="examples:\n"
         "  smart-meter probe 192.168.2.100                          from the control zone\n"
         "  smart-meter probe 192.168.1.100 --expect read-write      from the field zone\n"

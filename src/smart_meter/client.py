@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     WriteMultipleRegistersRequest,
-    WriteSingleRegisterRequest,
 )
 
-from smart_meter.modbus.functions import MAX_READ_REGISTERS, ExceptionCode
+from smart_meter import probe
+from smart_meter.modbus.functions import MAX_READ_REGISTERS, ExceptionCode, FunctionCode
 
 MEANINGS: dict[int, str] = {
     ExceptionCode.ILLEGAL_FUNCTION: "illegal function: the server does not do this, or not for this client",
@@ -50,6 +51,35 @@ class ExceptionAnsweredError(ClientError):
         self.code = code
         meaning = MEANINGS.get(code, "not in the specification")
         super().__init__(f"{what} was answered with exception 0x{code:02X} ({meaning})")
+
+
+_NOWHERE = b"\xff\xff"
+_NO_WRITES: dict[int, bytes] = {
+    # A quantity of 0, in either half where there are two.
+    FunctionCode.WRITE_MULTIPLE_REGISTERS: _NOWHERE + bytes(3),
+    FunctionCode.READ_WRITE_MULTIPLE_REGISTERS: _NOWHERE + bytes(2) + _NOWHERE + bytes(3),
+    # No value, and no masks.
+    FunctionCode.WRITE_SINGLE_REGISTER: _NOWHERE,
+    FunctionCode.MASK_WRITE_REGISTER: _NOWHERE,
+}
+"""What follows the function code in a write that no server can carry out.
+
+Its address is the last one there is: a server that overlooks the length writes where no register lies.
+"""
+WRITES = tuple(_NO_WRITES)
+"""The function codes that write, the usual one first."""
+
+
+class _Request(ModbusPDU):
+    """A request as it stands on the wire, which need not be a right one."""
+
+    def __init__(self, pdu: bytes, unit_id: int) -> None:
+        super().__init__(dev_id=unit_id)
+        self.function_code = pdu[0]
+        self._body = pdu[1:]
+
+    def encode(self) -> bytes:
+        return self._body
 
 
 class Client:
@@ -92,10 +122,20 @@ class Client:
         request = WriteMultipleRegistersRequest(address=start, registers=registers, dev_id=self._unit_id)
         self._ask(f"writing {_span(start, len(registers))}", request)
 
-    def write_one(self, address: int, value: int) -> None:
-        """Write one holding register (FC06). Raises ClientError."""
-        request = WriteSingleRegisterRequest(address=address, registers=[value], dev_id=self._unit_id)
-        self._ask(f"writing {_span(address, 1)}", request)
+    def announce_probe(self) -> None:
+        """Have a concentrator count nothing of this connection (FC08). Raises UnreachableError."""
+        # A server that does not know diagnostics, or not for this client, says so; that is an answer, too.
+        with contextlib.suppress(ExceptionAnsweredError):
+            self._ask("announcing the probe", _Request(probe.PDU, self._unit_id))
+
+    def try_write(self, function: int) -> None:
+        """Send a write that no server can carry out, with one of the function codes of `WRITES`.
+
+        The exception that it is answered with says whether the function code may be used: 01 where not, 03
+        (or 02) where it may. Raises ClientError.
+        """
+        request = _Request(bytes((function,)) + _NO_WRITES[function], self._unit_id)
+        self._ask(f"a write of nothing with function code {function}", request)
 
     def _ask(self, what: str, request: ModbusPDU) -> ModbusPDU:
         self._connect()

@@ -10,6 +10,7 @@ from smart_meter.config import Config
 from smart_meter.meter import Meter
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
+from smart_meter.probe import announces
 from smart_meter.quota import Quota
 from smart_meter.rate_limit import RateLimit
 from smart_meter.statistics import PeerTotals, Statistics
@@ -252,6 +253,7 @@ class Session:
         "_concentrator",
         "_local",
         "_plans",
+        "_probes",
         "_reader",
         "_received",
         "_rights",
@@ -270,11 +272,14 @@ class Session:
         self.waiting: list[tuple[bytes, int]] = []
         self.zone = rights.client.zone
         self.urgent = rights.client.urgent
+        self._probes = False
+        """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
         self._use(rights)
 
     def _use(self, rights: Rights) -> None:
         self._rights = rights
-        self._plans = rights.plans
+        # A probe has none and gets none, so that each of its requests is looked at closely.
+        self._plans = {} if self._probes else rights.plans
         self._reader = rights.reader
         self._served = rights.reader.totals
         self._tx = rights.reader.tx
@@ -318,7 +323,11 @@ class Session:
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU."""
         reply = self.known(request)
-        return self._carry_out(request) if reply is None else reply
+        if reply is not None:
+            return reply
+        if self._probes or (request[FUNCTION] == FunctionCode.DIAGNOSTICS and announces(request)):
+            return self._answer_probe(request)
+        return self._carry_out(request)
 
     def _carry_out(self, request: bytes) -> bytes:
         grant = self._rights.units.get(request[UNIT])
@@ -351,6 +360,43 @@ class Session:
             if self._tx.left >= 1.0:
                 self._tell_served(meter, request)
         return reply
+
+    def _answer_probe(self, request: bytes) -> bytes:
+        """Answer by the client's rights, count nothing, carry out no write: one that it may make gets 03."""
+        if not self._probes:
+            self._become_probe(request[UNIT])
+        grant = self._rights.units.get(request[UNIT])
+        if grant is None:
+            return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
+        code = request[FUNCTION]
+        function = grant.functions.get(code)
+        if function is None:
+            return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        if function.writes is not None:
+            return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        if code == FunctionCode.READ_INPUT_REGISTERS:
+            grant.meter.now = self._concentrator.now()
+            grant.meter.refresh()
+        return function.execute(grant.meter, request)
+
+    def _become_probe(self, unit: int) -> None:
+        self._probes = True
+        self._plans = {}
+        concentrator = self._concentrator
+        concentrator.statistics.connections -= 1
+        concentrator.statistics.open_connections -= 1
+        grant = self._rights.units.get(unit)
+        name = None if grant is None else grant.meter.name
+        functions = () if grant is None else tuple(grant.functions)
+        peer = self._reader.name
+        concentrator.told_at_times(
+            # The meters are few, and all units that are none of them count as one.
+            "probe" if name is None else f"probe of {name}",
+            peer,
+            lambda left_out: concentrator.lines.probe(
+                peer, self._address, name, unit=unit, functions=functions, left_out=left_out
+            ),
+        )
 
     def _plan(self, meter: Meter, request: bytes, reply: bytes) -> None:
         """Remember how a request was carried out that was right, if the like of it will come again."""
@@ -439,7 +485,8 @@ class Session:
 
     def closed(self) -> None:
         """Take note that the connection is gone."""
-        self._concentrator.statistics.open_connections -= 1
+        if not self._probes:
+            self._concentrator.statistics.open_connections -= 1
 
     def _tell_closed(self, kind: str, reason: str) -> None:
         concentrator = self._concentrator

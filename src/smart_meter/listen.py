@@ -143,7 +143,8 @@ def _listening(port: int, proc: Path) -> set[str]:
     return {
         f"socket:[{fields[9]}]"
         for table in ("tcp", "tcp6")
-        for fields in _socket_table(proc / "net" / table)
+        # Not /proc/net, which the service's sandbox hides (ProcSubset=pid).
+        for fields in _socket_table(proc / "self" / "net" / table)
         if fields[3] == _LISTEN_STATE and int(fields[1].rpartition(":")[2], 16) == port
     }
 

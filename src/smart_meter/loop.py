@@ -11,6 +11,7 @@ import heapq
 import itertools
 import os
 import select
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -66,6 +67,9 @@ class EventLoop:
         self._wake_end, self.wake_descriptor = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         """The second is for signal.set_wakeup_fd: a byte in it ends the wait."""
         self.watch(self._wake_end, READABLE, self._woken, urgent=True)
+        # Reentrant: a signal's handler may post while its own thread holds it.
+        self._open = threading.RLock()
+        self._closed = False
         self._running = False
         self._gives_way = False
 
@@ -100,7 +104,7 @@ class EventLoop:
         return timer
 
     def post(self, action: Action) -> None:
-        """Act soon. Any thread may call it."""
+        """Act soon; never, once the loop is closed. Any thread may call it."""
         self._posted.append(action)
         self.wake()
 
@@ -111,9 +115,13 @@ class EventLoop:
 
     def wake(self) -> None:
         """End the wait. Any thread may call it."""
-        # A full pipe wakes just as well.
-        with contextlib.suppress(BlockingIOError):
-            os.write(self.wake_descriptor, b"\0")
+        # Once the descriptor is closed, its number may be another file's.
+        with self._open:
+            if self._closed:
+                return
+            # A full pipe wakes just as well.
+            with contextlib.suppress(BlockingIOError):
+                os.write(self.wake_descriptor, b"\0")
 
     def give_way(self, to_another_thread: bool) -> None:
         """Let another thread have its turn after each pass, or no more.
@@ -158,9 +166,11 @@ class EventLoop:
                 os.sched_yield()
 
     def close(self) -> None:
-        """Give the loop's own descriptors back."""
-        for descriptor in (self._wake_end, self.wake_descriptor):
-            os.close(descriptor)
+        """Give the loop's own descriptors back. No handler and no timer is called after that."""
+        with self._open:
+            self._closed = True
+            for descriptor in (self._wake_end, self.wake_descriptor):
+                os.close(descriptor)
         self._urgent.close()
         self._epoll.close()
 

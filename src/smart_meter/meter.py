@@ -109,8 +109,11 @@ class Meter(Bank):
         self._complete(now)
         return True
 
-    def write(self, address: int, values: bytes) -> int:
-        """Store registers at the time `self.now`; return 0, or 03 for a value that is out of range.
+    def write(self, address: int, values: bytes, *, then_read: bool = False) -> int:
+        """Store registers at the time `self.now`; return 0, or the exception code where nothing is stored.
+
+        It is 03 for a value that is out of range. then_read: whether the same request reads registers
+        afterwards; where stale values are answered with an exception, the write has to complete a sample.
 
         A sample is complete once every register of the map was written since the last one. A register that is
         written again before belongs to a new sample, which begins with that write.
@@ -122,10 +125,14 @@ class Meter(Bank):
         written = touched if touched & self._written else touched | self._written
         if self._limited and self._refuses(data[:first] + values + data[first + size :], written):
             return ExceptionCode.ILLEGAL_DATA_VALUE
+        complete = len(written) == len(self._addresses)
+        if then_read and self.failure and not complete:
+            # Only a complete sample makes the meter fresh, so that it can be read.
+            return self.failure
         self._written = written
         data[first : first + size] = values
         self.version += 1
-        if len(written) == len(self._addresses):
+        if complete:
             self._written = _NOTHING
             self._complete(self.now)
             self.completed = True

@@ -64,6 +64,11 @@ class Service:
         self.config = config
         self._options = options or Options()
         self._socket = sock if sock is not None else bind(config.server.host, config.server.port)
+        # The socket is closed before the last client is: what is asked for until then is read here.
+        host, port = self._socket.getsockname()[:2]
+        self.host: str = host
+        """The address that the service listens on."""
+        self.port: int = port
         self._journal = Journal(self._options.output, self._tell_lost)
         self._loop = EventLoop(self._unexpected)
         self.concentrator = Concentrator(
@@ -74,16 +79,11 @@ class Service:
         self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
         self._notifier = Notifier(os.environ)
         self._check: Timer | None = None
+        self._status: Timer | None = None
         self._statistics: Timer | None = None
         self._started = self._loop.time()
         self._stopping = False
         self._absent: set[ZoneConfig] = set()
-
-    @property
-    def port(self) -> int:
-        """Return the port that the service listens on."""
-        port: int = self._socket.getsockname()[1]
-        return port
 
     def stop(self) -> None:
         """Let `run` come to its end. Any thread may call it."""
@@ -105,8 +105,7 @@ class Service:
         concentrator = self.concentrator
         # Before anything that takes time: a signal that comes meanwhile is taken once the loop runs.
         before = self._take_signals() if signals else None
-        host, port = self._socket.getsockname()[:2]
-        concentrator.tell(concentrator.lines.start(Listening(host, port, self._options.trial)))
+        concentrator.tell(concentrator.lines.start(Listening(self.host, self.port, self._options.trial)))
         self._check_addresses()
         self._restore()
         self._server.start(self._socket, shared=self._options.shared)
@@ -125,7 +124,7 @@ class Service:
     def _start_timers(self) -> None:
         loop = self._loop
         loop.every(_TICK_SECONDS, self._tick)
-        loop.every(STATUS_SECONDS, self._tell_status)
+        self._status = loop.every(STATUS_SECONDS, self._tell_status)
         if self._notifier.watchdog_interval is not None:
             loop.every(self._notifier.watchdog_interval, self._notifier.alive)
         self._start_timers_of_configuration()
@@ -157,6 +156,10 @@ class Service:
     def _begin_to_stop(self) -> None:
         if not self._stopping:
             self._stopping = True
+            # Both report on a service that listens; samples, freshness and watchdog go on to the last client.
+            for timer in (self._status, self._statistics):
+                if timer is not None:
+                    timer.cancel()
             self._server.stop(self._loop.stop)
 
     def _end(self) -> None:
@@ -254,7 +257,7 @@ class Service:
 
     def _check_addresses(self) -> None:
         # With one address alone to listen on, the others need not be there.
-        if not ip_address(self._socket.getsockname()[0]).is_unspecified:
+        if not ip_address(self.host).is_unspecified:
             return
         for zone in self.config.zones:
             present = has_address(str(zone.address))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +71,21 @@ class Lines(Protocol):
         self, peer: str, client: str, meter: str, function: int, *, reason: str, left_out: int
     ) -> str:
         """Tell of a request that the client may not make; `left_out` like it were not told before."""
+
+    def probe(
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        *,
+        unit: int,
+        functions: Sequence[int],
+        left_out: int,
+    ) -> str:
+        """Return the line for a client that has announced itself as a probe of a unit identifier.
+
+        functions: the codes that it may use there. meter: None where the unit identifier has none.
+        """
 
     def state(self, meter: str, state: State, age: float | None) -> str:
         """Tell that a meter's freshness has changed; `age` of its last sample in seconds."""
@@ -177,6 +192,22 @@ class TextLines:
     ) -> str:
         """Tell of a request that the client may not make; `left_out` like it were not told before."""
         return f"[REFUSED] {self._meter(meter)}{peer} ({client}) {reason}{_more(left_out)}"
+
+    def probe(
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        *,
+        unit: int,
+        functions: Sequence[int],
+        left_out: int,
+    ) -> str:
+        """Return the line for a client that has announced itself as a probe of a unit identifier."""
+        if meter is None:
+            return f"[PROBE] {peer} ({client}) asks for unit {unit}, which no meter has{_more(left_out)}"
+        may = f"function codes {', '.join(map(str, functions))}" if functions else "no function code"
+        return f"[PROBE] {self._meter(meter)}{peer} ({client}) may use {may}{_more(left_out)}"
 
     def state(self, meter: str, state: State, age: float | None) -> str:
         """Tell that a meter's freshness has changed; `age` of its last sample in seconds."""
@@ -310,6 +341,27 @@ class JsonLines:
             meter=meter,
             function=function,
             reason=reason,
+            left_out=left_out,
+        )
+
+    def probe(
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        *,
+        unit: int,
+        functions: Sequence[int],
+        left_out: int,
+    ) -> str:
+        """Return the line for a client that has announced itself as a probe of a unit identifier."""
+        return self._object(
+            "probe",
+            peer=peer,
+            client=client,
+            meter=meter,
+            unit=unit,
+            functions=list(functions),
             left_out=left_out,
         )
 

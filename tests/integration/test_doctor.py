@@ -119,6 +119,17 @@ def test_a_peer_that_was_not_there_yet_is_told_as_new(patient: Patient) -> None:
     assert checks["meter pv, unit 1"]["found"].startswith("waiting")
 
 
+def test_looking_at_the_service_makes_no_peer_look_alive(patient: Patient) -> None:
+    # In a trial this machine stands in for the Opta, as a controller in the control zone does for its zone.
+    patient.doctor()
+    assert run("probe", f"127.0.0.1:{patient.port}").returncode == 1
+    asked = time.monotonic()
+    wait_until(lambda: (state_file.read(patient.runtime) or {"at": 0})["at"] > asked + 1)
+    _, checks = patient.doctor()
+    assert checks["Opta reading"]["found"].startswith("never since the service started")
+    assert checks["ESP32 heard"]["found"].startswith("never since the service started")
+
+
 def test_a_configuration_that_was_not_taken_is_found(patient: Patient) -> None:
     patient.config.write_text(f"{patient.config.read_text()}\n# changed\n")
     code, checks = patient.doctor()

@@ -163,14 +163,27 @@ def test_check_mode_on_a_provisioned_pi_finds_no_difference(story: Story) -> Non
 
 
 def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
+    before, values = story.status_block(), story.read("control")
+    reads = served(story)
+
     played = story.controller.playbook("verify.yml")
 
+    after = story.status_block()
+    assert after[4:] == before[4:], "no sample and no refused write more"
+    assert story.read("control") == values
+    assert served(story) == reads + 2, "the controller's own reads are not the Opta's"
+    assert re.search(r"^\[PROBE\] OPTA \(\S+\) may use function codes 3, 4, 8, 43$", story.journal(), re.M)
     assert played.count(NAME, "changed") == 0
     assert re.search(r"ok\s+control zone on unit 1\s+read-only, from the controller", played.output)
     assert "BAD" not in played.output
     exposure = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert exposure
     assert float(exposure[1]) <= 1.5
+
+
+def served(story: Story) -> int:
+    """Return how many of the Opta's reads the journal has counted."""
+    return int(re.findall(r"^\[TX TO OPTA\] .*Total served: (\d+)$", story.journal(), re.M)[-1])
 
 
 def test_the_acceptance_names_what_is_wrong_and_the_mend(story: Story) -> None:

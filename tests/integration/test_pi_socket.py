@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -134,6 +134,53 @@ def test_a_killed_service_leaves_the_port_open(story: Story) -> None:
     assert story.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0
 
 
+NO_AGE = 0xFFFF_FFFF
+
+
+@contextmanager
+def silent_when_stale(story: Story) -> Iterator[None]:
+    """Let readers of the first meter get exception 0B while its values are too old, or may be."""
+    good = story.pi.run(["cat", CONFIG]).stdout
+    changed = re.sub(r'^name = "pv"$', r'\g<0>\non_stale = "exception"', good, flags=re.MULTILINE)
+    assert changed != good
+    story.pi.run(["cp", "/dev/stdin", CONFIG], stdin=changed)
+    story.pi.run(["systemctl", "reload", "smart-meter"])
+    try:
+        yield
+    finally:
+        story.pi.run(["cp", "/dev/stdin", CONFIG], stdin=good)
+        story.pi.run(["systemctl", "reload", "smart-meter"])
+
+
+def kill_and_read(story: Story) -> list[int]:
+    """Kill the service once a sample is on the card; return the status block of the next one.
+
+    The values are served again at once, and with no exception.
+    """
+    assert story.write("field", *EXAMPLE).returncode == 0
+    count = sequence_number(story.status_block())
+    story.pi.wait_for(lambda: len(history(story)) >= count, 10, "has not written the sample to the card")
+    before = main_process(story)
+    story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
+    story.pi.wait_for(lambda: main_process(story) not in ("0", before), 20, "does not run again")
+    story.pi.wait_for(lambda: bool(story.pi.run(["ss", "-Hltn", "sport = :502"]).stdout), 20, "is not there")
+    assert story.read("control") == EXAMPLE, "no exception 0B"
+    return story.status_block()
+
+
+def test_after_a_kill_the_values_come_back_with_their_age(story: Story) -> None:
+    with silent_when_stale(story):
+        block = kill_and_read(story)
+
+    assert block[1] == RESTORED
+    assert 0 <= age(block) < 60
+    assert "[RESTORED] pv: the last values from before the start, of unknown age" not in story.journal()
+
+
+def age(block: list[int]) -> int:
+    return block[2] << 16 | block[3]
+
+
 def test_the_status_block_is_read_from_the_control_zone(story: Story) -> None:
     assert story.write("field", *EXAMPLE).returncode == 0
 
@@ -219,6 +266,7 @@ def test_the_history_and_the_last_values_outlive_a_power_cut(story: Story) -> No
     assert story.read("control") == EXAMPLE
     block = story.status_block()
     assert (block[1], sequence_number(block)) == (RESTORED, before)
+    assert age(block) == NO_AGE, "no clock says how long the power was away"
     assert len(history(story)) == before
     assert story.write("field", *EXAMPLE).returncode == 0
     block = story.status_block()
@@ -243,6 +291,14 @@ def test_the_port_goes_to_authbind_and_nothing_is_left_of_the_socket(story: Stor
     assert story.pi.run(["stat", "-c", "%U %a", PORT_FILE]).stdout == "smart-meter 500\n"
     assert exposure(story) <= 1.5
     assert redeploy(story).count(NAME, "changed") == 0
+
+
+def test_after_a_kill_under_authbind_the_values_come_back_with_their_age(story: Story) -> None:
+    with silent_when_stale(story):
+        block = kill_and_read(story)
+
+    assert block[1] == RESTORED
+    assert 0 <= age(block) < 60
 
 
 def test_the_port_goes_back_to_systemd(story: Story) -> None:

@@ -120,6 +120,23 @@ def test_a_signal_while_it_starts_ends_it_as_later_on(start: Start, tmp_path: Pa
         assert program.stop()[0] == 0
 
 
+def test_forty_stops_with_clients_connected_report_nothing_unexpected(start: Start, tmp_path: Path) -> None:
+    for _ in range(2):
+        programs = [start(*TRIAL, extra={"RUNTIME_DIRECTORY": str(tmp_path)}) for _ in range(20)]
+        with ExitStack() as stack:
+            for program in programs:
+                # One that has asked and one that has not: neither ever closes its side.
+                stack.enter_context(program.connect()).ask(read(0, 1))
+                stack.enter_context(program.connect())
+            for program in programs:
+                # Over more than the 3 s between two of the service's reports of its state.
+                program.process.terminate()
+                time.sleep(0.16)
+            assert [program.process.wait(PATIENCE) for program in programs] == [0] * 20
+        assert "[UNEXPECTED]" not in "".join(program.out for program in programs)
+        assert "".join(program.err for program in programs) == ""
+
+
 def test_a_request_that_is_under_way_at_sigterm_is_answered(start: Start) -> None:
     program = start(*TRIAL)
     with program.connect() as client:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from smart_meter.config import Config, ServerConfig
+from smart_meter import service as service_module
+from smart_meter.config import Config, JournalConfig, ServerConfig
 from smart_meter.listen import bind
 from smart_meter.service import Options, Service
 from smart_meter.statistics import Statistics
@@ -292,6 +293,51 @@ async def test_at_the_end_a_client_that_never_closes_is_not_waited_for_long(read
         while open_sockets() != before:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
+
+
+IDLE, ASKED, DEAF, MID_FRAME, RELOADED = "idle", "asked", "deaf", "mid-frame", "reloaded"
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own socket", "systemd's socket"])
+@pytest.mark.parametrize("client", [IDLE, ASKED, DEAF, MID_FRAME, RELOADED])
+async def test_while_it_ends_no_timer_meets_a_closed_socket(
+    client: str, shared: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Each timer comes many times between the listening socket's end and the last connection's.
+    monkeypatch.setattr(service_module, "STATUS_SECONDS", 0.01)
+    monkeypatch.setattr(service_module, "_TICK_SECONDS", 0.01)
+    journal = tmp_path / "journal"
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    with journal.open("wb") as output:
+        options = Options(
+            trial=True, output=output.fileno(), source=config, shared=shared, runtime=tmp_path, adapt=fast
+        )
+        listening = bind("127.0.0.1", 0)
+        served = Running(Service(fast(Config()), listening, options))
+        reader, writer = await served.connect()
+        if client in (ASKED, MID_FRAME):
+            writer.write(read(0, 1))
+            await receive(reader, 11)
+        if client == MID_FRAME:
+            writer.write(read(0, 1)[:7])
+        if client == DEAF:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a stream can
+            writer.write(read(0, 8) * 100_000)
+            await asyncio.sleep(0.1)
+        if client == RELOADED:
+            served.service.reload()
+        # It never closes its side, so the end takes as long as it can.
+        await served.end()
+        writer.transport.abort()
+    printed = journal.read_text()
+    assert "[UNEXPECTED]" not in printed
+    assert printed.splitlines()[-1].startswith("[STATS] Stopped | ")
+
+
+def fast(config: Config) -> Config:
+    """Have the totals reported many times while the service ends."""
+    return config._replace(journal=JournalConfig(statistics_interval=0.01))
 
 
 async def test_no_new_client_is_taken_after_the_end() -> None:

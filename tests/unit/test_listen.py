@@ -29,19 +29,22 @@ def process(proc: Path, pid: int, comm: str, arguments: list[str], links: list[s
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
-    (tmp_path / "net").mkdir()
-    (tmp_path / "net" / "tcp").write_text(
+    # As the service's sandbox leaves it: with no /proc/net.
+    (tmp_path / "1" / "net").mkdir(parents=True)
+    (tmp_path / "self").symlink_to("1")
+    (tmp_path / "self" / "net" / "tcp").write_text(
         HEAD
         + row("00000000:01F6", "0A", 700)
         + row("0100007F:01F6", "01", 701)
         + row("00000000:0016", "0A", 702)
     )
-    (tmp_path / "net" / "tcp6").write_text(HEAD + row("00000000000000000000000000000000:01BB", "0A", 703))
+    (tmp_path / "self" / "net" / "tcp6").write_text(
+        HEAD + row("00000000000000000000000000000000:01BB", "0A", 703)
+    )
     process(tmp_path, 10, "sshd", ["sshd"], ["/dev/null", "socket:[702]"])
     process(tmp_path, 9, "mbusd", ["/usr/bin/mbusd", "-d"], ["/dev/null", "socket:[700]"])
     process(tmp_path, 30, "client", ["client"], ["socket:[701]"])
     process(tmp_path, 31, "nginx", ["nginx"], ["socket:[703]"])
-    (tmp_path / "self").symlink_to("9")
     return tmp_path
 
 

@@ -173,3 +173,43 @@ def test_whoever_comes_again_lets_others_have_their_turn(loop: EventLoop) -> Non
     loop.again(other)
     loop.run()
     assert turns[:6] == ["busy", "other"] * 3
+
+
+def test_what_another_thread_posts_to_a_closed_loop_is_dropped_and_touches_no_other_file(
+    failures: list[BaseException],
+) -> None:
+    loop = EventLoop(failures.append)
+    loop.close()
+    # Its descriptors' numbers are free again: the next files get them.
+    files = [end for _ in range(3) for end in os.pipe2(os.O_NONBLOCK)]
+    try:
+        assert loop.wake_descriptor in files
+        posting = threading.Thread(target=loop.post, args=(loop.stop,))
+        posting.start()
+        posting.join()
+        for reading in files[::2]:
+            with pytest.raises(BlockingIOError):
+                os.read(reading, 1)
+    finally:
+        for end in files:
+            os.close(end)
+    assert failures == []
+
+
+def test_a_signal_that_comes_while_the_loop_is_woken_wakes_it_too(
+    loop: EventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[str] = []
+    write = os.write
+
+    def interrupted(descriptor: int, data: bytes) -> int:
+        if not came:
+            # As Python calls a signal's handler: in the same thread, in the middle of what it does.
+            came.append("signal")
+            loop.post(lambda: came.append("posted by the signal"))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    loop.post(lambda: came.append("posted"))
+    loop.settle()
+    assert sorted(came) == ["posted", "posted by the signal", "signal"]

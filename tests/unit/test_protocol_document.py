@@ -16,6 +16,7 @@ from smart_meter.modbus.functions import (
 )
 from smart_meter.modbus.identification import Access
 from smart_meter.modbus.server import SEGMENT
+from smart_meter.probe import ANNOUNCEMENT
 
 MIN_ADU = 6 + MIN_LENGTH
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -62,3 +63,7 @@ def test_the_connections_figures_are_those_of_the_code() -> None:
         f"\n- {SEGMENT} bytes of one client, {SEGMENT // MIN_ADU} requests at the most, are answered" in TEXT
     )
     assert f"a length outside {MIN_LENGTH} to {MAX_LENGTH}," in TEXT
+
+
+def test_the_announcement_of_a_probe_is_the_codes() -> None:
+    assert f"the {len(ANNOUNCEMENT)} bytes `{ANNOUNCEMENT.decode()}` as query data" in TEXT

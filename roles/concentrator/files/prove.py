@@ -14,6 +14,8 @@ import time
 from typing import Any
 
 READ, IDENTIFY = 0x03, 0x2B  # Application Protocol V1.1b3, 6.3 and 6.21
+# Query data (6.8) by which a concentrator counts nothing of this connection: smart_meter/probe.py.
+_ANNOUNCE = b"\x08\x00\x00smart-meter: probe"
 _ONE_OBJECT = bytes((IDENTIFY, 0x0E, 0x04, 0x80))  # MEI type 14, individual access, the map's fingerprint
 _STALE = 0x0B
 _PAUSE = 0.2
@@ -37,6 +39,8 @@ def prove(target: dict[str, Any]) -> list[str]:
 def _attempt(target: dict[str, Any]) -> list[str]:
     try:
         with socket.create_connection((target["host"], target["port"]), timeout=3) as connection:
+            # Whatever the answer: a client that may not use the function code is understood all the same.
+            _ask(connection, target["meters"][0]["unit"], _ANNOUNCE)
             return [problem for meter in target["meters"] for problem in _check(connection, meter)]
     except OSError as error:
         return [f"{target['host']}:{target['port']}: {error}"]

@@ -1,4 +1,4 @@
-"""`smart-meter probe`: what this client may do at a server, found out by trying."""
+"""`smart-meter probe`: what this client may do at a server, found out without a change there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 
-from smart_meter.client import Client, ExceptionAnsweredError, UnreachableError
+from smart_meter.client import WRITES, Client, ExceptionAnsweredError, UnreachableError
 from smart_meter.commands.target import told
 from smart_meter.config import MeterConfig
 from smart_meter.modbus.functions import ExceptionCode
@@ -43,21 +43,36 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def probe(client: Client, meter: MeterConfig) -> Finding:
-    """Read the map, then write its first register back with the value just read."""
+    """Read the map, then send writes that no server can carry out: nothing changes there."""
     start = meter.map.start
     try:
-        value = client.read(start, meter.map.quantity)[0]
+        client.announce_probe()
+        client.read(start, meter.map.quantity)
     except UnreachableError as error:
         return Finding(NO_CONNECTION, str(error))
     except ExceptionAnsweredError as error:
         return Finding(OTHER, str(error))
     read = f"registers {start} to {meter.map.end - 1} can be read"
     try:
-        client.write_one(start, value)
+        usual, *others = WRITES
+        if _may_write(client, usual):
+            return Finding(READ_WRITE, f"{read} and written")
+        single = [str(function) for function in others if _may_write(client, function)]
+    except (ExceptionAnsweredError, UnreachableError) as error:
+        return Finding(OTHER, f"{read}; {error}")
+    if single:
+        codes = " and ".join(single)
+        return Finding(READ_WRITE, f"{read}, and written with function code {codes}, not with {usual}")
+    return Finding(READ_ONLY, f"{read}, a write is refused with exception 01")
+
+
+def _may_write(client: Client, function: int) -> bool:
+    try:
+        client.try_write(function)
     except ExceptionAnsweredError as error:
+        # What is wrong with a request is looked for in this order: function code, quantity, address.
         if error.code == ExceptionCode.ILLEGAL_FUNCTION:
-            return Finding(READ_ONLY, f"{read}, a write is refused with exception 01")
-        return Finding(OTHER, f"{read}; {error}")
-    except UnreachableError as error:
-        return Finding(OTHER, f"{read}; {error}")
-    return Finding(READ_WRITE, f"{read} and written")
+            return False
+        if error.code not in (ExceptionCode.ILLEGAL_DATA_VALUE, ExceptionCode.ILLEGAL_DATA_ADDRESS):
+            raise
+    return True

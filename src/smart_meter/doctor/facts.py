@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smart_meter import probe
 from smart_meter.config import Config, MeterConfig
 from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
@@ -202,21 +203,30 @@ def firewall() -> Firewall | None:
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:
     """Read a meter's status block (FC04) as a program of this machine, which may read."""
-    request = struct.pack(
-        ">HHHBBHH", 1, 0, 6, meter.unit_id, FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY
-    )
+    read = struct.pack(">BHH", FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY)
     try:
         with socket.create_connection((host, port), _ANSWER_SECONDS) as connection:
-            connection.sendall(request)
-            head = _receive(connection, 9)
-            if head[7] != FunctionCode.READ_INPUT_REGISTERS:
-                return Answer(None, f"exception 0x{head[8]:02X}")
-            return Answer(decode(_receive(connection, head[8])))
+            # So that it does not count as a client's read; whatever the answer is.
+            _reply(connection, meter.unit_id, probe.PDU)
+            reply = _reply(connection, meter.unit_id, read)
+            if reply[0] != FunctionCode.READ_INPUT_REGISTERS:
+                return Answer(None, f"exception 0x{reply[1]:02X}")
+            return Answer(decode(reply[2:]))
     except TimeoutError:
         return Answer(None, f"{host}:{port} did not answer in {_ANSWER_SECONDS:.0f} s")
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return Answer(None, f"{host}:{port}: {reason.lower()}")
+
+
+def _reply(connection: socket.socket, unit_id: int, request: bytes) -> bytes:
+    """Return the PDU that a request's PDU is answered with. Raises OSError."""
+    connection.sendall(struct.pack(">HHHB", 1, 0, len(request) + 1, unit_id) + request)
+    head = _receive(connection, 7)
+    pdu = _receive(connection, int.from_bytes(head[4:6]) - 1)
+    if len(pdu) < 2:
+        raise OSError("the answer is too short")
+    return pdu
 
 
 def _receive(connection: socket.socket, count: int) -> bytes:

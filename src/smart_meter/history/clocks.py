@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from smart_meter.history.clock import microseconds
 
+BOOT_VARIABLE = "SMART_METER_BOOT_ID"
+"""Where the unit passes systemd's %b: its sandbox (ProcSubset=pid) hides /proc/sys."""
+_PARTS = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 
-def _boot() -> str:
+
+def boot_id(
+    environment: Mapping[str, str], file: Path = Path("/proc/sys/kernel/random/boot_id")
+) -> str | None:
+    """Return the kernel's identifier of this boot as the kernel writes it; None where it is not available.
+
+    systemd's has the same digits without dashes.
+    """
+    passed = _PARTS.fullmatch(environment.get(BOOT_VARIABLE, "").strip().lower())
+    if passed:
+        return "-".join(passed.groups())
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        # Then no start is taken for one of the same boot.
-        return f"unknown-{time.time_ns()}"
+        return file.read_text().strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 class Clocks(NamedTuple):
@@ -28,7 +42,8 @@ class Clocks(NamedTuple):
     @classmethod
     def system(cls) -> Clocks:
         """Return the machine's."""
-        return cls(time.monotonic, time.time, _boot())
+        # Without an identifier no start is taken for one of the same boot.
+        return cls(time.monotonic, time.time, boot_id(os.environ) or f"unknown-{time.time_ns()}")
 
     def offset(self) -> int:
         """Return how many microseconds the wall clock is before the monotonic one."""

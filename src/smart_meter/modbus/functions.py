@@ -73,8 +73,13 @@ class Bank:
         """The exception code with which holding registers are not read; 0: they are."""
         self.inputs = b""
 
-    def write(self, address: int, values: bytes) -> int:
-        """Store registers that lie in the bank; return 0, or the exception code where they are refused."""
+    def write(self, address: int, values: bytes, *, then_read: bool = False) -> int:
+        """Store registers that lie in the bank; return 0, or the exception code where nothing is stored.
+
+        then_read: whether the same request reads registers afterwards; they are stored only if it can.
+        """
+        if then_read and self.failure:
+            return self.failure
         first = 2 * (address - self.start)
         self.data[first : first + len(values)] = values
         return 0
@@ -167,7 +172,10 @@ def mask_write_register(bank: Bank, request: bytes) -> bytes:
 
 
 def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
-    """Carry out function code 23 (6.17): the write comes before the read, and neither without the other."""
+    """Carry out function code 23 (6.17): the write comes before the read, and neither without the other.
+
+    Where the reply is an exception, nothing was written.
+    """
     if len(request) < 17:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
     read_address, read_quantity, address, quantity = _FOUR_WORDS.unpack_from(request, 8)
@@ -186,10 +194,7 @@ def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
         or address + quantity > bank.end
     ):
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    code = bank.write(address, request[17:])
-    if not code:
-        # What was just written may have put an end to it.
-        code = bank.failure
+    code = bank.write(address, request[17:], then_read=True)
     if code:
         return exception(request, code)
     first = 2 * (read_address - bank.start)

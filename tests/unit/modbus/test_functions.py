@@ -83,6 +83,15 @@ def test_a_read_with_a_write_gives_what_was_just_written() -> None:
     assert held.registers()[:4] == (250, 7, 8, 536)
 
 
+def test_where_registers_can_not_be_read_a_read_with_a_write_writes_nothing() -> None:
+    held = bank()
+    held.failure = ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND
+    before = held.registers()
+    assert answer("0001 0000 000d 01 17 0003 0004 0001 0001 02 0007", held) == same("0001 0000 0003 01 97 0b")
+    assert held.registers() == before
+    assert answer("0001 0000 0006 01 06 0001 0007", held) == same("0001 0000 0006 01 06 0001 0007")
+
+
 def test_the_longest_read_with_the_longest_write_is_carried_out() -> None:
     held = Bank(0, 200)
     values = "abcd" * 121

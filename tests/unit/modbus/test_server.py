@@ -52,7 +52,9 @@ class Socket:
         return data
 
     def send(self, data: bytes) -> int:
-        if self.broken:
+        if self.fileno() < 0:
+            raise OSError(errno.EBADF, "closed")
+        if self.broken or self.ended:
             raise OSError(errno.EPIPE, "gone")
         if self.room == 0 and data:
             raise BlockingIOError
@@ -80,7 +82,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 100.0
         self.turns: deque[Handler] = deque()
-        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.timers: list[tuple[float, Timer]] = []
 
     def watch(self, *_: object, urgent: bool = False) -> None:
         """Nothing becomes ready by itself."""
@@ -92,10 +94,20 @@ class Loop:
         self.turns.append(handler)
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
-        self.timers.append((self.now + seconds, action))
-        return Timer(action)
+        timer = Timer(action)
+        self.timers.append((self.now + seconds, timer))
+        return timer
 
     every = after
+
+    def pass_time(self) -> None:
+        """Let every timer come that was not cancelled, and those that they set, each at its time."""
+        while self.timers:
+            due, timer = min(self.timers, key=lambda entry: entry[0])
+            self.timers.remove((due, timer))
+            self.now = max(self.now, due)
+            if timer.action is not None:
+                timer.action()
 
 
 class House:
@@ -286,6 +298,44 @@ def test_at_the_end_a_request_that_never_comes_whole_is_not_waited_for_for_ever(
     assert field.socket.end == "eof"
 
 
+ENDS = {
+    "idle": (b"", 1 << 30),
+    "asked before": (read(0, 1), 1 << 30),
+    "in the middle of a request": (read(0, 1)[:9], 1 << 30),
+    "deaf": (read(0, 1), 0),
+}
+
+
+@pytest.mark.parametrize(("data", "room"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("waits", [False, True], ids=["", "a reply waits for the disk"])
+def test_at_the_end_every_timer_comes_and_none_meets_a_closed_connection(
+    data: bytes, room: int, waits: bool
+) -> None:
+    house = House(Limits(idle=0.3, frame=0.3))
+    house.concentrator.recorder = recorder = Recorder()
+    house.concentrator.always_late = waits
+    house.concentrator.look_at_backlog()
+    clients = [house.client("192.168.1.50"), house.client("192.168.2.10")]
+    house.loop.now += 1
+    for client in clients:
+        client.socket.room = room
+        client.bring(data)
+        client.house.go_on()
+    clients[0].bring(write(0))
+    stopped: list[float] = []
+    house.server.stop(lambda: stopped.append(house.loop.now))
+    house.loop.pass_time()
+    house.go_on()
+    assert len(stopped) == 1
+    assert house.server.connections == []
+    assert {client.socket.end for client in clients} <= {"closed", "aborted"}
+    # The disk answers when all is over.
+    recorder.stored = recorder.tickets
+    house.server.release()
+    house.go_on()
+    assert (len(stopped), house.concentrator.statistics.open_connections) == (1, 0)
+
+
 # Limits
 
 
@@ -451,6 +501,15 @@ def test_a_write_that_can_not_be_stored_gets_exception_04_and_the_reads_beside_i
     late.house.server.release()
     refused = wire("0001 0000 0003 01 90 04")
     assert late.received == refused + answer(1, (250,)) + refused
+
+
+def test_exception_04_is_the_one_behind_which_the_values_are_in_the_registers(late: Client) -> None:
+    late.bring(adu(1, wire("17 0000 0001 0000 0008 10") + write(0)[13:]))
+    recorder_of(late).given_up = {1}
+    late.house.server.release()
+    assert late.received == wire("0001 0000 0003 01 97 04")
+    assert late.send(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+    assert late.concentrator.statistics.received == 1
 
 
 def test_a_client_that_is_gone_before_its_sample_is_stored_is_forgotten(late: Client) -> None:

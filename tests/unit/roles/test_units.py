@@ -10,6 +10,8 @@ from ansible.template import Templar, trust_as_template
 from tests.unit.roles.loaded import ROLES
 from tests.unit.roles.site import REPOSITORY
 
+from smart_meter.history.clocks import BOOT_VARIABLE
+
 INTERNAL = REPOSITORY / "roles/concentrator/vars/main.yml"
 UNITS = REPOSITORY / "templates/etc/systemd/system"
 
@@ -64,6 +66,15 @@ def test_where_authbind_needs_its_sandbox_open_the_socket_does_not(systemd: str)
 
     assert closed in socket_mode(systemd=systemd)
     assert (closed in written("service", systemd=systemd)) is (systemd == "257")
+
+
+@pytest.mark.parametrize("systemd", ["252", "257"])
+@pytest.mark.parametrize("binding", ["authbind", "socket"])
+def test_the_boot_that_the_sandbox_hides_is_passed(binding: str, systemd: str) -> None:
+    unit = written("service", systemd=systemd, concentrator_port_binding=binding)
+
+    assert "ProcSubset=pid" in unit
+    assert f"Environment={BOOT_VARIABLE}=%b" in unit
 
 
 def test_an_older_systemd_gets_no_directive_that_it_does_not_know() -> None:
