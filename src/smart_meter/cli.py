@@ -14,30 +14,79 @@ from ipaddress import ip_address
 
 from smart_meter import __version__
 
+MAX_PID = 4 * 1024 * 1024  # include/linux/threads.h: PID_MAX_LIMIT
+_MAX_DIGITS = 18
+_MAX_SHOWN = 80
+
 EXIT_CODES = """\
 exit codes: 0 done or stopped, 1 failed at run time, 2 refused configuration or arguments"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    parsed = parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        # A unit such as °C must not end a command where the terminal's encoding has no such letter.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
-        command = importlib.import_module(f"smart_meter.commands.{parsed.command.replace('-', '_')}")
-        code: int = command.execute(parsed)
-        if sys.stdout is not None:
+        try:
+            return _execute(parser().parse_args(arguments))
+        finally:
+            # What can't be written has to show here, not when Python ends.
             sys.stdout.flush()
     except KeyboardInterrupt:
         # 128 + the signal's number is what a shell makes of it.
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more when it closes stdout.
+    except OSError as error:
+        refused = sys.stdout.refused if isinstance(sys.stdout, _Output) else None
+        if refused is None and not isinstance(error, BrokenPipeError):
+            raise
+        # Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        if isinstance(refused, BrokenPipeError):
+            # The reader of the output has seen enough.
+            return 0
+        if refused is not None:
+            print(f"smart-meter: can't write the output: {refused.strerror}", file=sys.stderr)
+        return 1
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    command = importlib.import_module(f"smart_meter.commands.{parsed.command.replace('-', '_')}")
+    code: int = command.execute(parsed)
     return code
+
+
+class _Output(io.TextIOWrapper):
+    """Remembers why it could not be written: an OSError alone does not say which file it is about."""
+
+    refused: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self.refused = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self.refused = error
+            raise
+
+
+def _prepare_streams() -> None:
+    # Python has None for a stream that was closed when it started. Written to, that would end a command.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
+    # A unit such as °C must not end a command where the terminal's encoding has no such letter.
+    if type(sys.stdout) is io.TextIOWrapper:
+        encoding, buffered = sys.stdout.encoding, sys.stdout.line_buffering
+        through = sys.stdout.write_through
+        sys.stdout = _Output(sys.stdout.detach(), encoding, "backslashreplace", None, buffered, through)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,7 +132,7 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "  authbind --deep smart-meter run --config /etc/smart-meter/config.toml\n"
         "  smart-meter run --port 5020 --log-format json\n\n" + EXIT_CODES,
     )
-    run.add_argument("--config", metavar="FILE", help="TOML file (see check-config)")
+    run.add_argument("--config", metavar="FILE", type=_path, help="TOML file (see check-config)")
     run.add_argument("--host", metavar="H", type=_ip_address, help="listen on this address alone")
     run.add_argument("--port", metavar="N", type=_port, help="listen on this port; 0: any free one")
     run.add_argument(
@@ -107,12 +156,17 @@ def _add_reload(commands: argparse._SubParsersAction[_Parser]) -> None:
         "  smart-meter reload --config c.toml --pid 1234 --runtime /run/smart-meter\n\n" + EXIT_CODES,
     )
     reload.add_argument(
-        "--config", metavar="FILE", default="/etc/smart-meter/config.toml", help="the service's file"
+        "--config",
+        metavar="FILE",
+        type=_path,
+        default="/etc/smart-meter/config.toml",
+        help="the service's file",
     )
-    reload.add_argument("--pid", metavar="N", type=_count, help="the service's process (MAINPID)")
+    reload.add_argument("--pid", metavar="N", type=_pid, help="the service's process (MAINPID)")
     reload.add_argument(
         "--runtime",
         metavar="DIR",
+        type=_path,
         default=os.environ.get("RUNTIME_DIRECTORY", "/run/smart-meter"),
         help="where the service tells what became of it (RUNTIME_DIRECTORY)",
     )
@@ -127,7 +181,7 @@ def _add_check_config(commands: argparse._SubParsersAction[_Parser]) -> None:
         "  smart-meter check-config /etc/smart-meter/config.toml\n"
         "  smart-meter check-config --json site/*.toml\n\n" + EXIT_CODES,
     )
-    check.add_argument("files", metavar="FILE", nargs="+", help="TOML file")
+    check.add_argument("files", metavar="FILE", type=_path, nargs="+", help="TOML file")
     check.add_argument(
         "--json", action="store_true", help="one JSON object: problems, zones and meters by file"
     )
@@ -152,7 +206,9 @@ def _add_simulate(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--interval", metavar="S", type=_positive, default=2.0, help="seconds between two samples (2)"
     )
     simulate.add_argument("--count", metavar="N", type=_count, help="end after so many samples")
-    simulate.add_argument("--seed", metavar="N", type=int, default=0, help="esp32: another day's clouds (0)")
+    simulate.add_argument(
+        "--seed", metavar="N", type=_seed, default=0, help="esp32: another day's clouds (0)"
+    )
     simulate.add_argument(
         "--speed", metavar="X", type=_positive, default=60.0, help="esp32: the sun's seconds in a second (60)"
     )
@@ -216,7 +272,9 @@ def _add_map(commands: argparse._SubParsersAction[_Parser]) -> None:
     register_map.add_argument(
         "--format", choices=["markdown", "csv", "c"], default="markdown", help="how (markdown)"
     )
-    register_map.add_argument("--config", metavar="FILE", help="take the meters from this TOML file")
+    register_map.add_argument(
+        "--config", metavar="FILE", type=_path, help="take the meters from this TOML file"
+    )
     register_map.add_argument("--meter", metavar="NAME", help="print this meter alone")
 
 
@@ -237,9 +295,10 @@ def _add_history(commands: argparse._SubParsersAction[_Parser]) -> None:
     where.add_argument(
         "--config",
         metavar="FILE",
+        type=_path,
         help="TOML file whose history.path is read (/etc/smart-meter/config.toml)",
     )
-    where.add_argument("--path", metavar="FILE", help="the history's file itself")
+    where.add_argument("--path", metavar="FILE", type=_path, help="the history's file itself")
     history.add_argument("--meter", metavar="M", help="this meter's samples alone")
     history.add_argument(
         "--since",
@@ -264,17 +323,27 @@ def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
         "exit codes: 0 nothing is bad, 1 something is bad, 2 refused configuration or arguments",
     )
     doctor.add_argument(
-        "--config", metavar="FILE", default="/etc/smart-meter/config.toml", help="the service's file"
+        "--config",
+        metavar="FILE",
+        type=_path,
+        default="/etc/smart-meter/config.toml",
+        help="the service's file",
     )
     doctor.add_argument(
-        "--runtime", metavar="DIR", default="/run/smart-meter", help="where the service tells its state"
+        "--runtime",
+        metavar="DIR",
+        type=_path,
+        default="/run/smart-meter",
+        help="where the service tells its state",
     )
     doctor.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _add_meter(command: argparse.ArgumentParser) -> None:
     command.add_argument("--unit", metavar="N", type=_unit_id, help="unit identifier (the first meter's)")
-    command.add_argument("--config", metavar="FILE", help="take the register map from this TOML file")
+    command.add_argument(
+        "--config", metavar="FILE", type=_path, help="take the register map from this TOML file"
+    )
     command.add_argument(
         "--timeout", metavar="S", type=_positive, default=3.0, help="seconds to wait for an answer (3)"
     )
@@ -284,28 +353,76 @@ def _target(text: str) -> tuple[str, int]:
     """Return host and port of `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`."""
     host, colon, port = text, "", ""
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, bracket, rest = text[1:].partition("]")
+        host = host if bracket else ""
         colon, port = rest[:1], rest[1:]
     elif text.count(":") == 1:
         host, colon, port = text.partition(":")
     if not host or colon not in ("", ":") or (colon and not port):
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST or HOST:PORT")
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a HOST or HOST:PORT")
+    try:
+        # As the socket module encodes it: RFC 1035, 2.3.4, has 1 to 63 octets between two dots.
+        host.encode("idna")
+    except UnicodeError:
+        host = ""
+    if not host.isprintable() or not host:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is not an address or a host name, which has 1 to 63 letters between two dots; "
+            "give for example 192.168.2.100"
+        )
     number = _port(port) if port else 502
     if number == 0:
         raise argparse.ArgumentTypeError("port 0 can't be connected to; give 1 to 65535")
     return host, number
 
 
+def _path(text: str) -> str:
+    if text and "\0" not in text:
+        return text
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a path")
+
+
 def _unit_id(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 255:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no unit identifier; give 0 to 255")
+    number = _whole_number(text)
+    if number is not None and number <= 255:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a unit identifier; give 0 to 255")
 
 
 def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    number = _whole_number(text)
+    if number:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a count; give 1 or more, of up to 18 digits")
+
+
+def _pid(text: str) -> int:
+    number = _whole_number(text)
+    if number and number <= MAX_PID:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a process's number; give 1 to {MAX_PID}")
+
+
+def _seed(text: str) -> int:
+    number = _whole_number(text.removeprefix("-"))
+    if number is not None:
+        return -number if text.startswith("-") else number
+    raise argparse.ArgumentTypeError(
+        f"{_cut(text)} is not a whole number; give one of up to {_MAX_DIGITS} digits"
+    )
+
+
+def _whole_number(text: str) -> int | None:
+    # Python refuses to convert thousands of digits.
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no count; give 1 or more")
+    return None
+
+
+def _cut(text: str) -> str:
+    """Return an argument as a message may show it: escaped, and cut where it is long."""
+    shown = repr(text)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 1]}…"
 
 
 def _positive(text: str) -> float:
@@ -314,7 +431,7 @@ def _positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} can't be used; give a number over 0, at most 1000000")
+        raise argparse.ArgumentTypeError(f"{_cut(text)} can't be used; give a number over 0, at most 1000000")
     return number
 
 
@@ -325,7 +442,7 @@ def _time(text: str) -> datetime:
         time = None
     if time is None or time.tzinfo is None or not 0 <= time.timestamp() < 2**32:
         raise argparse.ArgumentTypeError(
-            f"{text!r} can't be used; give a time with its zone, such as 2016-01-01T06:00:00+00:00"
+            f"{_cut(text)} can't be used; give a time with its zone, such as 2016-01-01T06:00:00+00:00"
         )
     return time
 
@@ -341,7 +458,7 @@ def _since(text: str) -> datetime | timedelta:
         time = None
     if time is None or time.tzinfo is None:
         raise argparse.ArgumentTypeError(
-            f"{text!r} can't be used; give a span such as 30m, 24h or 7d, "
+            f"{_cut(text)} can't be used; give a span such as 30m, 24h or 7d, "
             "or a time with its zone, such as 2026-01-01T06:00:00+00:00"
         )
     return time
@@ -349,14 +466,18 @@ def _since(text: str) -> datetime | timedelta:
 
 def _ip_address(text: str) -> str:
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
+        # An IPv6 address may have a zone (RFC 4007), which is an interface's name.
+        usable = text.isprintable() and text.isascii()
+        if usable and not address.is_multicast and str(address) != "255.255.255.255":
+            return str(address)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no IP address; 0.0.0.0 is all of this machine's"
-        ) from None
+        pass
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not an IP address; 0.0.0.0 is all of this machine's")
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no port; give 0 to 65535")
+    number = _whole_number(text)
+    if number is not None and number <= 65535:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a port; give 0 to 65535")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 from collections.abc import Sequence
 from typing import Self
 
@@ -13,11 +14,19 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
     WriteMultipleRegistersRequest,
 )
 
-from smart_meter import probe
-from smart_meter.modbus.functions import MAX_READ_REGISTERS, ExceptionCode, FunctionCode
+from smart_meter import probe, status_block
+from smart_meter.modbus.functions import (
+    MAX_READ_REGISTERS,
+    MAX_WRITE_REGISTERS,
+    ExceptionCode,
+    FunctionCode,
+)
+from smart_meter.register_map import RegisterMap
+from smart_meter.status_block import State, Status
 
 MEANINGS: dict[int, str] = {
     ExceptionCode.ILLEGAL_FUNCTION: "illegal function: the server does not do this, or not for this client",
@@ -28,8 +37,7 @@ MEANINGS: dict[int, str] = {
     ExceptionCode.SERVER_DEVICE_BUSY: "server device busy: try again later",
     ExceptionCode.MEMORY_PARITY_ERROR: "memory parity error",
     ExceptionCode.GATEWAY_PATH_UNAVAILABLE: "gateway path unavailable",
-    ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND: "gateway target device failed to respond: "
-    "no meter has this unit identifier",
+    ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND: "gateway target device failed to respond",
 }
 
 # It would print to stderr what we tell in our own words.
@@ -47,9 +55,12 @@ class UnreachableError(ClientError):
 class ExceptionAnsweredError(ClientError):
     """The server answered with a Modbus exception, whose code is `code`."""
 
-    def __init__(self, what: str, code: int) -> None:
+    def __init__(self, what: str, code: int, reason: str = "") -> None:
+        """`reason`: what is known beyond the specification's words."""
         self.code = code
         meaning = MEANINGS.get(code, "not in the specification")
+        if reason:
+            meaning = f"{meaning}: {reason}"
         super().__init__(f"{what} was answered with exception 0x{code:02X} ({meaning})")
 
 
@@ -108,14 +119,43 @@ class Client:
         registers: list[int] = []
         while len(registers) < quantity:
             address = start + len(registers)
-            count = min(quantity - len(registers), MAX_READ_REGISTERS)
-            request = ReadHoldingRegistersRequest(address=address, count=count, dev_id=self._unit_id)
-            part = self._ask(f"reading {_span(address, count)}", request).registers
-            if len(part) != count:
-                self.close()
-                raise ClientError(f"reading {_span(address, count)} was answered with {len(part)} registers")
-            registers += part
+            registers += self._read_holding(address, min(quantity - len(registers), MAX_READ_REGISTERS))
         return registers
+
+    def read_map(self, register_map: RegisterMap) -> list[int]:
+        """Return the registers of a map's whole span; those of gaps may not be asked for, and are 0.
+
+        Raises ClientError.
+        """
+        start = register_map.start
+        registers = [0] * register_map.quantity
+        for address, quantity in register_map.spans(MAX_READ_REGISTERS):
+            first = address - start
+            registers[first : first + quantity] = self._read_holding(address, quantity)
+        return registers
+
+    def read_status(self) -> Status | None:
+        """Return the meter's status block (FC04); None where the server has none, as others' servers have.
+
+        Raises UnreachableError where no answer comes, and ExceptionAnsweredError where the server knows no
+        such unit identifier.
+        """
+        what = f"reading input {_span(status_block.START, status_block.QUANTITY)}"
+        request = ReadInputRegistersRequest(
+            address=status_block.START, count=status_block.QUANTITY, dev_id=self._unit_id
+        )
+        try:
+            registers = self._ask(what, request).registers
+        except ExceptionAnsweredError as error:
+            if error.code == ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND:
+                raise
+            return None
+        if len(registers) != status_block.QUANTITY:
+            return None
+        status = status_block.decode(struct.pack(f">{len(registers)}H", *registers))
+        # Another device's input registers may hold anything.
+        known = status.layout_version == status_block.LAYOUT_VERSION and status.state in list(State)
+        return status if known else None
 
     def write(self, start: int, registers: Sequence[int]) -> None:
         """Write holding registers in one request (FC16). Raises ClientError."""
@@ -136,6 +176,45 @@ class Client:
         """
         request = _Request(bytes((function,)) + _NO_WRITES[function], self._unit_id)
         self._ask(f"a write of nothing with function code {function}", request)
+
+    def write_map(self, register_map: RegisterMap, registers: Sequence[int]) -> None:
+        """Write a sample: every measurement of a map, in as many requests as it takes (FC16).
+
+        registers: the map's whole span. Raises ClientError.
+        """
+        start = register_map.start
+        for address, quantity in register_map.spans(MAX_WRITE_REGISTERS):
+            self.write(address, registers[address - start : address - start + quantity])
+
+    def _read_holding(self, address: int, quantity: int) -> list[int]:
+        what = f"reading {_span(address, quantity)}"
+        request = ReadHoldingRegistersRequest(address=address, count=quantity, dev_id=self._unit_id)
+        try:
+            registers = list(self._ask(what, request).registers)
+        except ExceptionAnsweredError as error:
+            if error.code != ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND:
+                raise
+            raise ExceptionAnsweredError(
+                f"{self.host}:{self.port}: {what}", error.code, self._why_no_response()
+            ) from error
+        if len(registers) != quantity:
+            self.close()
+            raise ClientError(f"{what} was answered with {len(registers)} registers")
+        return registers
+
+    def _why_no_response(self) -> str:
+        """Return which of its meanings exception 0B has for holding registers: the status block knows."""
+        nobody = f"no meter has unit identifier {self._unit_id}"
+        try:
+            status = self.read_status()
+        except ExceptionAnsweredError:
+            return nobody
+        except ClientError:
+            status = None
+        if status is None:
+            return f"{nobody}, or the meter's values are too old"
+        reason = 'its values are withheld (on_stale = "exception")'
+        return f"meter {self._unit_id} is {status_block.describe(status)}; {reason}"
 
     def _ask(self, what: str, request: ModbusPDU) -> ModbusPDU:
         self._connect()

@@ -137,6 +137,15 @@ class Measurement(NamedTuple):
             return None
         return self._registers(stored)
 
+    def is_sentinel(self, registers: Sequence[int]) -> bool:
+        """Whether registers say "no value". Of a not-a-number there are many bit patterns; each says it."""
+        sentinel = self.sentinel_registers()
+        if sentinel is None:
+            return False
+        if sentinel == list(registers):
+            return True
+        return math.isnan(self._stored(sentinel)) and math.isnan(self._stored(registers))
+
     def in_range(self, value: float) -> bool:
         """Whether a value lies within `minimum` and `maximum`; not-a-number lies in no range."""
         low = -math.inf if self.minimum is None else self.minimum
@@ -190,6 +199,20 @@ class RegisterMap(NamedTuple):
     def timestamp(self) -> Measurement | None:
         """Return the measurement that says when the sample was taken, where the map has one."""
         return next((m for m in self.measurements if m.type is DataType.TIMESTAMP), None)
+
+    def spans(self, limit: int) -> list[tuple[int, int]]:
+        """Return (address, quantity) of as few requests as cover every measurement, by address.
+
+        limit: registers in one request, at least 2. No measurement is split. Registers between two
+        measurements are part of a request only where the request has room for both measurements.
+        """
+        spans: list[tuple[int, int]] = []
+        for measurement in sorted(self.measurements, key=lambda m: m.address):
+            if spans and measurement.end - spans[-1][0] <= limit:
+                spans[-1] = (spans[-1][0], measurement.end - spans[-1][0])
+            else:
+                spans.append((measurement.address, measurement.width))
+        return spans
 
     @property
     def addresses(self) -> frozenset[int]:

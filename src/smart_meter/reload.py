@@ -7,9 +7,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from smart_meter.config import Config, ConfigError, load
+from smart_meter.small_file import read_small
 from smart_meter.toml_table import Problem
 
 OUTCOME = "reload.json"
@@ -86,10 +86,10 @@ def outcome(runtime: Path, pid: int, since: int) -> list[str] | None:
     since: monotonic nanoseconds; what was told before does not count.
     """
     try:
-        record: dict[str, Any] = json.loads((runtime / OUTCOME).read_text())
-    except (OSError, ValueError):
+        record = json.loads(read_small(runtime / OUTCOME))
+    except (OSError, ValueError, RecursionError):
         return None
-    if record.get("pid") != pid or record.get("at", 0) < since:
-        return None
-    problems: list[str] = record["problems"]
-    return problems
+    match record:
+        case {"pid": of, "at": int(at), "problems": list(problems)} if of == pid and at >= since:
+            return [str(problem) for problem in problems]
+    return None

@@ -73,12 +73,17 @@ class PvDay:
             if measurement.type is DataType.TIMESTAMP:
                 values[measurement.name] = timestamp
             else:
-                values[measurement.name] = _fitting(measurement, known.get(measurement.name, 100 * sun))
+                value = _fitting(measurement, known.get(measurement.name, 100 * sun))
+                if value is not None:
+                    values[measurement.name] = value
         return register_map.encode(values)
 
 
-def _fitting(measurement: Measurement, value: float) -> float:
-    """Return the value, or the nearest that is in range and that the measurement's registers can hold."""
+def _fitting(measurement: Measurement, value: float) -> float | None:
+    """Return the value, or the nearest that is in range and that the measurement's registers can hold.
+
+    None where there is none: a scale and an offset can put every plausible value out of the registers' reach.
+    """
     low = -math.inf if measurement.minimum is None else measurement.minimum
     high = math.inf if measurement.maximum is None else measurement.maximum
     limits = measurement.type.limits
@@ -87,4 +92,9 @@ def _fitting(measurement: Measurement, value: float) -> float:
             max(low, limits[0] / measurement.scale + measurement.offset),
             min(high, limits[1] / measurement.scale + measurement.offset),
         )
-    return min(max(value, low), high)
+    fitting = min(max(value, low), high)
+    try:
+        measurement.encode(fitting)
+    except ValueError:
+        return None
+    return fitting

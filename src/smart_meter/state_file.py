@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from smart_meter.concentrator import Concentrator
+from smart_meter.small_file import read_small
 
 NAME = "state.json"
 LAYOUT = 1
 """Changes where a key gets another meaning; a reader takes those that it knows."""
+MAX_PORT = 0xFFFF
+_BIG = 2**63
 
 
 def record(
@@ -64,7 +68,31 @@ def remove(runtime: Path) -> None:
 def read(runtime: Path) -> dict[str, Any] | None:
     """Return what the service told last, or None where nothing is there or it can't be made out."""
     try:
-        state = json.loads((runtime / NAME).read_text())
-    except (OSError, ValueError):
+        state = json.loads(read_small(runtime / NAME))
+    except (OSError, ValueError, RecursionError):
         return None
-    return state if isinstance(state, dict) and state.get("layout") == LAYOUT else None
+    if not isinstance(state, dict) or state.get("layout") != LAYOUT:
+        return None
+    return state if all(is_right(state[key]) for key, is_right in _VALUES.items() if key in state) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _BIG
+
+
+def _is_peers(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(peer, dict) and all(number is None or _is_number(number) for number in peer.values())
+        for peer in value.values()
+    )
+
+
+_VALUES: dict[str, Callable[[object], bool]] = {
+    "pid": lambda value: isinstance(value, int) and 0 < value < _BIG,
+    "port": lambda value: isinstance(value, int) and 0 <= value <= MAX_PORT,
+    "at": _is_number,
+    "started": _is_number,
+    "history": lambda value: value is None or isinstance(value, dict),
+    "peers": _is_peers,
+}
+"""What each key may hold: the service's user, or a fault, may have put anything there."""

@@ -95,6 +95,14 @@ class Status(NamedTuple):
     """Bit i is the map's measurement i."""
 
 
+def describe(status: Status) -> str:
+    """Return a status for people, such as `stale, last sample 75 s ago`."""
+    state = State(status.state).name.lower() if status.state in list(State) else f"in state {status.state}"
+    if status.age is not None:
+        return f"{state}, last sample {status.age} s ago"
+    return f"{state}, no sample yet" if status.state == State.WAITING else f"{state}, of unknown age"
+
+
 def encode(
     state: State,
     age: float | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import tomllib
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MAX_FILE_BYTES = 1024 * 1024
+from smart_meter.small_file import read_small
+
 _MAX_SHOWN = 60
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _POSITION = re.compile(r"(?P<message>.*) \(at (?P<place>line \d+, column \d+|end of document)\)\Z", re.DOTALL)
@@ -68,20 +70,17 @@ def read_toml(path: Path, problems: list[Problem]) -> str | None:
     """Return the text of a file, or None and a problem where there is none to be had."""
     source = str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_small(path)
     except FileNotFoundError:
         problems.append(Problem(source, "", "there is no such file; create it, or name another"))
     except IsADirectoryError:
         problems.append(Problem(source, "", "is a directory; name the TOML file in it"))
     except OSError as error:
-        problems.append(
-            Problem(source, "", f"can't be read ({error.strerror}); check its owner and mode with `ls -l`")
-        )
+        message = f"can't be read ({error.strerror}); check its owner and mode with `ls -l`"
+        if error.errno == errno.EFBIG:
+            message = "is over 1 MiB long; a configuration has some kilobytes"
+        problems.append(Problem(source, "", message))
     else:
-        if len(data) > MAX_FILE_BYTES:
-            problems.append(Problem(source, "", "is over 1 MiB long; a configuration has some kilobytes"))
-            return None
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,95 @@ def test_a_unit_s_address_rules_are_in_force(north: Pi) -> None:
     unit = ["systemd-run", "--wait", "--collect", "--quiet", "--property=IPAddressDeny=any"]
     north.run([*unit, "--property=IPAddressAllow=localhost", *probe])
     assert north.run([*unit, *probe], check=False).returncode == 1
+
+
+_CAPABILITIES = ["grep", "^Cap", "/proc/self/status"]
+_OF_THE_MACHINE = ("CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_MKNOD", "CAP_SYSLOG")
+
+
+def capabilities_of(status: str) -> dict[str, int]:
+    return {line.split(":")[0]: int(line.split()[1], 16) for line in status.splitlines()}
+
+
+def bits(names: Sequence[str]) -> int:
+    # linux/capability.h
+    numbers = {
+        "CAP_SYS_MODULE": 16,
+        "CAP_SYS_RAWIO": 17,
+        "CAP_SYS_BOOT": 22,
+        "CAP_SYS_TIME": 25,
+        "CAP_MKNOD": 27,
+        "CAP_SYSLOG": 34,
+    }
+    return sum(1 << numbers[name] for name in names)
+
+
+def test_a_command_inside_a_pi_can_do_what_the_pi_s_root_can_and_no_more(north: Pi) -> None:
+    own = capabilities_of(north.run(["grep", "^Cap", "/proc/1/status"]).stdout)
+    tool = [sys.executable, "-m", "tests.virtual_pi", "run", "--lab", LAB, "--in", north.name, "--"]
+    by_tool = subprocess.run(
+        [*tool, *_CAPABILITIES], cwd=_REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    for status in (north.run(_CAPABILITIES).stdout, by_tool):
+        entered = capabilities_of(status)
+        assert entered["CapBnd"] == entered["CapEff"] == entered["CapPrm"] == own["CapBnd"]
+        assert entered["CapInh"] == entered["CapAmb"] == 0
+        assert entered["CapBnd"] & bits(_OF_THE_MACHINE) == 0
+
+
+def test_a_command_in_a_lab_s_network_can_not_change_the_machine(lab: Lab) -> None:
+    for place in ("control", "field", "stranger"):
+        entered = capabilities_of(lab.run(place, _CAPABILITIES).stdout)
+        assert entered["CapBnd"] & bits([*_OF_THE_MACHINE, "CAP_SYS_BOOT"]) == 0, place
+
+
+def test_nothing_inside_a_pi_sets_the_machine_s_clock(lab: Lab, north: Pi) -> None:
+    # Not to be tried before it is known to fail.
+    for entered in (north.run(_CAPABILITIES).stdout, lab.run("control", _CAPABILITIES).stdout):
+        assert capabilities_of(entered)["CapBnd"] & bits(["CAP_SYS_TIME"]) == 0
+    begun, ran = time.time(), time.monotonic()
+    refused = north.run(["date", "--set", "2001-01-01"], check=False)
+    assert (refused.returncode, refused.stderr) == (1, "date: cannot set date: Operation not permitted\n")
+    sudo = ssh(lab, north, "sudo -S -p '' date --set 2001-01-01", stdin=f"{north.password}\n", check=False)
+    assert "Operation not permitted" in sudo.stderr
+    north.run(["timedatectl", "set-time", "2001-01-01"], check=False)
+    assert abs((time.time() - begun) - (time.monotonic() - ran)) < 5
+
+
+def test_nothing_inside_a_pi_reaches_the_machine_s_kernel(north: Pi) -> None:
+    # Not to be tried before it is known to fail.
+    assert capabilities_of(north.run(_CAPABILITIES).stdout)["CapBnd"] & bits(_OF_THE_MACHINE) == 0
+    attempts = {
+        "a device": (["mknod", "/dev/tried", "c", "1", "3"], "Operation not permitted"),
+        "a kernel setting": (
+            ["sh", "-c", "cat /proc/sys/kernel/printk > /proc/sys/kernel/printk"],
+            "Read-only file system",
+        ),
+        "a driver's setting": (["sh", "-c", ": >> /sys/kernel/uevent_helper"], "Read-only file system"),
+        "a module": (
+            [
+                "python3",
+                "-c",
+                "import ctypes, os; c = ctypes.CDLL(None, use_errno=True); c.delete_module(b'tried', 0);"
+                "raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))",
+            ],
+            # A kernel without modules has no such call.
+            "Function not implemented" if not Path("/proc/modules").exists() else "Operation not permitted",
+        ),
+        "the kernel's messages": (["dmesg", "--clear"], "Operation not permitted"),
+        "a file of the machine": (["sh", "-c", ": >> /run/host/os-release"], "Read-only file system"),
+    }
+    for what, (command, why) in attempts.items():
+        refused = north.run(command, check=False)
+        assert refused.returncode != 0, what
+        assert why in refused.stderr, what
+    for absent in ("/dev/kmsg", "/dev/rtc0", "/dev/vda", "/dev/sda", "/dev/mem", "/proc/sysrq-trigger"):
+        assert north.run(["test", "-e", absent], check=False).returncode == 1, absent
+
+
+def test_a_unit_with_devices_of_its_own_runs_in_a_pi(north: Pi) -> None:
+    unit = ["systemd-run", "--wait", "--collect", "--quiet", "--pipe", "--property=PrivateDevices=yes"]
+    assert north.run([*unit, "stat", "--format=%F %t", "/dev/null"]).stdout == "character special file 1\n"
 
 
 def test_a_failed_command_tells_where_and_what_it_said(lab: Lab, north: Pi) -> None:

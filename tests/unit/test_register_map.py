@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_meter.register_map import PV_MAP, DataType, Measurement, RegisterMap
+from smart_meter.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
 
 
@@ -88,3 +88,38 @@ def test_the_fingerprint_does_not_change_with_what_is_the_journals() -> None:
 
 def test_the_fingerprint_of_the_documented_map_is_the_same_on_every_machine() -> None:
     assert PV_MAP.fingerprint == "a6e383d7"
+
+
+def _map(*places: tuple[int, DataType]) -> RegisterMap:
+    return RegisterMap(tuple(Measurement(f"m{n}", address, kind) for n, (address, kind) in enumerate(places)))
+
+
+def test_a_map_that_fits_is_one_request_gaps_included() -> None:
+    assert PV_MAP.spans(123) == [(0, 8)]
+    assert _map((122, DataType.UINT16), (0, DataType.UINT16)).spans(123) == [(0, 123)]
+
+
+def test_a_long_map_takes_several_requests_and_no_measurement_is_split() -> None:
+    long = _map(*((2 * n, DataType.UINT32) for n in range(100)))
+    assert long.spans(123) == [(0, 122), (122, 78)]
+    assert long.spans(2) == [(2 * n, 2) for n in range(100)]
+
+
+def test_a_wide_gap_is_left_out() -> None:
+    wide = _map((60000, DataType.UINT16), (0, DataType.UINT16), (65534, DataType.FLOAT32))
+    assert wide.spans(123) == [(0, 1), (60000, 1), (65534, 2)]
+
+
+def test_a_sentinel_is_known_by_its_registers() -> None:
+    assert Measurement("a", 0).is_sentinel([0xFFFF])
+    assert not Measurement("a", 0, sentinel=0).is_sentinel([0xFFFF])
+    assert Measurement("a", 0, sentinel=0).is_sentinel([0])
+    assert not Measurement("a", 0, DataType.TIMESTAMP).is_sentinel([0xFFFF, 0xFFFF])
+    little = Measurement("a", 0, DataType.INT32, word_order=WordOrder.LITTLE)
+    assert little.is_sentinel([0, 0x8000])
+    assert not little.is_sentinel([0x8000, 0])
+    number = Measurement("a", 0, DataType.FLOAT32)
+    assert number.is_sentinel([0x7FC0, 0])
+    assert number.is_sentinel([0xFFFF, 0xFFFF])
+    assert not number.is_sentinel([0x7F80, 0])
+    assert not Measurement("a", 0, DataType.FLOAT32, sentinel=-1).is_sentinel([0x7FC0, 0])

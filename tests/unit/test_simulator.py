@@ -81,3 +81,17 @@ def test_every_type_gets_a_value_that_fits_and_is_in_range() -> None:
     for second in (0, NOON):
         decoded = [m.decode(PvDay().registers(odd, second, 0)[m.address : m.end]) for m in odd.measurements]
         assert all(-40.1 <= value <= 90.6 for value in decoded)
+
+
+@given(
+    st.sampled_from([t for t in DataType if t is not DataType.TIMESTAMP]),
+    st.floats(1e-9, 1e9),
+    st.floats(-1e12, 1e12),
+    st.none() | st.floats(-1e12, 1e12),
+    st.none() | st.floats(-1e12, 1e12),
+)
+def test_any_scale_offset_and_range_that_a_configuration_takes_gives_registers(
+    kind: DataType, scale: float, offset: float, minimum: float | None, maximum: float | None
+) -> None:
+    odd = Measurement("P_ac", 0, kind, scale, offset=offset, minimum=minimum, maximum=maximum)
+    assert len(PvDay().registers(RegisterMap((odd,)), NOON, 0)) == kind.width

@@ -53,3 +53,26 @@ def test_what_is_of_another_layout_is_left_alone(tmp_path: Path) -> None:
     for content in ("no JSON", "[]", json.dumps({"layout": 99})):
         (tmp_path / state_file.NAME).write_text(content)
         assert state_file.read(tmp_path) is None
+
+
+def test_values_of_another_kind_than_the_service_writes_are_left_alone(tmp_path: Path) -> None:
+    right = {"layout": state_file.LAYOUT, "pid": 1, "port": 502, "at": 1.0, "started": 0, "peers": {}}
+    wrong: list[dict[str, object]] = [
+        {"pid": "1"},
+        {"pid": -1},
+        {"port": 70000},
+        {"at": None},
+        {"at": float("nan")},
+        {"started": float("inf")},
+        {"started": 10**400},
+        {"history": []},
+        {"peers": {"ESP32": 1}},
+        {"peers": {"ESP32": {"received": "1"}}},
+    ]
+    (tmp_path / state_file.NAME).write_text(json.dumps(right))
+    assert state_file.read(tmp_path) == right
+    for part in wrong:
+        (tmp_path / state_file.NAME).write_text(json.dumps(right | part))
+        assert state_file.read(tmp_path) is None, part
+    (tmp_path / state_file.NAME).write_text("[" * 100_000)
+    assert state_file.read(tmp_path) is None

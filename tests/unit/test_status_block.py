@@ -106,3 +106,20 @@ def test_a_newer_block_is_read_as_far_as_it_is_known_and_a_short_one_refused() -
     assert status_block.decode(block + b"\0\1") == status_block.decode(block)
     with pytest.raises(ValueError, match="26 bytes, not 25"):
         status_block.decode(block[:-1])
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "told"),
+    [
+        (State.WAITING, None, "waiting, no sample yet"),
+        (State.FRESH, 0.5, "fresh, last sample 0 s ago"),
+        (State.STALE, 75, "stale, last sample 75 s ago"),
+        (State.RESTORED, None, "restored, of unknown age"),
+        (State.RESTORED, 7, "restored, last sample 7 s ago"),
+    ],
+)
+def test_a_status_is_described_for_people(state: State, age: float | None, told: str) -> None:
+    block = status_block.encode(state, age, samples=0, refused=0, fingerprint="0", sequence=0)
+    status = status_block.decode(block)
+    assert status_block.describe(status) == told
+    assert status_block.describe(status._replace(state=9)).startswith("in state 9, ")

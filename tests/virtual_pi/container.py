@@ -51,6 +51,8 @@ def boot_command(lab: str, pi: str, base: Path) -> list[str]:
         # CAP_BPF and bpf(): without them, IPAddressAllow= and IPAddressDeny= of a unit would be ignored.
         "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON",
         "--system-call-filter=bpf",
+        # Nothing keeps a device that the Pi makes from being this machine's disk.
+        "--drop-capability=CAP_MKNOD",
         "--resolv-conf=off",
         "--timezone=off",
         "--link-journal=no",

@@ -12,7 +12,7 @@ import os.path
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.virtual_pi import cgroups, places
+from tests.virtual_pi import capabilities, cgroups, places
 from tests.virtual_pi.commands import LabError, run
 from tests.virtual_pi.places import CONTROL, FIELD, ROUTER, STRANGER
 
@@ -45,7 +45,7 @@ _KERNEL_DEFAULTS = (
 
 
 def in_namespace(name: str, command: Sequence[str | Path]) -> list[str]:
-    return ["ip", "netns", "exec", name, *map(str, command)]
+    return capabilities.without_the_machine_s(["ip", "netns", "exec", name, *map(str, command)])
 
 
 def create(lab: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.virtual_pi import card, cgroups, container, networks, places
+from tests.virtual_pi import capabilities, card, cgroups, container, networks, places
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, end_of, run
 from tests.virtual_pi.state import PiState
 
@@ -124,7 +124,10 @@ class Pi:
         return done
 
     def entering(self, command: Sequence[str | Path], environment: dict[str, str] | None = None) -> list[str]:
-        """Return `command` so wrapped that it runs as root inside the Pi, in its namespaces and cgroup."""
+        """Return `command` so wrapped that it runs as root inside the Pi, in its namespaces and cgroup.
+
+        It can do what the Pi's own root can, and no more: this machine's capabilities stay outside.
+        """
         leader = self._leader()
         namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         clean = [
@@ -142,7 +145,8 @@ class Pi:
             *clean,
             *map(str, command),
         ]
-        return cgroups.joined(cgroups.of_pi(self.lab, self.name) / "payload" / "init.scope", enter)
+        limited = capabilities.limited_to(leader, enter)
+        return cgroups.joined(cgroups.of_pi(self.lab, self.name) / "payload" / "init.scope", limited)
 
     def reboot(self, timeout: float = 60) -> None:
         """Reboot in good order, and wait until the next boot is complete."""

@@ -46,7 +46,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def _main_pid() -> int | None:
     # systemd.service(5), ExecReload=: MAINPID names the process of the service.
     text = os.environ.get("MAINPID", "")
-    return int(text) if text.isascii() and text.isdigit() and int(text) > 1 else None
+    # More digits than any process's number has: not systemd's.
+    usable = text.isascii() and text.isdigit() and len(text) <= 7
+    return int(text) if usable and int(text) > 1 else None
 
 
 def _wait(runtime: Path, pid: int, since: int) -> int:

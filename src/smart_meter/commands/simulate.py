@@ -10,7 +10,7 @@ from datetime import datetime
 from smart_meter.client import Client, UnreachableError
 from smart_meter.commands.target import told
 from smart_meter.config import MeterConfig
-from smart_meter.register_map import MAX_UINT32, DataType, RegisterMap
+from smart_meter.register_map import MAX_UINT32, DataType, Measurement, RegisterMap
 from smart_meter.simulator import DAY_SECONDS, PvDay
 from smart_meter.telemetry import iso_time
 
@@ -76,7 +76,7 @@ def _esp32(
             timestamp = min(int(start.timestamp() + passed), MAX_UINT32)
             second = timestamp % DAY_SECONDS
         registers = day.registers(register_map, second, timestamp)
-        client.write(register_map.start, registers)
+        client.write_map(register_map, registers)
         return f"ESP32 wrote {_decoded(register_map, registers)}"
 
     return write
@@ -88,7 +88,7 @@ def _opta(client: Client, register_map: RegisterMap) -> Callable[[], str]:
 
     def read() -> str:
         nonlocal last, changed
-        registers = client.read(register_map.start, register_map.quantity)
+        registers = client.read_map(register_map)
         if registers != last:
             last, changed = registers, time.monotonic()
         timestamp = register_map.timestamp
@@ -107,9 +107,14 @@ def _opta(client: Client, register_map: RegisterMap) -> Callable[[], str]:
 def _decoded(register_map: RegisterMap, registers: list[int]) -> str:
     values = register_map.decode(registers)
     shown = " ".join(
-        f"{measurement.name}={measurement.format(values[measurement.name])}"
+        f"{measurement.name}={_shown(register_map, measurement, registers, values[measurement.name])}"
         for measurement in register_map.measurements
         if measurement.type is not DataType.TIMESTAMP
     )
     timestamp = register_map.timestamp
     return f"{iso_time(values[timestamp.name])} | {shown}" if timestamp else shown
+
+
+def _shown(register_map: RegisterMap, measurement: Measurement, registers: list[int], value: float) -> str:
+    own = registers[measurement.address - register_map.start : measurement.end - register_map.start]
+    return "-" if measurement.is_sentinel(own) else measurement.format(value)

@@ -27,6 +27,7 @@ from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
 from smart_meter.modbus.functions import FunctionCode
+from smart_meter.small_file import read_small
 from smart_meter.status_block import QUANTITY, START, decode
 
 _PATIENCE = 10.0
@@ -60,7 +61,7 @@ def _asked(*command: str) -> str | None:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text(errors="replace").strip()
+        return read_small(path).decode(errors="replace").strip()
     except OSError:
         return None
 
@@ -76,7 +77,7 @@ def _number(path: Path, base: int = 10) -> int | None:
 def content(path: Path) -> bytes | None:
     """Return a file's content."""
     try:
-        return path.read_bytes()
+        return read_small(path)
     except OSError:
         return None
 
@@ -84,7 +85,7 @@ def content(path: Path) -> bytes | None:
 def is_for_us(path: Path) -> bool:
     """Whether this user may read a file; one that is not there could be read."""
     try:
-        path.open("rb").close()
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except PermissionError:
         return False
     except OSError:
@@ -369,4 +370,6 @@ def host_for(config: Config) -> str:
 
 def alive(state: Mapping[str, Any] | None, now: float, patience: float) -> bool:
     """Whether what the service told last is of a service that still runs. now: monotonic seconds."""
-    return state is not None and is_running(int(state.get("pid", 0))) and now - state.get("at", 0) <= patience
+    if state is None or not {"pid", "port", "at", "started"} <= state.keys():
+        return False
+    return is_running(state["pid"]) and now - state["at"] <= patience

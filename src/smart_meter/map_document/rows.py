@@ -107,8 +107,7 @@ def number(value: float | None) -> str:
 
 def requests(meter: MeterConfig) -> tuple[int, int]:
     """Return how many requests it takes at least to read, and to write, the whole map."""
-    quantity = meter.map.quantity
-    return -(-quantity // MAX_READ_REGISTERS), -(-quantity // MAX_WRITE_REGISTERS)
+    return len(meter.map.spans(MAX_READ_REGISTERS)), len(meter.map.spans(MAX_WRITE_REGISTERS))
 
 
 def _measurement(measurement: Measurement, flag: int) -> Row:

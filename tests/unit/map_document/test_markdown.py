@@ -65,3 +65,8 @@ def test_the_status_block_stands_once_behind_all_meters() -> None:
     headings = [line for line in lines if line.startswith("#")]
     assert headings == ["## Meter pv", "## Meter other", "## Status block"]
     assert "| 1 | 30002 | `state` | uint16 |  | 0 waiting, 1 fresh, 2 stale, 3 restored |" in lines
+
+
+def test_a_wide_gap_is_not_counted_as_requests() -> None:
+    wide = RegisterMap((Measurement("a", 0), Measurement("b", 60000)))
+    assert "- too long for one request: 2 to read, 2 to write it" in document(MeterConfig("m", 1, wide))

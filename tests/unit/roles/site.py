@@ -109,10 +109,13 @@ class Site:
         for name, variables in hosts.items():
             self.write(f"inventory/host_vars/{name}.yml", variables)
 
-    def play(self, *arguments: str, playbook: str = "site.yml", **environment: str) -> Outcome:
-        """Run a playbook over the inventory."""
+    def play(
+        self, *arguments: str, playbook: str = "site.yml", inventory: str = "inventory", **environment: str
+    ) -> Outcome:
+        """Run a playbook over the inventory; an empty one: what the arguments say."""
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
         run = subprocess.run(
-            [Path(sys.executable).with_name("ansible-playbook"), "-i", "inventory", playbook, *arguments],
+            [program, *(["-i", inventory] if inventory else []), playbook, *arguments],
             cwd=self.folder,
             env={
                 **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
