@@ -12,7 +12,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from smart_meter.register_map import PV_MAP
+from smart_meter.registers.register_map import PV_MAP
 from tests.controller import ADDRESS, FIELD_ADDRESS, PROGRAMS, REPOSITORY, Controller
 from tests.virtual_pi import Lab, LabError
 

@@ -9,7 +9,7 @@ from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
 from pyModbusTCP.client import ModbusClient
 
 from smart_meter import __version__
-from smart_meter.register_map import PV_MAP
+from smart_meter.registers.register_map import PV_MAP
 from tests.integration.program import PATIENCE, Program
 from tests.unit.wire import SAMPLE_REGISTERS
 

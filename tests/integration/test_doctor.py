@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smart_meter import state_file
+from smart_meter.runtime import state_file
 from tests.integration.program import PATIENCE, Program, run
 from tests.unit.wire import read, write
 

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smart_meter import status_block
 from smart_meter.config import Config, MeterConfig
 from smart_meter.map_document import render
 from smart_meter.map_document.identifiers import measurement_identifiers, meter_identifiers
-from smart_meter.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers import status_block
+from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion"]
 BUILDS = {

@@ -228,13 +228,13 @@ def accepted(story: Story) -> Played:
 
 def test_a_damaged_release_is_seen_and_installed_again(story: Story) -> None:
     """As a card leaves it that loses what it has written, or that is worn out."""
-    module = "/opt/smart-meter/current/lib/python3*/site-packages/smart_meter/service.py"
+    module = "/opt/smart-meter/current/lib/python3*/site-packages/smart_meter/runtime/service.py"
     story.pi.run(["sh", "-c", f"truncate --size=0 {module}"])
     seen = " ".join(accepted(story).output.split())
     assert re.search(r"BAD release \S+ is damaged: \S+/smart_meter/service\.py and 0 more", seen), seen
     check = doctor(story)["release"]
     assert check["level"] == "bad"
-    assert "smart_meter/service.py not as installed" in check["found"]
+    assert "smart_meter/runtime/service.py not as installed" in check["found"]
     story.pi.run(["sh", "-c", "rm /opt/smart-meter/current/bin/python"])
     release = story.pi.run(["readlink", "/opt/smart-meter/current"]).stdout
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from roles.concentrator.files.prove import prove
 
-from smart_meter.client import Client
-from smart_meter.commands.probe import NO_CONNECTION, OTHER, READ_ONLY, READ_WRITE, Finding
-from smart_meter.commands.probe import probe as find_out
-from smart_meter.concentrator import Concentrator
+from smart_meter.cli.client import Client
+from smart_meter.cli.commands.probe import NO_CONNECTION, OTHER, READ_ONLY, READ_WRITE, Finding
+from smart_meter.cli.commands.probe import probe as find_out
+from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Access, AccessRule, Config, MeterConfig, OnStale
 from smart_meter.doctor.facts import answer as doctors_answer
 from smart_meter.modbus.adu import AduReader
 from smart_meter.modbus.functions import FUNCTIONS, Bank, exception
-from smart_meter.register_map import PV_MAP
+from smart_meter.registers.register_map import PV_MAP
 from tests.integration.program import PATIENCE, Program, run
 from tests.unit.wire import adu, read, wire, write
 
@@ -109,7 +109,7 @@ def assert_untouched(made: Concentrator) -> None:
 def test_a_concentrator_that_knows_no_probes_is_not_written_to_either(
     access: Access, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smart_meter.concentrator.announces", lambda _: False)
+    monkeypatch.setattr("smart_meter.concentrator.concentrator.announces", lambda _: False)
     made, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
     [meter] = made.meters

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.program import PATIENCE, Connection, Program, environment, run
-from tests.unit.test_telemetry import BANNER
+from tests.unit.log.test_formatter import BANNER
 from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write, write_one
 
 Start = Callable[..., Program]
@@ -95,7 +95,7 @@ def test_pymodbus_is_not_loaded_to_serve(start: Start) -> None:
     with program.connect() as client:
         client.ask(read(0, 1))
     program.stop()
-    assert "smart_meter.service" in program.err
+    assert "smart_meter.runtime.service" in program.err
     assert "pymodbus" not in program.err
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from smart_meter import service as service_module
 from smart_meter.config import Config, JournalConfig, ServerConfig
-from smart_meter.listen import bind
-from smart_meter.service import Options, Service
-from smart_meter.statistics import Statistics
+from smart_meter.meters.statistics import Statistics
+from smart_meter.net.listen import bind
+from smart_meter.runtime import service as service_module
+from smart_meter.runtime.service import Options, Service
 from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write
 
 PATIENCE = 20.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
 
-from smart_meter.register_map import PV_MAP
+from smart_meter.registers.register_map import PV_MAP
 from tests.integration.program import PATIENCE, Program, run
 from tests.unit.wire import SAMPLE_REGISTERS, write, write_one
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from smart_meter.register_map import PV_MAP, DataType, Measurement
+from smart_meter.registers.register_map import PV_MAP, DataType, Measurement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from smart_meter.concentrator.probe import ANNOUNCEMENT
 from smart_meter.config import Config
-from smart_meter.meter import Meter
+from smart_meter.meters.meter import Meter
 from smart_meter.modbus.adu import MAX_LENGTH, MIN_LENGTH
 from smart_meter.modbus.functions import (
     FUNCTIONS,
@@ -15,8 +16,7 @@ from smart_meter.modbus.functions import (
     MAX_WRITE_REGISTERS,
 )
 from smart_meter.modbus.identification import Access
-from smart_meter.modbus.server import SEGMENT
-from smart_meter.probe import ANNOUNCEMENT
+from smart_meter.net.server import SEGMENT
 
 MIN_ADU = 6 + MIN_LENGTH
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()

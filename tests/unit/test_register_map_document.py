@@ -9,8 +9,8 @@ import yaml
 from smart_meter.config import Config, OnStale
 from smart_meter.config.load import loads
 from smart_meter.map_document import render
-from smart_meter.register_map import PV_MAP, DataType, Measurement, WordOrder
-from smart_meter.status_block import State
+from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, WordOrder
+from smart_meter.registers.status_block import State
 
 TEXT = (Path(__file__).parents[2] / "docs" / "register-map.md").read_text()
 BEGIN = "<!-- begin: smart-meter map --format markdown -->\n"

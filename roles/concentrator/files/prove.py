@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 READ, IDENTIFY = 0x03, 0x2B  # Application Protocol V1.1b3, 6.3 and 6.21
-# Query data (6.8) by which a concentrator counts nothing of this connection: smart_meter/probe.py.
+# Query data (6.8) by which nothing of this connection is counted: smart_meter/concentrator/probe.py.
 _ANNOUNCE = b"\x08\x00\x00smart-meter: probe"
 _ONE_OBJECT = bytes((IDENTIFY, 0x0E, 0x04, 0x80))  # MEI type 14, individual access, the map's fingerprint
 _STALE = 0x0B

@@ -7,8 +7,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from smart_meter.access import AccessControl, Client
 from smart_meter.config import Access, Config, OnStale, ZoneConfig
+from smart_meter.meters.access import AccessControl, Client
 
 READ, IDENTIFY = 0x03, 0x2B  # Application Protocol V1.1b3, 6.3 and 6.21
 

@@ -15,8 +15,8 @@ from smart_meter.config.model import (
     ServerConfig,
 )
 from smart_meter.config.names import ANY_TEXT, LABEL, LABEL_HINT
+from smart_meter.config.toml_table import Problem, Table, parse_toml, read_toml, show
 from smart_meter.config.zones import read_zones
-from smart_meter.toml_table import Problem, Table, parse_toml, read_toml, show
 
 MAX_CONNECTIONS = 8000
 """The appliance's unit lets the service have 8192 descriptors, and it needs some for itself."""

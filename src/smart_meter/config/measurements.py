@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HINT, check_unique
-from smart_meter.register_map import DataType, Measurement, WordOrder
-from smart_meter.toml_table import Table, show
+from smart_meter.config.toml_table import Table, show
+from smart_meter.registers.register_map import DataType, Measurement, WordOrder
 
 MAX_REGISTER = 0xFFFF  # Application Protocol V1.1b3, 4.4
 _BIG = 1e12

@@ -17,9 +17,9 @@ from smart_meter.config.model import (
     ZoneConfig,
 )
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, check_unique
+from smart_meter.config.toml_table import Table, one_of, show
 from smart_meter.modbus.functions import FUNCTIONS
-from smart_meter.register_map import PV_MAP, RegisterMap
-from smart_meter.toml_table import Table, one_of, show
+from smart_meter.registers.register_map import PV_MAP, RegisterMap
 
 MAX_UNIT_ID = 247  # Modbus over Serial Line V1.02, 2.2: 1 to 247 address one device each.
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
-from smart_meter.register_map import PV_MAP, RegisterMap
-from smart_meter.toml_table import Problem
+from smart_meter.config.toml_table import Problem
+from smart_meter.registers.register_map import PV_MAP, RegisterMap
 
 
 class Access(enum.Enum):

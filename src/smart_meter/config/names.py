@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from smart_meter.toml_table import Table, show
+from smart_meter.config.toml_table import Table, show
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 IDENTIFIER_HINT = "1 to 32 letters, digits, '_', '.' or '-', a letter first"

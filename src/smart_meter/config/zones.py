@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from smart_meter.config.model import CONTROL_ZONE, FIELD_ZONE, Access, ZoneConfig
 from smart_meter.config.names import ANY_TEXT, IDENTIFIER, IDENTIFIER_HINT, LABEL, LABEL_HINT, check_unique
-from smart_meter.toml_table import Table, show
+from smart_meter.config.toml_table import Table, show
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 DEFAULT_ZONES = (FIELD_ZONE, CONTROL_ZONE)

@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from smart_meter import state_file
 from smart_meter.config import Config, ConfigError, load
 from smart_meter.doctor import facts, installed, machine, network, port, service
 from smart_meter.doctor.check import Check
-from smart_meter.listen import is_listening, port_holders
-from smart_meter.reload import ADOPTED
+from smart_meter.net.listen import is_listening, port_holders
+from smart_meter.runtime import state_file
+from smart_meter.runtime.reload import ADOPTED
 
 _UNIT, _SOCKET = "smart-meter.service", "smart-meter.socket"
 _ROOT = Path("/opt/smart-meter")

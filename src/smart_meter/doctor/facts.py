@@ -20,15 +20,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smart_meter import probe
+from smart_meter.concentrator import probe
 from smart_meter.config import Config, MeterConfig
+from smart_meter.config.small_file import read_small
 from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
 from smart_meter.modbus.functions import FunctionCode
-from smart_meter.small_file import read_small
-from smart_meter.status_block import QUANTITY, START, decode
+from smart_meter.registers.status_block import QUANTITY, START, decode
 
 _PATIENCE = 10.0
 _ANSWER_SECONDS = 3.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from smart_meter.config import Config, HistoryConfig, MeterConfig, ZoneConfig
 from smart_meter.doctor.check import AS_ROOT, PROGRAM, PROVISION, Check, bad, ok, size, span, unknown, warning
-from smart_meter.status_block import State, Status
+from smart_meter.registers.status_block import State, Status
 
 QUIET_SECONDS = 60.0
 """How long a peer may be silent, where no meter says how old its values may be."""

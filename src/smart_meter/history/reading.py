@@ -22,7 +22,7 @@ from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.maps import parse
 from smart_meter.history.schema import APPLICATION_ID, PROBES, VERSION
 from smart_meter.history.store import first_since
-from smart_meter.register_map import RegisterMap
+from smart_meter.registers.register_map import RegisterMap
 
 WINDOW = 4096
 """Rows that are read at a time."""

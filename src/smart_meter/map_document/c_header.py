@@ -7,13 +7,14 @@ import re
 import zlib
 from collections.abc import Sequence
 
-from smart_meter import __version__, status_block
+from smart_meter import __version__
 from smart_meter.config import MeterConfig, OutOfRange
 from smart_meter.map_document.c_helpers import HELPERS
 from smart_meter.map_document.identifiers import Claims, measurement_identifiers, meter_identifiers
 from smart_meter.map_document.rows import number, requests
-from smart_meter.register_map import DataType, Measurement, WordOrder
-from smart_meter.status_block import FIELDS, State
+from smart_meter.registers import status_block
+from smart_meter.registers.register_map import DataType, Measurement, WordOrder
+from smart_meter.registers.status_block import FIELDS, State
 
 _TOP = """\
 /*

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from smart_meter.config import MeterConfig
-from smart_meter.register_map import RegisterMap
+from smart_meter.registers.register_map import RegisterMap
 
 
 class IdentifierError(Exception):

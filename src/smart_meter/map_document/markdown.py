@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.map_document.rows import Row, measurement_rows, number, requests, status_rows
-from smart_meter.register_map import DataType
+from smart_meter.registers.register_map import DataType
 
 _STALE = {
     OnStale.HOLD: "the last values stay",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from smart_meter import status_block
 from smart_meter.config import MeterConfig
 from smart_meter.modbus.functions import MAX_READ_REGISTERS, MAX_WRITE_REGISTERS
-from smart_meter.register_map import DataType, Measurement
+from smart_meter.registers import status_block
+from smart_meter.registers.register_map import DataType, Measurement
 
 READ_HOLDING = 3  # Application Protocol V1.1b3, 6.3
 READ_INPUT = 4  # 6.4

@@ -172,7 +172,7 @@ def test_a_release_that_does_not_serve_is_switched_back_by_itself(fleet: Fleet) 
     set_scale(fleet, 1000)
     begins = "def execute(arguments: argparse.Namespace) -> int:\n"
     fails = (
-        "src/smart_meter/commands/run.py",
+        "src/smart_meter/cli/commands/run.py",
         begins,
         f"{begins}    raise SystemExit('it is a bad release')\n",
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from smart_meter.commands.doctor import table
+from smart_meter.cli.commands.doctor import table
 from smart_meter.doctor.check import Check, Level, bad, ok, size, span, unknown, worst
 
 

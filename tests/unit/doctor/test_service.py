@@ -18,7 +18,7 @@ from smart_meter.doctor.service import (
     judge_unit,
     quiet_limit,
 )
-from smart_meter.status_block import State, Status
+from smart_meter.registers.status_block import State, Status
 
 ACTIVE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from smart_meter.config import Config, HistoryConfig, MeterConfig
 from smart_meter.history import Clocks, History
-from smart_meter.register_map import Measurement, RegisterMap
+from smart_meter.registers.register_map import Measurement, RegisterMap
 
 PATIENCE = 20.0
 """Seconds to wait for what must happen; long, since it costs nothing where it happens."""

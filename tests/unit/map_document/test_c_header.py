@@ -6,7 +6,7 @@ import pytest
 
 from smart_meter.config import Config, MeterConfig
 from smart_meter.map_document import IdentifierError, render
-from smart_meter.register_map import Measurement, RegisterMap
+from smart_meter.registers.register_map import Measurement, RegisterMap
 
 
 def header(*meters: MeterConfig) -> str:

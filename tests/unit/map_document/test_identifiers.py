@@ -10,7 +10,7 @@ from smart_meter.map_document.identifiers import (
     measurement_identifiers,
     meter_identifiers,
 )
-from smart_meter.register_map import PV_MAP, Measurement, RegisterMap
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 
 
 def identifiers(*names: str) -> list[str]:

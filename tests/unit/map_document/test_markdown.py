@@ -1,6 +1,6 @@
 from smart_meter.config import Config, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.map_document import render
-from smart_meter.register_map import DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import DataType, Measurement, RegisterMap, WordOrder
 
 
 def document(*meters: MeterConfig) -> list[str]:

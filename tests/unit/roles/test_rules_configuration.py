@@ -16,7 +16,7 @@ from roles.preflight.rules.variables import Variables
 from tests.unit.roles.loaded import ROLES
 
 from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig, loads
-from smart_meter.register_map import Measurement
+from smart_meter.registers.register_map import Measurement
 
 
 def told(**variables: Any) -> list[str]:

@@ -151,7 +151,7 @@ def test_the_wheel_holds_the_program_and_nothing_of_the_inventory(tmp_path: Path
     )
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "smart_meter/cli.py" in names
+    assert "smart_meter/cli/main.py" in names
     strangers = [
         name
         for name in names

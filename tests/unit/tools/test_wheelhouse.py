@@ -121,13 +121,13 @@ OWN = {
     "smart_meter-1.0.dist-info/METADATA": "Name: smart-meter\n",
     "smart_meter-1.0.dist-info/RECORD": "",
     "smart_meter-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\n",
-    "smart_meter-1.0.dist-info/entry_points.txt": "[console_scripts]\nsmart-meter = smart_meter.cli:main\n",
+    "smart_meter-1.0.dist-info/entry_points.txt": "[console_scripts]\nsmart-meter = program:main\n",
 }
 
 
 def own(wheelhouse: ModuleType, folder: Path, content: dict[str, str]) -> Path:
     """Make a wheel of our own."""
-    (folder / "pyproject.toml").write_text('[project.scripts]\nsmart-meter = "smart_meter.cli:main"\n')
+    (folder / "pyproject.toml").write_text('[project.scripts]\nsmart-meter = "program:main"\n')
     wheel = folder / "smart_meter-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, text in content.items():

@@ -1,0 +1,190 @@
+"""`smart-meter history`: print what was recorded, however long it is.
+
+One table serves all meters and all maps that they had: its columns are the measurements of every map in the
+selection, `NAME [UNIT]` each, and a row has values in those of its own meter and time. A measurement that was
+renamed, or got another unit, is thus another column; one that was rescaled is not: values are in their unit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import sqlite3
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from smart_meter.cli.target import ArgumentsError
+from smart_meter.config import ConfigError, load
+from smart_meter.history.faults import DamagedError, explain
+from smart_meter.history.reading import Reader, Recorded, Row, Selection
+from smart_meter.meters.sample import iso_time
+from smart_meter.registers.register_map import Measurement
+
+DEFAULT_CONFIG = Path("/etc/smart-meter/config.toml")
+Column = tuple[str, str]
+"""Name and unit of a measurement."""
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Return 0 once the rows are printed, 1 where they can't be read, 2 for configuration or arguments."""
+    path = ""
+    try:
+        path = _path(arguments)
+        with closing(Reader(path)) as reader:
+            _check_meter(arguments.meter, reader)
+            selection = reader.select(arguments.meter, arguments.since)
+            _FORMATS[arguments.format](selection, reader.rows(selection))
+    except (ConfigError, ArgumentsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        raise
+    except (sqlite3.Error, OSError, DamagedError) as error:
+        sys.stdout.flush()
+        print(f"smart-meter: {path}: {_told(error, path)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _path(arguments: argparse.Namespace) -> str:
+    if arguments.path is not None:
+        return str(arguments.path)
+    config = arguments.config
+    if config is None:
+        config = DEFAULT_CONFIG
+        try:
+            config.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ArgumentsError(f"there is no {config}; give --config FILE or --path FILE") from error
+        except OSError as error:
+            raise ArgumentsError(f"{config}: {error.strerror}; use sudo, or give --path FILE") from error
+    path = load(config).history.path
+    if not path:
+        raise ArgumentsError(
+            f'{config}: history.path is "", so that nothing is recorded; set it, or give --path FILE'
+        )
+    return path
+
+
+def _check_meter(name: str | None, reader: Reader) -> None:
+    if name is not None and name not in (names := reader.names()):
+        known = f"those of {', '.join(names)}" if names else "none at all yet"
+        raise ArgumentsError(f"--meter {name}: {reader.path} has no samples of it, but {known}")
+
+
+def _told(error: Exception, path: str) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; the service makes it when it starts with this history.path"
+    if isinstance(error, PermissionError):
+        return "this user may not read it; use sudo"
+    if isinstance(error, sqlite3.Error):
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
+            return (
+                "this user may not read it, or not the folder with its -wal; use sudo, or copy both elsewhere"
+            )
+        return f"{explain(error, path)}; what could be read was printed"
+    return explain(error, path)
+
+
+def _table(selection: Selection, rows: Iterator[Row]) -> None:
+    columns = _columns(selection)
+    meters = [meter.name for meter in selection.meters.values()]
+    widths = [29, 25, max(map(len, ["Meter", *meters])), *(max(len(_title(c)), 8) for c in columns)]
+
+    def line(cells: Iterable[str]) -> str:
+        # Numbers to the right, under the end of their title.
+        padded = [cell.rjust(w) if n > 2 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths))]  # noqa: B905 - the last cell has no width
+        return "  ".join(padded)
+
+    print(line(["Arrived", "Measured", "Meter", *map(_title, columns)]) + "  Out of range")
+    cells = _Cells(columns, lambda measurement, value: f"{value:.{measurement.decimals}f}")
+    for row in rows:
+        text = line([_arrived(row), _measured(row) or "-", row.meter.name, *cells.of(row)])
+        sys.stdout.write(f"{text}  {', '.join(row.out_of_range)}".rstrip() + "\n")
+
+
+def _csv(selection: Selection, rows: Iterator[Row]) -> None:
+    columns = _columns(selection)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["id", "arrived", "measured", "meter", *map(_title, columns), "out_of_range"])
+    cells = _Cells(columns, lambda _, value: f"{value:.12g}")
+    for row in rows:
+        out = " ".join(row.out_of_range)
+        writer.writerow([row.id, _arrived(row), _measured(row), row.meter.name, *cells.of(row), out])
+
+
+def _json(_: Selection, rows: Iterator[Row]) -> None:
+    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    fingerprints: dict[int, str] = {}
+    for row in rows:
+        meter = row.meter
+        fingerprint = fingerprints.setdefault(meter.id, "") or meter.map.fingerprint
+        fingerprints[meter.id] = fingerprint
+        record = {
+            "id": row.id,
+            "arrived": _arrived(row),
+            "measured": _measured(row) or None,
+            "meter": meter.name,
+            "unit_id": meter.unit_id,
+            "map": fingerprint,
+            # JSON has no word for a float32 that is no number.
+            "values": {name: value if math.isfinite(value) else None for name, value in row.values.items()},
+            "out_of_range": row.out_of_range,
+        }
+        sys.stdout.write(encode(record) + "\n")
+
+
+_FORMATS: dict[str, Callable[[Selection, Iterator[Row]], None]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+}
+
+
+class _Cells:
+    """Puts a row's values under their titles, and nothing under those of other maps."""
+
+    def __init__(self, columns: list[Column], show: Callable[[Measurement, float], str]) -> None:
+        self._columns = columns
+        self._show = show
+        self._places: dict[int, list[Measurement | None]] = {}
+
+    def of(self, row: Row) -> list[str]:
+        """Return a text for each column."""
+        places = self._places.get(row.meter.id)
+        if places is None:
+            own = {(m.name, m.unit): m for m in _measurements(row.meter)}
+            places = self._places[row.meter.id] = [own.get(column) for column in self._columns]
+        show, values = self._show, row.values
+        return ["" if m is None else show(m, values[m.name]) for m in places]
+
+
+def _measurements(meter: Recorded) -> list[Measurement]:
+    timestamp = meter.map.timestamp
+    return [m for m in meter.map.measurements if m is not timestamp]
+
+
+def _columns(selection: Selection) -> list[Column]:
+    return list({(m.name, m.unit): None for one in selection.meters.values() for m in _measurements(one)})
+
+
+def _title(column: Column) -> str:
+    name, unit = column
+    return f"{name} [{unit}]" if unit else name
+
+
+def _arrived(row: Row) -> str:
+    try:
+        return datetime.fromtimestamp(row.arrived, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError):
+        # A clock that told no year of the calendar.
+        return f"{row.arrived:.3f}"
+
+
+def _measured(row: Row) -> str:
+    return "" if row.measured is None else iso_time(row.measured)

@@ -1,0 +1,483 @@
+"""The command `smart-meter`: parse, call, return the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+
+from smart_meter import __version__
+
+MAX_PID = 4 * 1024 * 1024  # include/linux/threads.h: PID_MAX_LIMIT
+_MAX_DIGITS = 18
+_MAX_SHOWN = 80
+
+EXIT_CODES = """\
+exit codes: 0 done or stopped, 1 failed at run time, 2 refused configuration or arguments"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return its exit code."""
+    _prepare_streams()
+    try:
+        try:
+            return _execute(parser().parse_args(arguments))
+        finally:
+            # What can't be written has to show here, not when Python ends.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        # 128 + the signal's number is what a shell makes of it.
+        return 128 + signal.SIGINT
+    except OSError as error:
+        refused = sys.stdout.refused if isinstance(sys.stdout, _Output) else None
+        if refused is None and not isinstance(error, BrokenPipeError):
+            raise
+        # Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(refused, BrokenPipeError):
+            # The reader of the output has seen enough.
+            return 0
+        if refused is not None:
+            print(f"smart-meter: can't write the output: {refused.strerror}", file=sys.stderr)
+        return 1
+
+
+def _execute(parsed: argparse.Namespace) -> int:
+    command = importlib.import_module(f"smart_meter.cli.commands.{parsed.command.replace('-', '_')}")
+    code: int = command.execute(parsed)
+    return code
+
+
+class _Output(io.TextIOWrapper):
+    """Remembers why it could not be written: an OSError alone does not say which file it is about."""
+
+    refused: OSError | None = None
+
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self.refused = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self.refused = error
+            raise
+
+
+def _prepare_streams() -> None:
+    # Python has None for a stream that was closed when it started. Written to, that would end a command.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
+    # A unit such as °C must not end a command where the terminal's encoding has no such letter.
+    if type(sys.stdout) is io.TextIOWrapper:
+        encoding, buffered = sys.stdout.encoding, sys.stdout.line_buffering
+        through = sys.stdout.write_through
+        sys.stdout = _Output(sys.stdout.detach(), encoding, "backslashreplace", None, buffered, through)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    root = _Parser(
+        prog="smart-meter",
+        description="Modbus TCP data concentrator: a field zone writes telemetry, a control zone reads it.",
+        epilog="examples:\n"
+        "  smart-meter run --trial                       try it on this machine, without root\n"
+        "  smart-meter simulate esp32 --to localhost:1502\n"
+        "  smart-meter read localhost:1502\n"
+        "  smart-meter check-config config.toml\n"
+        "  smart-meter map --format c --config config.toml > map.h\n\n" + EXIT_CODES,
+    )
+    root.add_argument("--version", action="version", version=f"smart-meter {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_reload(commands)
+    _add_check_config(commands)
+    _add_simulate(commands)
+    _add_read(commands)
+    _add_probe(commands)
+    _add_map(commands)
+    _add_history(commands)
+    _add_doctor(commands)
+    return root
+
+
+class _Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of the examples."""
+
+    def __init__(self, **keywords: object) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords)  # type: ignore[arg-type]
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+    run = commands.add_parser(
+        "run",
+        help="serve until a signal ends it",
+        description="Serve Modbus TCP until SIGTERM or Ctrl-C. Without --config: one PV meter, port 502.",
+        epilog="examples:\n"
+        "  smart-meter run --trial\n"
+        "  authbind --deep smart-meter run --config /etc/smart-meter/config.toml\n"
+        "  smart-meter run --port 5020 --log-format json\n\n" + EXIT_CODES,
+    )
+    run.add_argument("--config", metavar="FILE", type=_path, help="TOML file (see check-config)")
+    run.add_argument("--host", metavar="H", type=_ip_address, help="listen on this address alone")
+    run.add_argument("--port", metavar="N", type=_port, help="listen on this port; 0: any free one")
+    run.add_argument(
+        "--log-format", choices=["text", "json"], help="the journal's lines, for people or machines"
+    )
+    run.add_argument(
+        "--trial",
+        action="store_true",
+        help="listen on 127.0.0.1:1502, and let this machine's own programs write and read",
+    )
+
+
+def _add_reload(commands: argparse._SubParsersAction[_Parser]) -> None:
+    reload = commands.add_parser(
+        "reload",
+        help="have a running service take its configuration file anew",
+        description="Check the configuration file, tell the service (SIGHUP), and wait for what comes of it. "
+        "No connection ends, no value is lost; a refused configuration leaves the running one as it is.",
+        epilog="examples:\n"
+        "  sudo systemctl reload smart-meter            what systemd does is this\n"
+        "  smart-meter reload --config c.toml --pid 1234 --runtime /run/smart-meter\n\n" + EXIT_CODES,
+    )
+    reload.add_argument(
+        "--config",
+        metavar="FILE",
+        type=_path,
+        default="/etc/smart-meter/config.toml",
+        help="the service's file",
+    )
+    reload.add_argument("--pid", metavar="N", type=_pid, help="the service's process (MAINPID)")
+    reload.add_argument(
+        "--runtime",
+        metavar="DIR",
+        type=_path,
+        default=os.environ.get("RUNTIME_DIRECTORY", "/run/smart-meter"),
+        help="where the service tells what became of it (RUNTIME_DIRECTORY)",
+    )
+
+
+def _add_check_config(commands: argparse._SubParsersAction[_Parser]) -> None:
+    check = commands.add_parser(
+        "check-config",
+        help="check configuration files",
+        description="Check configuration files and print every problem of each, with what would be right.",
+        epilog="examples:\n"
+        "  smart-meter check-config /etc/smart-meter/config.toml\n"
+        "  smart-meter check-config --json site/*.toml\n\n" + EXIT_CODES,
+    )
+    check.add_argument("files", metavar="FILE", type=_path, nargs="+", help="TOML file")
+    check.add_argument(
+        "--json", action="store_true", help="one JSON object: problems, zones and meters by file"
+    )
+
+
+def _add_simulate(commands: argparse._SubParsersAction[_Parser]) -> None:
+    simulate = commands.add_parser(
+        "simulate",
+        help="play the ESP32 or the Opta",
+        description="Play the ESP32, which writes a PV day, or the Opta, which reads and prints it. "
+        "Both wait for a server that is away.",
+        epilog="examples:\n"
+        "  smart-meter simulate esp32 --to localhost:1502\n"
+        "  smart-meter simulate opta --to localhost:1502 --count 10\n"
+        "  smart-meter simulate esp32 --to 192.168.1.100 --start 2016-01-01T06:00:00+00:00 --speed 1\n\n"
+        + EXIT_CODES,
+    )
+    simulate.add_argument("peer", choices=["esp32", "opta"], help="whom to play")
+    simulate.add_argument("--to", metavar="HOST[:PORT]", type=_target, required=True, help="the server")
+    _add_meter(simulate)
+    simulate.add_argument(
+        "--interval", metavar="S", type=_positive, default=2.0, help="seconds between two samples (2)"
+    )
+    simulate.add_argument("--count", metavar="N", type=_count, help="end after so many samples")
+    simulate.add_argument(
+        "--seed", metavar="N", type=_seed, default=0, help="esp32: another day's clouds (0)"
+    )
+    simulate.add_argument(
+        "--speed", metavar="X", type=_positive, default=60.0, help="esp32: the sun's seconds in a second (60)"
+    )
+    simulate.add_argument(
+        "--start",
+        metavar="TIME",
+        type=_time,
+        help="esp32: timestamps from this time on, at --speed, instead of the true time",
+    )
+
+
+def _add_read(commands: argparse._SubParsersAction[_Parser]) -> None:
+    read = commands.add_parser(
+        "read",
+        help="print a meter's decoded registers",
+        description="Read a meter's registers and print them decoded.",
+        epilog="examples:\n"
+        "  smart-meter read localhost:1502\n"
+        "  smart-meter read 192.168.2.100 --json\n"
+        "  smart-meter read 192.168.2.100 --config config.toml --unit 2\n\n" + EXIT_CODES,
+    )
+    read.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the server")
+    _add_meter(read)
+    read.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_probe(commands: argparse._SubParsersAction[_Parser]) -> None:
+    probe = commands.add_parser(
+        "probe",
+        help="find out whether this machine may read and write",
+        description="Read a meter's registers, then send writes that no server can carry out, and say "
+        "whether that is as expected from here. Nothing changes at the server, and a concentrator counts "
+        "none of it.",
+        epilog="examples:\n"
+        "  smart-meter probe 192.168.2.100                          from the control zone\n"
+        "  smart-meter probe 192.168.1.100 --expect read-write      from the field zone\n"
+        "  smart-meter probe 192.168.2.100 --expect no-connection   from anywhere else\n\n" + EXIT_CODES,
+    )
+    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the server")
+    _add_meter(probe)
+    probe.add_argument(
+        "--expect",
+        choices=["read-only", "read-write", "no-connection"],
+        default="read-only",
+        help="exit with 0 where this is found, else with 1 (read-only)",
+    )
+    probe.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_map(commands: argparse._SubParsersAction[_Parser]) -> None:
+    register_map = commands.add_parser(
+        "map",
+        help="print the register map, for people, a PLC or a C program",
+        description="Print every meter's registers and the status block. Without --config: the PV map.",
+        epilog="examples:\n"
+        "  smart-meter map                                      Markdown, for people\n"
+        "  smart-meter map --format csv --config config.toml    one tag a line, for a PLC's import\n"
+        "  smart-meter map --format c > map.h                   C header for the ESP32 and the Opta\n\n"
+        + EXIT_CODES,
+    )
+    register_map.add_argument(
+        "--format", choices=["markdown", "csv", "c"], default="markdown", help="how (markdown)"
+    )
+    register_map.add_argument(
+        "--config", metavar="FILE", type=_path, help="take the meters from this TOML file"
+    )
+    register_map.add_argument("--meter", metavar="NAME", help="print this meter alone")
+
+
+def _add_history(commands: argparse._SubParsersAction[_Parser]) -> None:
+    history = commands.add_parser(
+        "history",
+        help="print the recorded samples",
+        description="Print the samples that the service has recorded, the oldest first, each decoded with\n"
+        "the register map of its time. The file may be in use, or a copy from another Pi.\n"
+        "table, csv: a column is a measurement; several meters or maps give the columns of all of\n"
+        "them, and a row fills its own. json: one object a line.",
+        epilog="examples:\n"
+        "  smart-meter history --since 24h\n"
+        "  smart-meter history --meter pv --since 2026-01-01T00:00:00+00:00 --format csv > pv.csv\n"
+        "  smart-meter history --path history.db --format json\n\n" + EXIT_CODES,
+    )
+    where = history.add_mutually_exclusive_group()
+    where.add_argument(
+        "--config",
+        metavar="FILE",
+        type=_path,
+        help="TOML file whose history.path is read (/etc/smart-meter/config.toml)",
+    )
+    where.add_argument("--path", metavar="FILE", type=_path, help="the history's file itself")
+    history.add_argument("--meter", metavar="M", help="this meter's samples alone")
+    history.add_argument(
+        "--since",
+        metavar="TIME",
+        type=_since,
+        help="samples that came since a time by the Pi's clock of then, or in a span such as 24h, 7d or 30m: "
+        "back from now on the Pi that records, from the newest sample elsewhere",
+    )
+    history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="table")
+
+
+def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="look at this Pi, and say what is wrong and what mends it",
+        description="Check the service, its port, zones, firewall, peers and history, and the Pi itself.\n"
+        "Each check has what was found and, where that is not good, what was expected and what mends it.\n"
+        "Nothing is changed. Root sees all; another user sees less, and is told where.",
+        epilog="examples:\n"
+        "  smart-meter doctor                        on the Pi, with sudo\n"
+        "  smart-meter doctor --json                 for programs\n\n"
+        "exit codes: 0 nothing is bad, 1 something is bad, 2 refused configuration or arguments",
+    )
+    doctor.add_argument(
+        "--config",
+        metavar="FILE",
+        type=_path,
+        default="/etc/smart-meter/config.toml",
+        help="the service's file",
+    )
+    doctor.add_argument(
+        "--runtime",
+        metavar="DIR",
+        type=_path,
+        default="/run/smart-meter",
+        help="where the service tells its state",
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _add_meter(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--unit", metavar="N", type=_unit_id, help="unit identifier (the first meter's)")
+    command.add_argument(
+        "--config", metavar="FILE", type=_path, help="take the register map from this TOML file"
+    )
+    command.add_argument(
+        "--timeout", metavar="S", type=_positive, default=3.0, help="seconds to wait for an answer (3)"
+    )
+
+
+def _target(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`."""
+    host, colon, port = text, "", ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        host = host if bracket else ""
+        colon, port = rest[:1], rest[1:]
+    elif text.count(":") == 1:
+        host, colon, port = text.partition(":")
+    if not host or colon not in ("", ":") or (colon and not port):
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a HOST or HOST:PORT")
+    try:
+        # As the socket module encodes it: RFC 1035, 2.3.4, has 1 to 63 octets between two dots.
+        host.encode("idna")
+    except UnicodeError:
+        host = ""
+    if not host.isprintable() or not host:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is not an address or a host name, which has 1 to 63 letters between two dots; "
+            "give for example 192.168.2.100"
+        )
+    number = _port(port) if port else 502
+    if number == 0:
+        raise argparse.ArgumentTypeError("port 0 can't be connected to; give 1 to 65535")
+    return host, number
+
+
+def _path(text: str) -> str:
+    if text and "\0" not in text:
+        return text
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a path")
+
+
+def _unit_id(text: str) -> int:
+    number = _whole_number(text)
+    if number is not None and number <= 255:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a unit identifier; give 0 to 255")
+
+
+def _count(text: str) -> int:
+    number = _whole_number(text)
+    if number:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a count; give 1 or more, of up to 18 digits")
+
+
+def _pid(text: str) -> int:
+    number = _whole_number(text)
+    if number and number <= MAX_PID:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a process's number; give 1 to {MAX_PID}")
+
+
+def _seed(text: str) -> int:
+    number = _whole_number(text.removeprefix("-"))
+    if number is not None:
+        return -number if text.startswith("-") else number
+    raise argparse.ArgumentTypeError(
+        f"{_cut(text)} is not a whole number; give one of up to {_MAX_DIGITS} digits"
+    )
+
+
+def _whole_number(text: str) -> int | None:
+    # Python refuses to convert thousands of digits.
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
+        return int(text)
+    return None
+
+
+def _cut(text: str) -> str:
+    """Return an argument as a message may show it: escaped, and cut where it is long."""
+    shown = repr(text)
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 1]}…"
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 1e6:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} can't be used; give a number over 0, at most 1000000")
+    return number
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None or not 0 <= time.timestamp() < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} can't be used; give a time with its zone, such as 2016-01-01T06:00:00+00:00"
+        )
+    return time
+
+
+def _since(text: str) -> datetime | timedelta:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    number, unit = text[:-1], text[-1:]
+    if unit in units and number.isascii() and number.isdigit() and len(number) < 8:
+        return timedelta(seconds=int(number) * units[unit])
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} can't be used; give a span such as 30m, 24h or 7d, "
+            "or a time with its zone, such as 2026-01-01T06:00:00+00:00"
+        )
+    return time
+
+
+def _ip_address(text: str) -> str:
+    try:
+        address = ip_address(text)
+        # An IPv6 address may have a zone (RFC 4007), which is an interface's name.
+        usable = text.isprintable() and text.isascii()
+        if usable and not address.is_multicast and str(address) != "255.255.255.255":
+            return str(address)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not an IP address; 0.0.0.0 is all of this machine's")
+
+
+def _port(text: str) -> int:
+    number = _whole_number(text)
+    if number is not None and number <= 65535:
+        return number
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a port; give 0 to 65535")

@@ -1,0 +1,1 @@
+"""The journal: its lines, how many of them, and the writer."""

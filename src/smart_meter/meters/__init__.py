@@ -1,0 +1,1 @@
+"""Meters and what is known of them: samples, freshness, access, counters. No I/O."""

@@ -1,0 +1,345 @@
+"""One meter: a unit identifier, its registers, and how fresh they are. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from smart_meter import __version__
+from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
+from smart_meter.meters.sample import Sample
+from smart_meter.modbus.functions import Bank, ExceptionCode
+from smart_meter.modbus.identification import Identification, ObjectId
+from smart_meter.registers import status_block
+from smart_meter.registers.register_map import Measurement, WordOrder
+from smart_meter.registers.status_block import State
+
+OUT_OF_RANGE = 1
+"""A sample's flag: at least one value lies outside its measurement's minimum and maximum."""
+
+
+_NOTHING: frozenset[int] = frozenset()
+
+
+class Meter(Bank):
+    """The registers of one unit identifier and the last complete sample in them."""
+
+    __slots__ = (
+        "_addresses",
+        "_config",
+        "_limited",
+        "_mask",
+        "_published",
+        "_sentinels",
+        "_sequence",
+        "_timestamp",
+        "_timestamp_words",
+        "_written",
+        "arrived",
+        "completed",
+        "due",
+        "flags",
+        "map",
+        "name",
+        "now",
+        "out_of_range",
+        "patience",
+        "recovered",
+        "refused",
+        "samples",
+        "state",
+        "unit_id",
+        "version",
+    )
+
+    def __init__(self, config: MeterConfig, device: str = "") -> None:
+        """`device` is the concentrator's own name, for the identification."""
+        super().__init__(config.map.start, config.map.quantity, _identification(config, device))
+        self._config = config
+        self.patience = config.stale_after or math.inf
+        """Seconds after which a sample is too old."""
+        self.name = config.name
+        self.unit_id = config.unit_id
+        self.map = config.map
+        self._addresses = config.map.addresses
+        self._limited = tuple(m for m in config.map.measurements if m.limited)
+        timestamp = config.map.timestamp
+        self._timestamp = timestamp
+        self._timestamp_words = _word_offsets(config)
+        self._written = _NOTHING
+        self._published = bytearray(len(self.data)) if config.publish is Publish.COMPLETE else self.data
+        self._sentinels = _sentinels(config) if config.on_stale is OnStale.SENTINEL else None
+        self.now = 0.0
+        """When the request arrived that is being carried out, in monotonic seconds."""
+        self.version = 0
+        """Changes with whatever changes what is read."""
+        self.completed = False
+        """Whether a write has just completed a sample; whoever takes note of it says so here."""
+        self.recovered = False
+        """Whether that ended a time without samples."""
+        self.out_of_range: tuple[Measurement, float] | None = None
+        """The measurement and the value for which the last write was refused."""
+        self.flags = 0
+        self._mask = 0
+        self.samples = 0
+        """Complete samples since the start."""
+        self._sequence = 0
+        """The last sample's number before the start."""
+        self.refused = 0
+        """Writes that were refused since the start; whoever answers them counts them."""
+        self.state = State.WAITING
+        self.arrived = -math.inf
+        """When the last sample was complete, in monotonic seconds; minus infinity before the first."""
+        self.due = math.inf
+        """When the sample will be too old, in monotonic seconds."""
+        self._show_stale()
+
+    # What clients do
+
+    def store(self, values: bytes, now: float) -> bool:
+        """Take a whole sample, unless a value is out of range and may not be; return whether it was taken.
+
+        values: every register of the span, in wire order. now: monotonic seconds.
+        """
+        if self._limited and self._refuses(values, self._addresses):
+            return False
+        self.data[:] = values
+        self.version += 1
+        if self._written:
+            self._written = _NOTHING
+        self._complete(now)
+        return True
+
+    def write(self, address: int, values: bytes, *, then_read: bool = False) -> int:
+        """Store registers at the time `self.now`; return 0, or the exception code where nothing is stored.
+
+        It is 03 for a value that is out of range. then_read: whether the same request reads registers
+        afterwards; where stale values are answered with an exception, the write has to complete a sample.
+
+        A sample is complete once every register of the map was written since the last one. A register that is
+        written again before belongs to a new sample, which begins with that write.
+        """
+        size = len(values)
+        data = self.data
+        first = 2 * (address - self.start)
+        touched = self._addresses.intersection(range(address, address + size // 2))
+        written = touched if touched & self._written else touched | self._written
+        if self._limited and self._refuses(data[:first] + values + data[first + size :], written):
+            return ExceptionCode.ILLEGAL_DATA_VALUE
+        complete = len(written) == len(self._addresses)
+        if then_read and self.failure and not complete:
+            # Only a complete sample makes the meter fresh, so that it can be read.
+            return self.failure
+        self._written = written
+        data[first : first + size] = values
+        self.version += 1
+        if complete:
+            self._written = _NOTHING
+            self._complete(self.now)
+            self.completed = True
+        return 0
+
+    def refresh(self) -> None:
+        """Bring the status block up to date at the time `self.now`; it is read as input registers."""
+        self.inputs = status_block.encode(
+            self.state,
+            self.age(self.now),
+            samples=self.samples,
+            refused=self.refused,
+            fingerprint=self.map.fingerprint,
+            sequence=self._sequence + self.samples,
+            out_of_range=self._mask,
+        )
+
+    # What time does
+
+    def check(self, now: float) -> bool:
+        """Let the sample be too old where it is; return whether it just became so. now: monotonic seconds."""
+        if now < self.due:
+            return False
+        self.due = math.inf
+        self.state = State.STALE
+        self._show_stale()
+        return True
+
+    def age(self, now: float) -> float | None:
+        """Return the seconds since the last sample was complete; None before the first."""
+        return None if self.arrived == -math.inf else now - self.arrived
+
+    # What is kept over a restart or a new configuration
+
+    def restore(self, registers: bytes, flags: int, age: float | None, sequence: int, now: float) -> None:
+        """Take the last values of an earlier run. `age` in seconds; None: nobody knows, so they are too old.
+
+        registers: the whole span, in wire order. now: monotonic seconds.
+        """
+        if len(registers) != len(self.data):
+            return
+        self.data[:] = registers
+        self._published[:] = registers
+        self.flags = flags
+        self._mask = self._out_of_range_mask() if self._limited else 0
+        self._sequence = sequence - self.samples
+        self.state = State.RESTORED
+        if age is not None:
+            self.arrived = now - age
+        if self.patience == math.inf or (age is not None and age < self.patience):
+            self._show_held()
+            self.due = self.arrived + self.patience if age is not None else math.inf
+
+    def take_over(self, earlier: Meter, now: float) -> None:
+        """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
+        self.samples = earlier.samples
+        self.refused = earlier.refused
+        self._sequence = earlier._sequence
+        self.flags = earlier.flags
+        self.arrived = earlier.arrived
+        if earlier.map.fingerprint == self.map.fingerprint:
+            self.data[:] = earlier.data
+            self._published[:] = earlier._published
+            self._written = earlier._written
+        else:
+            self.data[:] = self._translated(earlier, earlier.data)
+            if self._published is not self.data:
+                self._published[:] = self._translated(earlier, earlier._published)
+        self._mask = self._out_of_range_mask() if self._limited else 0
+        self.state = earlier.state
+        if self.state is State.WAITING:
+            return
+        self.due = self.arrived + self.patience
+        if now < self.due:
+            if self.state is State.STALE:
+                self.state = State.FRESH
+            self._show_held()
+        else:
+            self.due = math.inf
+            if self.state is State.FRESH:
+                self.state = State.STALE
+
+    # What others ask for
+
+    def last_sample(self, wall: float) -> Sample:
+        """Return the sample that was taken last. wall: Unix seconds when it arrived."""
+        values = self.map.decode(self.registers())
+        measured = values.pop(self._timestamp.name) if self._timestamp else None
+        return Sample(
+            self.name,
+            values,
+            None if measured is None else int(measured),
+            self.arrived,
+            wall,
+            frozenset(m.name for m in self._limited if not m.in_range(values[m.name])),
+        )
+
+    def measured(self) -> int | None:
+        """Return the Unix seconds of the map's timestamp as the registers have them; None: there is none."""
+        if self._timestamp_words is None:
+            return None
+        high, low = self._timestamp_words
+        data = self.data
+        return data[high] << 24 | data[high + 1] << 16 | data[low] << 8 | data[low + 1]
+
+    def _complete(self, now: float) -> None:
+        """Let the registers count as a sample that arrived. now: monotonic seconds."""
+        self.samples += 1
+        self.arrived = now
+        self.due = now + self.patience
+        if self._limited:
+            self._mask = self._out_of_range_mask()
+            self.flags = OUT_OF_RANGE if self._mask else 0
+        if self._published is not self.data:
+            self._published[:] = self.data
+        if self.state is not State.FRESH:
+            self.recovered = self.state is State.STALE
+            self.state = State.FRESH
+            self._show_held()
+
+    def _show_held(self) -> None:
+        self.version += 1
+        self.view = self._published
+        self.failure = 0
+
+    def _show_stale(self) -> None:
+        policy = self._config.on_stale
+        self._show_held()
+        if policy is OnStale.EXCEPTION:
+            self.failure = ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND
+        elif self._sentinels is not None:
+            self.view = bytearray(self._published)
+            for first, registers in self._sentinels:
+                self.view[first : first + len(registers)] = registers
+
+    def _refuses(self, image: bytes | bytearray, written: frozenset[int]) -> bool:
+        """Whether a value that `written` makes whole is out of range and may not be so."""
+        if self._config.out_of_range is not OutOfRange.REFUSE:
+            return False
+        for measurement in self._limited:
+            if all(address in written for address in range(measurement.address, measurement.end)):
+                value = self._decoded(measurement, image)
+                if not measurement.in_range(value):
+                    self.out_of_range = measurement, value
+                    return True
+        return False
+
+    def _out_of_range_mask(self) -> int:
+        return sum(
+            1 << index
+            for index, measurement in enumerate(self.map.measurements)
+            if measurement.limited and not measurement.in_range(self._decoded(measurement, self.data))
+        )
+
+    def _decoded(self, measurement: Measurement, image: bytes | bytearray) -> float:
+        first = 2 * (measurement.address - self.start)
+        return measurement.decode(struct.unpack_from(f">{measurement.width}H", image, first))
+
+    def _translated(self, earlier: Meter, image: bytearray) -> bytes:
+        """Return another map's registers as this one's: each measurement keeps its value, by its name."""
+        registers = struct.unpack(f">{len(image) // 2}H", image)
+        translated = [0] * self.map.quantity
+        values = earlier.map.decode(registers)
+        for measurement in self.map.measurements:
+            if measurement.name not in values:
+                continue
+            try:
+                encoded = measurement.encode(values[measurement.name])
+            except ValueError:
+                # The new registers can't hold it: the next sample will tell.
+                continue
+            first = measurement.address - self.start
+            translated[first : first + measurement.width] = encoded
+        return struct.pack(f">{len(translated)}H", *translated)
+
+
+def _word_offsets(config: MeterConfig) -> tuple[int, int] | None:
+    """Return where the timestamp's high and low word begin, in bytes; None where the map has none."""
+    timestamp = config.map.timestamp
+    if timestamp is None:
+        return None
+    first = 2 * (timestamp.address - config.map.start)
+    return (first, first + 2) if timestamp.word_order is WordOrder.BIG else (first + 2, first)
+
+
+def _sentinels(config: MeterConfig) -> list[tuple[int, bytes]]:
+    """Return offset in bytes and registers of each measurement's "no value"."""
+    found = []
+    for measurement in config.map.measurements:
+        registers = measurement.sentinel_registers()
+        if registers is not None:
+            data = struct.pack(f">{len(registers)}H", *registers)
+            found.append((2 * (measurement.address - config.map.start), data))
+    return found
+
+
+def _identification(config: MeterConfig, device: str) -> Identification:
+    return Identification(
+        {
+            ObjectId.VENDOR_NAME: "Smart Meter",
+            ObjectId.PRODUCT_CODE: "smart-meter",
+            ObjectId.MAJOR_MINOR_REVISION: __version__,
+            ObjectId.PRODUCT_NAME: "Smart Meter concentrator",
+            ObjectId.MODEL_NAME: "Modbus TCP data concentrator",
+            ObjectId.USER_APPLICATION_NAME: device,
+            ObjectId.REGISTER_MAP_FINGERPRINT: config.map.fingerprint,
+            ObjectId.METER_NAME: config.name,
+        }
+    )

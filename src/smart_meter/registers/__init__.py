@@ -1,0 +1,1 @@
+"""Register maps: measurements, their encoding, and the status block. Pure."""

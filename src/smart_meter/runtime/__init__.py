@@ -1,0 +1,1 @@
+"""The service: start, reload and stop, systemd, and the state that it publishes."""

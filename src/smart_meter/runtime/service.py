@@ -1,0 +1,290 @@
+"""Wires the rooms together: start, run, reload, stop, signals, systemd."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.config import Config, ServerConfig, ZoneConfig
+from smart_meter.log.formatter import Listening
+from smart_meter.log.writer import Journal
+from smart_meter.net.event_loop import EventLoop, Timer
+from smart_meter.net.listen import bind, has_address
+from smart_meter.net.server import Limits, Server
+from smart_meter.registers.status_block import State
+from smart_meter.runtime import state_file
+from smart_meter.runtime.notify import Notifier
+from smart_meter.runtime.recording import Recording
+from smart_meter.runtime.reload import Reload
+
+STATUS_SECONDS = 3.0
+_TICK_SECONDS = 1.0
+_FLUSH_SECONDS = 0.4
+_STORE_SECONDS = 2.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SWITCH_SECONDS = 0.0005
+"""How long another thread may keep the interpreter while Modbus waits for it; Python's own choice is 5 ms."""
+
+
+class Options(NamedTuple):
+    """What the command line and the environment add to the configuration."""
+
+    trial: bool = False
+    output: int = 1
+    """File descriptor of the journal."""
+    source: Path | None = None
+    """The configuration's file, which is read again on SIGHUP."""
+    adapt: Callable[[Config], Config] = lambda config: config
+    """What the command line makes of a configuration."""
+    shared: bool = False
+    """Whether the socket is systemd's, which keeps it open when the service ends."""
+    runtime: Path | None = None
+    """Where the service tells how it fares, and what became of a reload: systemd's RuntimeDirectory."""
+
+
+class Service:
+    """The concentrator as a process: `Service(config).run()` serves until a signal or `stop()`."""
+
+    def __init__(
+        self, config: Config, sock: socket.socket | None = None, options: Options | None = None
+    ) -> None:
+        """`sock` is bound and listening already; without one, the configured address is bound.
+
+        Raises ListenError where the address can't be bound.
+        """
+        self.config = config
+        self._options = options or Options()
+        self._socket = sock if sock is not None else bind(config.server.host, config.server.port)
+        # The socket is closed before the last client is: what is asked for until then is read here.
+        host, port = self._socket.getsockname()[:2]
+        self.host: str = host
+        """The address that the service listens on."""
+        self.port: int = port
+        self._journal = Journal(self._options.output, self._tell_lost)
+        self._loop = EventLoop(self._unexpected)
+        self.concentrator = Concentrator(
+            config, self._journal.tell, self._loop.time, time.time, trial=self._options.trial
+        )
+        self.concentrator.let_record = self._loop.give_way
+        self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
+        self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
+        self._notifier = Notifier(os.environ)
+        self._check: Timer | None = None
+        self._status: Timer | None = None
+        self._statistics: Timer | None = None
+        self._started = self._loop.time()
+        self._stopping = False
+        self._absent: set[ZoneConfig] = set()
+
+    def stop(self) -> None:
+        """Let `run` come to its end. Any thread may call it."""
+        self._loop.post(self._begin_to_stop)
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Act in the loop's thread, between requests. Any thread may call it."""
+        self._loop.post(action)
+
+    def reload(self) -> None:
+        """Read the configuration anew, as on SIGHUP. Any thread may call it."""
+        self._loop.post(self._reload)
+
+    def run(self, *, signals: bool = True) -> None:
+        """Serve until SIGTERM, SIGINT or `stop()`; then answer what has arrived, close, tell the totals.
+
+        `signals`: whether to take this process's signals; they can be had in the main thread alone.
+        """
+        concentrator = self.concentrator
+        # Before anything that takes time: a signal that comes meanwhile is taken once the loop runs.
+        before = self._take_signals() if signals else None
+        concentrator.tell(concentrator.lines.start(Listening(self.host, self.port, self._options.trial)))
+        self._check_addresses()
+        self._restore()
+        self._server.start(self._socket, shared=self._options.shared)
+        self._notifier.ready()
+        self._tell_status()
+        self._start_timers()
+        _calm_the_interpreter()
+        try:
+            self._loop.run()
+        finally:
+            self._notifier.stopping()
+            if before is not None:
+                _give_signals_back(*before)
+            self._end()
+
+    def _start_timers(self) -> None:
+        loop = self._loop
+        loop.every(_TICK_SECONDS, self._tick)
+        self._status = loop.every(STATUS_SECONDS, self._tell_status)
+        if self._notifier.watchdog_interval is not None:
+            loop.every(self._notifier.watchdog_interval, self._notifier.alive)
+        self._start_timers_of_configuration()
+
+    def _start_timers_of_configuration(self) -> None:
+        for timer in (self._statistics, self._check):
+            if timer is not None:
+                timer.cancel()
+        interval = self.config.journal.statistics_interval
+        self._statistics = self._loop.every(interval, self._tell_statistics) if interval > 0 else None
+        self._check_freshness()
+
+    def _restore(self) -> None:
+        concentrator = self.concentrator
+        self._recording.start(self.config)
+        for meter in concentrator.meters:
+            if meter.state is State.RESTORED:
+                concentrator.tell(
+                    concentrator.lines.state(meter.name, meter.state, meter.age(self._loop.now))
+                )
+
+    def _take_signals(self) -> tuple[int, list[object]]:
+        handlers: list[object] = [
+            signal.signal(number, lambda *_: self._loop.post(self._begin_to_stop)) for number in _SIGNALS[:2]
+        ]
+        handlers.append(signal.signal(signal.SIGHUP, lambda *_: self._loop.post(self._reload)))
+        return signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False), handlers
+
+    def _begin_to_stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            # Both report on a service that listens; samples, freshness and watchdog go on to the last client.
+            for timer in (self._status, self._statistics):
+                if timer is not None:
+                    timer.cancel()
+            self._server.stop(self._loop.stop)
+
+    def _end(self) -> None:
+        concentrator = self.concentrator
+        concentrator.tick(final=True)
+        self._recording.stop(_STORE_SECONDS)
+        self._loop.settle()
+        self._recording.count(concentrator.statistics)
+        concentrator.tell(
+            concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
+        )
+        if self._options.runtime is not None:
+            state_file.remove(self._options.runtime)
+        self._notifier.close()
+        self._journal.flush(_FLUSH_SECONDS)
+        self._loop.close()
+
+    def _committed(self) -> None:
+        """Called from the history's thread: replies that waited for the disk may go."""
+        self._loop.post(self._go_on)
+
+    def _go_on(self) -> None:
+        self.concentrator.look_at_backlog()
+        self._server.release()
+
+    def _reload(self) -> None:
+        if self._stopping:
+            return
+        self._notifier.reloading(time.monotonic())
+        outcome = Reload(self._options.source, self._options.runtime, self._options.adapt)
+        config = outcome.read(self.config)
+        if config is not None:
+            self._adopt(config)
+        self._notice(outcome.text)
+        outcome.tell()
+        self._notifier.ready()
+
+    def _adopt(self, config: Config) -> None:
+        """Go on with another configuration; connections end where their clients are in no zone now."""
+        self.config = config
+        self.concentrator.reconfigure(config)
+        self._server.limits = _limits(config.server)
+        self._recording.reconfigure(config)
+        for connection in self._server.connections:
+            if not connection.session.readmit():
+                connection.abort()
+        self._start_timers_of_configuration()
+        self._absent = set()
+        self._check_addresses()
+
+    def _tick(self) -> None:
+        self.concentrator.tick()
+        self._recording.count(self.concentrator.statistics)
+
+    def _check_freshness(self) -> None:
+        self.concentrator.check()
+        wait = self.concentrator.next_check() - self._loop.now
+        self._check = self._loop.after(wait, self._check_freshness) if wait < float("inf") else None
+
+    def _tell_lost(self, count: int) -> str:
+        return self.concentrator.lines.lost(count)
+
+    def _tell_statistics(self) -> None:
+        concentrator = self.concentrator
+        age = concentrator.age()
+        concentrator.tell(concentrator.lines.statistics(concentrator.statistics, age, final=False))
+        self._check_addresses()
+
+    def _tell_status(self) -> None:
+        totals = self.concentrator.statistics
+        self._notifier.status(
+            f"Received {totals.received}, served {totals.served}, refused {totals.refused}, "
+            f"{totals.open_connections} connections"
+        )
+        runtime = self._options.runtime
+        if runtime is not None:
+            state = state_file.record(
+                self.concentrator, started=self._started, port=self.port, history=self._recording.state()
+            )
+            state_file.write(runtime, state)
+
+    def _notice(self, text: str) -> None:
+        self.concentrator.tell(self.concentrator.lines.notice(text))
+
+    def _notice_from_elsewhere(self, text: str) -> None:
+        """Take what another thread has to say."""
+        self._loop.post(lambda: self._notice(text))
+
+    def _unexpected(self, error: BaseException) -> None:
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" ({Path(where.tb_frame.f_code.co_filename).name}, line {where.tb_lineno})" if where else ""
+        self._notice(f"[UNEXPECTED] {error!r}{place}")
+
+    def _check_addresses(self) -> None:
+        # With one address alone to listen on, the others need not be there.
+        if not ip_address(self.host).is_unspecified:
+            return
+        for zone in self.config.zones:
+            present = has_address(str(zone.address))
+            if present is (zone in self._absent):
+                self._absent ^= {zone}
+                self.concentrator.tell(self.concentrator.lines.address(zone, present=present))
+
+
+def _limits(server: ServerConfig) -> Limits:
+    return Limits(
+        server.max_connections, server.max_connections_per_client, server.idle_timeout, server.frame_timeout
+    )
+
+
+def _calm_the_interpreter() -> None:
+    """Keep Python's own housekeeping from holding Modbus up."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # What is there now stays; to look through it again and again takes milliseconds at a time.
+    gc.freeze()
+
+
+def _give_signals_back(descriptor: int, handlers: list[object]) -> None:
+    signal.set_wakeup_fd(descriptor)
+    for number, handler in zip(_SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave is what it takes
+
+
+def serve(config: Config, options: Options, sock: socket.socket | None = None) -> None:
+    """Run the service until a signal ends it. Raises ListenError where the port can't be had."""
+    Service(config, sock, options).run()

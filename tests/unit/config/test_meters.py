@@ -1,0 +1,208 @@
+"""The keys of limits, history, freshness, access and ranges: what they give, and how a mistake is told."""
+
+import math
+from ipaddress import IPv4Network
+
+import pytest
+
+from smart_meter.config import (
+    Access,
+    AccessRule,
+    Config,
+    ConfigError,
+    HistoryConfig,
+    OnStale,
+    OutOfRange,
+    Publish,
+    ServerConfig,
+    loads,
+)
+from smart_meter.registers.register_map import DataType, Measurement, WordOrder
+
+METER = '[[meters]]\nname = "m"\nunit_id = 1\n'
+RULE = METER + "[[meters.access]]\n"
+
+
+def measured(text: str) -> str:
+    return METER + "[[meters.measurements]]\n" + text.replace(", ", "\n") + "\n"
+
+
+def test_every_key_has_the_default_that_leaves_the_documented_behaviour() -> None:
+    config = Config()
+    limits = tuple(config.server)[1:]
+    assert limits == (502, 1000, 100, 300, 10)
+    assert config.history == HistoryConfig("", 1, 400, 1024)
+    meter = config.meters[0]
+    assert (meter.stale_after, meter.on_stale, meter.publish) == (60, OnStale.HOLD, Publish.IMMEDIATE)
+    assert (meter.out_of_range, meter.access) == (OutOfRange.FLAG, ())
+
+
+def test_limits_and_history_are_taken() -> None:
+    config = loads(
+        "[server]\nmax_connections = 50\nmax_connections_per_client = 5\nidle_timeout = 0\n"
+        "frame_timeout = 2.5\n"
+        '[history]\npath = "/srv/h.db"\ncommit_interval = 0\nmax_age_days = 30\nmax_size_mib = 64\n'
+        "[journal]\nlines_per_second = 0\n",
+        "c.toml",
+    )
+    assert config.server == ServerConfig(
+        max_connections=50, max_connections_per_client=5, idle_timeout=0, frame_timeout=2.5
+    )
+    assert config.history == HistoryConfig("/srv/h.db", 0, 30, 64)
+    assert config.journal.lines_per_second == 0
+
+
+def test_a_meter_says_when_it_is_stale_and_what_its_readers_get() -> None:
+    [meter] = loads(
+        METER + 'stale_after = 5\non_stale = "sentinel"\npublish = "complete"\nout_of_range = "refuse"\n', "c"
+    ).meters
+    assert (meter.stale_after, meter.on_stale) == (5, OnStale.SENTINEL)
+    assert (meter.publish, meter.out_of_range) == (Publish.COMPLETE, OutOfRange.REFUSE)
+
+
+def test_a_meters_rules_name_zones_clients_and_function_codes() -> None:
+    [meter] = loads(
+        RULE + 'zone = "field"\nclients = ["192.168.1.50", "192.168.1.64/28"]\naccess = "read-write"\n'
+        '[[meters.access]]\nzone = "control"\nfunctions = [3, 4]\n',
+        "c",
+    ).meters
+    clients = (IPv4Network("192.168.1.50/32"), IPv4Network("192.168.1.64/28"))
+    assert meter.access == (
+        AccessRule("field", clients, Access.READ_WRITE),
+        AccessRule("control", (), Access.READ, frozenset({3, 4})),
+    )
+
+
+def test_a_measurement_has_type_order_offset_range_and_sentinel() -> None:
+    text = (
+        'name = "E", address = 0, type = "int32", word_order = "little", scale = 10, offset = -40.5, '
+        'minimum = -40, maximum = 120.5, sentinel = -9999, unit = "°C", decimals = 2'
+    )
+    [measurement] = loads(measured(text), "c").meters[0].map.measurements
+    assert measurement == Measurement(
+        "E", 0, DataType.INT32, 10, "°C", 2, WordOrder.LITTLE, -40.5, -40, 120.5, -9999
+    )
+
+
+def test_the_sentinel_of_a_float_may_be_no_number() -> None:
+    text = 'name = "E", address = 0, type = "float32", sentinel = {}'
+    for value, expected in (("nan", math.nan), ("-1.5", -1.5), ("7", 7)):
+        [measurement] = loads(measured(text.format(value)), "c").meters[0].map.measurements
+        assert measurement.sentinel == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "[server]\nmax_connections = 0",
+            "server.max_connections: 0 is out of range; give an integer from 1",
+        ),
+        ("[server]\nmax_connections = 9000", "9000 is out of range; give an integer from 1 to 8000"),
+        ("[server]\nmax_connections_per_client = true", "max_connections_per_client: true is no integer"),
+        (
+            "[server]\nidle_timeout = 0.5",
+            "idle_timeout: 0.5 is out of range; give seconds from 1 to 604800, or 0 ",
+        ),
+        ("[server]\nidle_timeout = false", "idle_timeout: false is no number; give seconds from 1 to 604800"),
+        ("[server]\nframe_timeout = 0", "frame_timeout: 0 is out of range; give seconds from 0.1 to 3600"),
+        ("[journal]\nlines_per_second = -1", "lines_per_second: -1 is out of range; give lines from 0"),
+        ('[history]\npath = "h.db"', 'history.path: "h.db" is no absolute path of a file; give an absolute'),
+        ('[history]\npath = "/srv/"', 'history.path: "/srv/" is no absolute path of a file'),
+        (
+            "[history]\ncommit_interval = 0.001",
+            "commit_interval: 0.001 is out of range; give seconds from 0.01",
+        ),
+        ("[history]\nmax_age_days = 0", "history.max_age_days: 0 is out of range; give days"),
+        ("[history]\nmax_size_mib = 0.5", "history.max_size_mib: 0.5 is out of range; give MiB from 1"),
+        ("[history]\nmax_size = 5", 'history.max_size: is an unknown key; did you mean "max_size_mib"?'),
+        (METER + "stale_after = 0.01", "meters[0].stale_after: 0.01 is out of range; give seconds from 0.1"),
+        (METER + 'on_stale = "fail"', 'on_stale: "fail" is unknown; give "hold", "exception" or "sentinel"'),
+        (METER + 'publish = "whole"', 'publish: "whole" is unknown; give "immediate" or "complete"'),
+        (METER + 'out_of_range = "drop"', 'out_of_range: "drop" is unknown; give "flag" or "refuse"'),
+        (RULE + 'zone = "fild"\naccess = "write"', 'did you mean "field"?'),
+        (RULE + 'access = "write"', 'meters[0].access[0].zone: "" is unknown; give "field" or "control"'),
+        (RULE + 'zone = "field"', "meters[0].access: nobody may write, so no value would arrive"),
+        (RULE + 'zone = "field"\naccess = "rw"', 'access[0].access: "rw" is unknown; give "none", "read", '),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.2.10"]',
+            'access[0].clients: "192.168.2.10" (clients[0]) is not in the zone\'s network 192.168.1.0/24',
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.50", 7]',
+            "access[0].clients: 7 (clients[1]) is no IPv4 address or network",
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.50/24"]',
+            '"192.168.1.50/24" (clients[0]) is no IPv4 address or network',
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nclients = 7',
+            "access[0].clients: 7 is no list; give a list",
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nfunctions = [5]',
+            "functions: 5 is no function code that is answered; give a list of function codes out of 3, 4, 6",
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nfunctions = [16, 23]',
+            'functions: 23 takes more than access "write"; give access "read-write"',
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\n[[meters.access]]\nzone = "control"\nfunctions = [16]',
+            'access[1].functions: 16 takes more than access "read"; give access "write" or "read-write"',
+        ),
+        (
+            measured('name = "x", address = 0, minimum = 5, maximum = 4'),
+            "minimum: 5 is over maximum, 4; swap",
+        ),
+        (
+            measured('name = "x", address = 0, minimum = "a"'),
+            'minimum: "a" is no number; give the lowest value',
+        ),
+        (
+            measured('name = "x", address = 0, word_order = "little"'),
+            '"little" for uint16, which is one register',
+        ),
+        (
+            measured('name = "x", address = 0, word_order = "CDAB"'),
+            'word_order: "CDAB" is unknown; give "big"',
+        ),
+        (
+            measured('name = "x", address = 0, sentinel = 65536'),
+            "sentinel: 65536 is out of range; give the stored",
+        ),
+        (
+            measured('name = "x", address = 0, sentinel = nan'),
+            "sentinel: nan is no integer; give the stored integer",
+        ),
+        (
+            measured('name = "x", address = 0, type = "float32", sentinel = 1e39'),
+            "sentinel: 1e+39 is out of range",
+        ),
+        (
+            measured('name = "t", address = 0, type = "timestamp", sentinel = 0'),
+            "sentinel: a timestamp has none: it stays what it is; leave the key out",
+        ),
+        (
+            measured('name = "t", address = 0, type = "timestamp", offset = 1'),
+            "offset: 1 for a timestamp; Unix",
+        ),
+        (
+            measured('name = "t", address = 0, type = "timestamp", maximum = 1'),
+            "maximum: 1 for a timestamp, which has no range; leave the key out",
+        ),
+    ],
+)
+def test_each_mistake_is_told_once_with_its_key_and_its_mend(text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loads(text, "c.toml")
+    found = [str(problem) for problem in refused.value.problems]
+    assert [told in problem for problem in found] == [True], found
+
+
+def test_rules_are_not_blamed_for_zones_that_could_not_be_read() -> None:
+    text = "[[zones]]\nname = 7\n" + RULE + 'zone = "field"\naccess = "write"\n'
+    with pytest.raises(ConfigError) as refused:
+        loads(text, "c.toml")
+    assert all(problem.key.startswith("zones[0]") for problem in refused.value.problems)

@@ -1,0 +1,258 @@
+import json
+from typing import Any
+
+import pytest
+
+from smart_meter.config import FIELD_ZONE, Access, Config, JournalConfig, LogFormat, MeterConfig, ServerConfig
+from smart_meter.log.formatter import Direction, Listening, lines
+from smart_meter.meters.sample import Sample
+from smart_meter.meters.statistics import PeerTotals, Statistics
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from smart_meter.registers.status_block import State
+
+BANNER = """\
+================================================================================
+RPI#1 - Smart Meter / RTU Server Starting
+================================================================================
+Architecture:
+  ESP32 → RPI#1: WiFi, Modbus TCP (writes data)
+  RPI#1 ← Opta: Ethernet, Modbus TCP (reads data)
+
+Configuration:
+  TCP Server: 0.0.0.0:502
+  Unit ID: 1
+  Interfaces: WiFi (192.168.1.100) + Ethernet (192.168.2.100)
+================================================================================
+Statistics task created
+Starting Modbus TCP server on 0.0.0.0:502...
+Waiting for:
+  - ESP32 to write data (WiFi interface)
+  - Opta to read data (Ethernet interface)"""
+
+SAMPLE = Sample(
+    "pv",
+    {"P_ac": 250, "P_dc": 260, "V_dc": 48.5, "I_dc": 5.36, "G": 850, "T_cell": 45.6},
+    measured=1451628000,
+    arrived=5.0,
+    arrived_wall=1700000000.9,
+)
+TWO_METERS = Config(meters=(MeterConfig("pv-east", 1, PV_MAP), MeterConfig("pv-west", 2, PV_MAP)))
+TOTALS = Statistics(
+    refused=3,
+    exceptions=2,
+    connections=9,
+    open_connections=4,
+    bad_frames=1,
+    strangers=7,
+    peers={"ESP32": PeerTotals(received=5), "OPTA": PeerTotals(served=6), "LOCALHOST": PeerTotals(served=1)},
+)
+
+
+def text(config: Config = Config()) -> Any:  # noqa: B008 - frozen
+    return lines(config, lambda: 1700000000.0)
+
+
+def record(line: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(line)
+    assert "\n" not in line
+    assert parsed.pop("time") == "2023-11-14T22:13:20+00:00"
+    return parsed
+
+
+def as_json() -> Any:
+    return lines(Config(journal=JournalConfig(LogFormat.JSON)), lambda: 1700000000.0)
+
+
+def test_the_banner_is_the_documented_one_byte_for_byte() -> None:
+    assert text().start(Listening(ServerConfig().host, 502)) == BANNER
+
+
+def test_the_line_of_a_sample_is_the_documented_one_byte_for_byte() -> None:
+    assert text().received(SAMPLE, "ESP32", 1) == (
+        "[RX FROM ESP32] 2016-01-01T06:00:00+00:00 | "
+        "P_ac=250.0W P_dc=260.0W V_dc=48.50V I_dc=5.36A G=850.0W/m² T_cell=45.6°C | Total RX: 1"
+    )
+
+
+def test_the_line_of_a_read_is_the_documented_one_byte_for_byte() -> None:
+    assert (
+        text().served("pv", "OPTA", 0, 8, 1, inputs=False)
+        == "[TX TO OPTA] Served registers 0-7 | Total served: 1"
+    )
+
+
+def test_with_several_meters_each_line_names_its_own() -> None:
+    several = text(TWO_METERS)
+    sample = SAMPLE._replace(meter="pv-east")
+    assert several.received(sample, "ESP32", 2).startswith(
+        "[RX FROM ESP32] pv-east | 2016-01-01T06:00:00+00:00 | P"
+    )
+    assert several.served("pv-west", "OPTA", 3, 1, 4, inputs=False) == (
+        "[TX TO OPTA] pv-west | Served registers 3-3 | Total served: 4"
+    )
+    assert "  Unit IDs: 1, 2\n" in several.start(Listening(ServerConfig().host, 502))
+
+
+def test_without_a_timestamp_in_the_map_the_arrival_is_told() -> None:
+    plain = RegisterMap((Measurement("x", 0, decimals=0),))
+    sample = Sample("m", {"x": 7}, None, 5.0, 1700000000.9)
+    line = text(Config(meters=(MeterConfig("m", 1, plain),))).received(sample, "ESP32", 1)
+    assert line == "[RX FROM ESP32] 2023-11-14T22:13:20+00:00 | x=7 | Total RX: 1"
+
+
+def test_the_banner_follows_the_configuration() -> None:
+    zone = FIELD_ZONE._replace(peer="PLC 7", medium="Fibre", access=Access.READ)
+    config = Config(name="roof", journal=JournalConfig(statistics_interval=0), zones=(FIELD_ZONE, zone))
+    banner = text(config).start(Listening("127.0.0.1", 1502, trial=True))
+    assert "\n  roof ← PLC 7: Fibre, Modbus TCP (reads data)\n" in banner
+    assert "\n  - PLC 7 to read data (Fibre interface)" in banner
+    assert "\n  TCP Server: 127.0.0.1:1502\n" in banner
+    assert "Statistics task created" not in banner
+    assert "\n  Trial: this machine's own programs may write and read\n" in banner
+
+
+@pytest.mark.parametrize(("age", "told"), [(12.34, "12.3 s ago"), (None, "none yet")])
+def test_the_statistics_line_sums_up_all_peers(age: float | None, told: str) -> None:
+    assert text().statistics(TOTALS, age, final=False) == (
+        "[STATS] Received: 5 | Served: 7 | Refused: 3 | Exceptions: 2 | Connections: 9 (now 4)"
+        f" | Bad frames: 1 | Strangers closed: 7 | Last sample: {told}"
+    )
+
+
+def test_the_last_statistics_line_says_so() -> None:
+    assert text().statistics(TOTALS, None, final=True).startswith("[STATS] Stopped | Received: 5 |")
+
+
+def test_what_was_held_back_is_summed_up() -> None:
+    assert text().stranger("10.0.0.5", 0) == "[CLOSED] 10.0.0.5 is in no zone"
+    assert text().stranger("10.0.0.5", 41) == (
+        "[CLOSED] 10.0.0.5 is in no zone (and 41 more like it since it was last told)"
+    )
+
+
+def test_a_refused_write_names_who_tried() -> None:
+    reason = "may only read: function 6 got exception 01"
+    assert text().refused("OPTA", "192.168.2.10", "pv", 6, reason=reason, left_out=0) == (
+        "[REFUSED] OPTA (192.168.2.10) may only read: function 6 got exception 01"
+    )
+
+
+def test_a_value_out_of_range_is_named_in_its_line() -> None:
+    sample = SAMPLE._replace(out_of_range=frozenset({"T_cell", "G"}))
+    assert (
+        text().received(sample, "ESP32", 1).endswith("T_cell=45.6°C | Out of range: G, T_cell | Total RX: 1")
+    )
+    assert record(as_json().received(sample, "ESP32", 1))["out_of_range"] == ["G", "T_cell"]
+
+
+def test_json_has_null_for_what_is_no_number() -> None:
+    sample = SAMPLE._replace(values={"x": float("nan"), "y": float("inf"), "z": 1.5})
+    assert record(as_json().received(sample, "ESP32", 1))["values"] == {"x": None, "y": None, "z": 1.5}
+
+
+def test_input_registers_are_told_as_such() -> None:
+    assert text().served("pv", "OPTA", 0, 13, 4, inputs=True) == (
+        "[TX TO OPTA] Served input registers 0-12 | Total served: 4"
+    )
+
+
+def test_what_the_journal_left_out_is_summed_up_in_a_line() -> None:
+    assert text().summed_up(Direction.TX, "OPTA", 2900, 10.02, 3000) == (
+        "[TX TO OPTA] Served 2900 more reads in 10 s | Total served: 3000"
+    )
+    assert text().summed_up(Direction.RX, "ESP32", 290, 10.02, 300) == (
+        "[RX FROM ESP32] 290 more samples in 10 s | Total RX: 300"
+    )
+    assert record(as_json().summed_up(Direction.RX, "ESP32", 290, 10.02, 300)) == {
+        "event": "rx_sum",
+        "peer": "ESP32",
+        "left_out": 290,
+        "seconds": 10.02,
+        "total": 300,
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "told"),
+    [
+        (State.STALE, 60.0, "[STALE] pv: no sample for 60 s"),
+        (State.STALE, None, "[STALE] pv: no sample yet"),
+        (State.FRESH, 0.0, "[FRESH] pv: samples come again"),
+        (State.RESTORED, 4.2, "[RESTORED] pv: the last values from before the start, 4 s old"),
+        (State.RESTORED, None, "[RESTORED] pv: the last values from before the start, of unknown age"),
+    ],
+)
+def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, told: str) -> None:
+    assert text().state("pv", state, age) == told
+    assert record(as_json().state("pv", state, age))["state"] == state.name.lower()
+
+
+def test_the_statistics_line_tells_what_is_seldom_where_it_is_there() -> None:
+    totals = Statistics(strangers=7, gave_way=1, expired=2, stored=3, not_stored=4)
+    assert "Strangers closed: 7 | Gave way: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
+        text().statistics(totals, None, final=False)
+    )
+
+
+def test_a_connection_that_is_closed_is_told_with_its_reason() -> None:
+    assert text().closed("ESP32", "192.168.1.50", "it was idle for 300 s", 1) == (
+        "[CLOSED] ESP32 (192.168.1.50): it was idle for 300 s (and 1 more like it since it was last told)"
+    )
+
+
+def test_a_bad_frame_names_who_sent_it() -> None:
+    assert text().bad_frame("ESP32", "192.168.1.50", "length 0, outside 2 to 254", 0) == (
+        "[CLOSED] ESP32 (192.168.1.50) sent a bad frame: length 0, outside 2 to 254"
+    )
+
+
+def test_an_address_that_is_away_names_the_interface_and_how_to_look() -> None:
+    away = text().address(FIELD_ZONE, present=False)
+    assert away.startswith(
+        "[NO ADDRESS] 192.168.1.100 of zone field is not on this machine: ESP32 can't connect."
+    )
+    assert "wlan0" in away
+    assert "ip -br addr" in away
+    assert text().address(FIELD_ZONE, present=True) == (
+        "[ADDRESS] 192.168.1.100 of zone field is here now (wlan0)"
+    )
+
+
+def test_as_json_each_event_is_one_object_on_one_line() -> None:
+    told = as_json()
+    assert record(told.received(SAMPLE, "ESP32", 1)) == {
+        "event": "rx",
+        "peer": "ESP32",
+        "meter": "pv",
+        "measured": "2016-01-01T06:00:00+00:00",
+        "arrived": "2023-11-14T22:13:20+00:00",
+        "values": {"P_ac": 250, "P_dc": 260, "V_dc": 48.5, "I_dc": 5.36, "G": 850, "T_cell": 45.6},
+        "out_of_range": [],
+        "total": 1,
+    }
+    assert record(told.served("pv", "OPTA", 0, 8, 3, inputs=False)) == {
+        "event": "tx",
+        "peer": "OPTA",
+        "meter": "pv",
+        "registers": "holding",
+        "address": 0,
+        "quantity": 8,
+        "total": 3,
+    }
+    start = record(told.start(Listening(ServerConfig().host, 502)))
+    assert (start["event"], start["port"], start["meters"]) == ("start", 502, [{"name": "pv", "unit_id": 1}])
+    assert [zone["access"] for zone in start["zones"]] == ["read-write", "read"]
+    statistics = record(told.statistics(TOTALS, 1.23456, final=False))
+    assert (statistics["event"], statistics["received"], statistics["last_sample_age"]) == (
+        "statistics",
+        5,
+        1.235,
+    )
+    assert record(told.statistics(TOTALS, None, final=True))["event"] == "stop"
+    assert record(told.refused("OPTA", "192.168.2.10", "pv", 6, reason="why", left_out=2))["left_out"] == 2
+    assert record(told.stranger("10.0.0.5", 0))["client"] == "10.0.0.5"
+    assert record(told.closed("ESP32", "192.168.1.50", "why", 3))["left_out"] == 3
+    assert record(told.bad_frame("ESP32", "192.168.1.50", "why", 0))["reason"] == "why"
+    assert record(told.address(FIELD_ZONE, present=False))["present"] is False
+    assert record(told.lost(9)) == {"event": "lost", "lines": 9}
+    assert record(told.notice("a\nb")) == {"event": "notice", "text": "a\nb"}
