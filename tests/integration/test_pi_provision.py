@@ -149,6 +149,16 @@ def test_a_field_host_does_not_reach_the_control_address(story: Story) -> None:
     assert "Connection failed" in done.stdout + done.stderr
 
 
+def test_no_package_and_no_cache_of_apt_stays_on_the_card(story: Story) -> None:
+    kept = story.pi.run(
+        ["find", "/var/cache/apt", "-type", "f", "-size", "+0", "-printf", "%s %p\n"]
+    ).stdout.splitlines()
+    assert kept == []
+    # What is installed later, as by unattended-upgrades, leaves nothing either.
+    story.pi.run(["apt-get", "install", "--yes", "--reinstall", "authbind"], timeout=120)
+    assert story.pi.run(["find", "/var/cache/apt", "-type", "f", "-size", "+0"]).stdout == ""
+
+
 def test_a_second_run_changes_nothing(story: Story) -> None:
     played = story.controller.playbook("site.yml")
 
