@@ -106,6 +106,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         )
     )
     checks += [machine.judge_disk(disk) for disk in facts.disks(config)]
+    checks.append(machine.judge_journal(facts.journal()))
     checks.append(machine.judge_card(facts.card(), facts.uptime()))
     checks.append(machine.judge_temperature(facts.temperature()))
     checks.append(machine.judge_power(facts.throttled()))

@@ -1,4 +1,4 @@
-"""What the role appliance makes of the Pi's names."""
+"""What the role appliance makes of the Pi's names, and of the journal's cap."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.unit.roles.loaded import ROLES
 from tests.unit.roles.site import REPOSITORY
 
 INTERNAL = REPOSITORY / "roles/appliance/vars/main.yml"
+JOURNAL = REPOSITORY / "templates/etc/systemd/journald.conf.d/50-smart-meter.conf.j2"
 REST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
@@ -75,3 +76,16 @@ def test_the_name_that_the_pi_has_until_then_is_there_too() -> None:
     assert (missing, line) == (["lab-pi", "pi-north"], "127.0.1.1\tpi-north raspberrypi lab-pi")
     assert hosts(f"{line}\n", present="lab-pi")[0] == []
     assert hosts("127.0.1.1\tpi-north\n", present="lab-pi")[0] == ["lab-pi"]
+
+
+@pytest.mark.parametrize(
+    ("cap", "in_memory"),
+    [("200M", 20 * 2**20), ("16M", 16 * 2**20), ("2G", 20 * 2**20), ("1000000", 1000000)],
+)
+def test_the_journals_cap_holds_in_memory_too(cap: str, in_memory: int) -> None:
+    source = JOURNAL.read_text(encoding="utf-8")
+    text = templar(appliance_journal_max_use=cap).template(
+        trust_as_template(source), escape_backslashes=False
+    )
+    assert f"SystemMaxUse={cap}" in text.splitlines()
+    assert f"RuntimeMaxUse={in_memory}" in text.splitlines()
