@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smart_meter import state_file
 from smart_meter.config import Config, ConfigError, load
-from smart_meter.doctor import facts, machine, network, port, service
+from smart_meter.doctor import facts, kernel, machine, network, port, service
 from smart_meter.doctor.check import Check
 from smart_meter.listen import is_listening, port_holders
 from smart_meter.reload import ADOPTED
@@ -86,6 +86,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         )
         interfaces = facts.interfaces()
         checks += [network.judge_zone(zone, interfaces) for zone in config.zones]
+        checks += network.judge_kernel(kernel.examine([zone.interface for zone in config.zones]))
         checks += network.judge_firewall(
             config.zones, number, facts.firewall(), installed=facts.has_firewall()
         )
