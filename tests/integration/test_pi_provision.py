@@ -15,6 +15,12 @@ from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Played
 from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, mend, play_both_peers, until
+from tests.integration.pi_people import (
+    add_strange_rules,
+    give_it_a_name_that_nothing_resolves,
+    greet_and_lecture,
+    silent_name_server,
+)
 from tests.integration.pi_story import EXAMPLE, NAME, Story, fresh_pi
 
 pytestmark = pytest.mark.pi
@@ -28,6 +34,8 @@ RX = (
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
     with fresh_pi("provision") as story:
+        give_it_a_name_that_nothing_resolves(story.pi)
+        greet_and_lecture(story.pi)
         yield story
 
 
@@ -45,7 +53,7 @@ def test_check_mode_on_a_fresh_pi_fails_nowhere_and_changes_nothing(story: Story
         ["ls", "/etc/smart-meter", "/opt/smart-meter", "/etc/authbind", "/usr/sbin/ufw"], check=False
     )
     assert there.stdout == ""
-    assert story.pi.run(["hostname"]).stdout.strip() == "raspberrypi"
+    assert story.pi.run(["hostname"]).stdout.strip() == "lab-pi"
 
 
 def test_one_playbook_provisions_it_and_moves_the_address_that_it_came_in_by(story: Story) -> None:
@@ -60,6 +68,7 @@ def test_one_playbook_provisions_it_and_moves_the_address_that_it_came_in_by(sto
     assert f"{ADDRESS}/24" in addresses
     assert f"{FIELD_ADDRESS}/24" in addresses
     assert story.pi.bootstrap_address not in addresses
+    assert "127.0.1.1\tpi-north raspberrypi lab-pi\n" in story.pi.run(["cat", "/etc/hosts"]).stdout
 
 
 def test_a_power_cut_right_after_the_first_run_loses_nothing_of_it(story: Story) -> None:
@@ -149,6 +158,16 @@ def test_a_field_host_does_not_reach_the_control_address(story: Story) -> None:
     assert "Connection failed" in done.stdout + done.stderr
 
 
+def test_no_package_and_no_cache_of_apt_stays_on_the_card(story: Story) -> None:
+    kept = story.pi.run(
+        ["find", "/var/cache/apt", "-type", "f", "-size", "+0", "-printf", "%s %p\n"]
+    ).stdout.splitlines()
+    assert kept == []
+    # What is installed later, as by unattended-upgrades, leaves nothing either.
+    story.pi.run(["apt-get", "install", "--yes", "--reinstall", "authbind"], timeout=120)
+    assert story.pi.run(["find", "/var/cache/apt", "-type", "f", "-size", "+0"]).stdout == ""
+
+
 def test_a_second_run_changes_nothing(story: Story) -> None:
     played = story.controller.playbook("site.yml")
 
@@ -157,6 +176,10 @@ def test_a_second_run_changes_nothing(story: Story) -> None:
 
 
 def test_check_mode_on_a_provisioned_pi_finds_no_difference(story: Story) -> None:
+    # As cloud-init writes it at each boot of a Pi that Raspberry Pi Imager wrote (manage_etc_hosts).
+    lines = f"127.0.1.1 {NAME} raspberrypi\n127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
+    story.pi.run(["tee", "/etc/hosts"], stdin=lines)
+
     played = story.controller.playbook("site.yml", "--check", "--diff")
 
     assert played.count(NAME, "changed") == 0, played.output
@@ -175,6 +198,8 @@ def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
     assert re.search(r"^\[PROBE\] OPTA \(\S+\) may use function codes 3, 4, 8, 43$", story.journal(), re.M)
     assert played.count(NAME, "changed") == 0
     assert re.search(r"ok\s+control zone on unit 1\s+read-only, from the controller", played.output)
+    assert re.search(r"ok\s+journal\s+on the card", played.output)
+    assert re.search(r"ok\s+ICMP redirects\s+refused", played.output)
     assert "BAD" not in played.output
     exposure = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert exposure
@@ -197,6 +222,90 @@ def test_the_acceptance_names_what_is_wrong_and_the_mend(story: Story) -> None:
     assert re.search(r"BAD\s+firewall rules", played.output)
     assert "ufw allow 8080/tcp" in played.output
     assert f"ansible-playbook playbooks/site.yml --limit {NAME} --tags firewall" in played.output
+
+
+def test_the_journal_of_a_fresh_pi_outlives_a_power_cut(story: Story) -> None:
+    """Raspberry Pi OS keeps it in memory: with no restart since, it has to be on the card."""
+    story.pi.run(["logger", "--id", "before the power went"])
+    who_may_read = ["setpriv", "--reuid=pi", "--regid=pi", "--init-groups", "journalctl"]
+
+    story.pi.power_cut()
+    story.pi.power_on()
+
+    assert "before the power went" in story.pi.run([*who_may_read, "-b", "-1", "-o", "cat"]).stdout
+    story.serves_within(30)
+
+
+def test_a_journal_that_is_in_memory_only_is_bad_and_comes_to_the_card_by_the_mend(story: Story) -> None:
+    story.pi.run(["journalctl", "--relinquish-var"])
+
+    checks = doctor(story)
+
+    assert checks["journal"]["found"].startswith("in memory only (/run/log/journal/")
+    assert re.search(r"BAD\s+journal\s+/run/log/journal/", accepted(story).output)
+    mend(story, checks["journal"])
+    assert doctor(story)["journal"]["level"] == "ok"
+
+
+def test_an_icmp_redirect_changes_no_route(story: Story) -> None:
+    far, router, other = "10.99.0.1", "192.168.2.1", "192.168.2.10"
+    story.lab.run("control", ["ip", "address", "add", f"{far}/32", "dev", "lo"])
+    story.pi.run(["ip", "route", "add", far, "via", router, "dev", "eth0"])
+    program = [sys.executable, "-m", "tests.integration.redirect", ADDRESS, far, router, other]
+
+    assert story.lab.run("control", program, cwd=REPOSITORY).stdout == "redirected\n"
+
+    route = story.pi.run(["ip", "route", "get", far]).stdout
+    story.pi.run(["ip", "route", "del", far])
+    story.lab.run("control", ["ip", "address", "del", f"{far}/32", "dev", "lo"])
+    assert f"via {router} " in route
+    assert "redirected" not in route
+
+
+def test_an_interface_that_is_plugged_in_again_refuses_them_too(story: Story) -> None:
+    plug = ["ip", "link", "add", "eth7", "type", "veth", "peer", "name", "cable7"]
+    for _ in range(2):
+        story.pi.run(plug)
+        assert {name for name in doctor(story).bad() if "redirects" in name or "routes" in name} == set()
+        story.pi.run(["ip", "link", "del", "eth7"])
+
+    story.pi.run(plug)
+    settings = ["net.ipv4.conf.eth7.accept_redirects=1", "net.ipv6.conf.eth7.accept_redirects=1"]
+    story.pi.run(["sysctl", "-w", *settings])
+    checks = doctor(story)
+    assert checks["ICMP redirects"]["found"] == "accepted: eth7 (IPv4), eth7 (IPv6)"
+    # What systemd's udev rule does for each interface that comes; there is no udev in a virtual Pi.
+    rule = ["--prefix=/net/ipv4/conf/eth7", "--prefix=/net/ipv6/conf/eth7"]
+    story.pi.run(["/usr/lib/systemd/systemd-sysctl", *rule])
+    assert doctor(story)["ICMP redirects"]["level"] == "ok"
+    story.pi.run(["sysctl", "-w", *settings])
+    mend(story, checks["ICMP redirects"])
+    assert doctor(story)["ICMP redirects"]["level"] == "ok"
+    story.pi.run(["ip", "link", "del", "eth7"])
+
+
+def test_no_step_depends_on_a_name_server(story: Story) -> None:
+    """As of a fresh Pi that has its packages: it has another name, and only that one in /etc/hosts."""
+    story.pi.run(["hostnamectl", "set-hostname", "raspberrypi"])
+    story.pi.run(["sed", "-i", "s/^127.0.1.1.*/127.0.1.1 raspberrypi/", "/etc/hosts"])
+
+    with silent_name_server(story.lab):
+        story.controller.playbook("site.yml", "--tags", "appliance")
+
+    assert story.pi.run(["hostname"]).stdout.strip() == NAME
+    assert f"127.0.1.1\t{NAME} raspberrypi\n" in story.pi.run(["cat", "/etc/hosts"]).stdout
+
+
+def test_a_pi_whose_sudo_waits_for_a_name_server_is_put_right(story: Story) -> None:
+    """As a run left it that was cut off between the host name and /etc/hosts."""
+    story.pi.run(["hostnamectl", "set-hostname", "lab-pi"])
+    # Longer than Ansible waits for sudo by itself, which is 12 s, and shorter than it would take (20 s).
+    story.pi.run(["sh", "-c", "echo options timeout:7 attempts:1 >> /etc/resolv.conf"])
+
+    with silent_name_server(story.lab):
+        story.controller.playbook("site.yml", "--tags", "appliance")
+
+    assert story.pi.run(["hostname"]).stdout.strip() == NAME
 
 
 def test_a_killed_service_serves_again_within_two_seconds(story: Story) -> None:
@@ -282,12 +391,37 @@ def test_only_the_service_user_may_take_the_port(story: Story) -> None:
 
 def test_a_rule_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
     extra = '{"firewall_extra_rules": [{"comment": "For a day", "from": "192.168.2.0/24", "port": 8081}]}'
+    before = story.pi.run(["ufw", "show", "added"]).stdout.splitlines()
     story.controller.playbook("site.yml", "--tags", "firewall", "-e", extra)
     assert "For a day" in story.pi.run(["ufw", "status"]).stdout
+    # And with it what was added by hand, in whatever form.
+    add_strange_rules(story.pi)
 
     story.controller.playbook("site.yml", "--tags", "firewall")
 
-    assert "For a day" not in story.pi.run(["ufw", "status"]).stdout
+    assert sorted(story.pi.run(["ufw", "show", "added"]).stdout.splitlines()) == sorted(before)
+
+
+def test_a_rule_that_cannot_be_deleted_is_named_and_all_is_undone(story: Story) -> None:
+    story.pi.run(["ufw", "allow", "9999/tcp"])
+    before = story.pi.run(["ufw", "show", "added"]).stdout
+    refusing = """mv /usr/sbin/ufw /usr/sbin/ufw.real
+        { echo '#!/bin/sh'
+          echo 'case "$*" in *"delete allow 9999/tcp"*) echo "ERROR: no" >&2; exit 1 ;; esac'
+          echo 'exec /usr/sbin/ufw.real "$@"'; } > /usr/sbin/ufw
+        chmod 755 /usr/sbin/ufw"""
+    story.pi.run(["sh", "-ec", refusing])
+
+    played = story.controller.playbook("site.yml", "--tags", "firewall", check=False)
+
+    story.pi.run(["mv", "/usr/sbin/ufw.real", "/usr/sbin/ufw"])
+    said = " ".join(played.output.split())
+    assert played.count(NAME, "failed") == 1, played.output
+    assert "the change of firewall rules was undone" in said
+    assert "ufw allow 9999/tcp: ERROR: no." in said
+    assert "firewall_ssh_from" not in said.rpartition("was undone")[2]
+    assert story.pi.run(["ufw", "show", "added"]).stdout == before
+    story.pi.run(["ufw", "delete", "allow", "9999/tcp"])
 
 
 def test_rules_without_the_controller_are_refused_before_anything_changes(story: Story) -> None:
@@ -310,7 +444,9 @@ def test_rules_that_shut_the_controller_out_undo_themselves(story: Story) -> Non
     )
 
     assert played.count(NAME, "failed") == 1, played.output
-    assert "the change of firewall rules was undone" in " ".join(played.output.split())
+    said = " ".join(played.output.split())
+    assert "the change of firewall rules was undone" in said
+    assert f"Check firewall_ssh_from and firewall_ssh_port of {NAME} in the inventory." in said
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
     assert story.controller.ssh(story.pi, "true").returncode == 0
 

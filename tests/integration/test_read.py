@@ -48,7 +48,7 @@ on_stale = "exception"
 """
 
 
-def test_a_stale_meter_and_an_unknown_unit_identifier_are_told_apart(start: Start, tmp_path: Path) -> None:
+def test_a_stale_meter_and_an_unknown_unit_identifier_are_kept_apart(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "stale.toml"
     config.write_text(STALE)
     server = start("run", "--trial", "--port", "0", "--config", str(config))
@@ -59,7 +59,7 @@ def test_a_stale_meter_and_an_unknown_unit_identifier_are_told_apart(start: Star
     server.wait_for(r"^\[STALE\] ", count=2)
     asked = "was answered with exception 0x0B (gateway target device failed to respond: "
     withheld = 'its values are withheld (on_stale = "exception"))'
-    for unit, told in (
+    for unit, expected in (
         ("1", rf"meter 1 is stale, last sample \d+ s ago; {re.escape(withheld)}"),
         ("3", rf"meter 3 is waiting, no sample yet; {re.escape(withheld)}"),
         ("9", r"no meter has unit identifier 9\)"),
@@ -67,7 +67,7 @@ def test_a_stale_meter_and_an_unknown_unit_identifier_are_told_apart(start: Star
         for command in (["read", target, "--json"], ["simulate", "opta", "--to", target]):
             ended = run(*command, "--unit", unit)
             assert (ended.returncode, ended.stdout) == (1, ""), command
-            assert re.search(f"{re.escape(asked)}{told}$", ended.stderr.strip()), ended.stderr
+            assert re.search(f"{re.escape(asked)}{expected}$", ended.stderr.strip()), ended.stderr
 
     empty = run("read", target, "--unit", "2")
     assert re.search(r"^0 +P_ac +- +W +65535$", empty.stdout, re.MULTILINE), empty.stdout
@@ -155,7 +155,7 @@ def test_a_server_without_a_status_block_is_read_all_the_same(inputs: bytes | No
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "expected"),
     [
         (bytes([0x84, 1]), "no meter has unit identifier 1, or the meter's values are too old"),
         (None, "no meter has unit identifier 1, or the meter's values are too old"),
@@ -163,12 +163,14 @@ def test_a_server_without_a_status_block_is_read_all_the_same(inputs: bytes | No
     ],
 )
 def test_where_the_status_block_can_not_be_asked_both_meanings_are_named(
-    inputs: bytes | None, told: str
+    inputs: bytes | None, expected: str
 ) -> None:
     with foreign(NO_RESPONSE, inputs) as port:
         ended = run("read", f"127.0.0.1:{port}", "--timeout", "0.5")
     assert ended.returncode == 1
-    assert ended.stderr.endswith(f"0x0B (gateway target device failed to respond: {told})\n"), ended.stderr
+    assert ended.stderr.endswith(f"0x0B (gateway target device failed to respond: {expected})\n"), (
+        ended.stderr
+    )
 
 
 # Maps that take several requests

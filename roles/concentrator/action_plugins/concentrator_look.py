@@ -1,8 +1,9 @@
 """Ask a Pi in one round trip whether it has and runs the configuration that it should; changes nothing.
 
 Takes `configuration`, the text. It is "changed" where it differs, with the difference for --diff. A Pi that
-can't be reached is no failure: `off` says why. Nor is a configuration that a reload can't bring about: what
-stands against it is in `refused`, a printable line each.
+does not answer is not a failure: `off` says why. One that refuses the controller, or that can't be trusted
+to be this Pi, is. A configuration that a reload can't bring about is not a failure: what stands against it is
+in `refused`, a printable line each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if str(_REPOSITORY) not in sys.path:
 
 from roles.concentrator.rollout.pi import run_script  # noqa: E402 - the path comes first.
 from roles.concentrator.rollout.reloadable import beyond_a_reload  # noqa: E402
+from roles.preflight.rules.unreached import Cause, unreached  # noqa: E402
 from roles.preflight.rules.variables import Variables, load_roles  # noqa: E402
 
 _FILE = "/etc/smart-meter/config.toml"
@@ -37,12 +39,22 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         file), waiting (an earlier change is unconfirmed), release and connection.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
+        host = str((task_vars or {})["inventory_hostname"])
+        login = f"{self._play_context.remote_user}@{self._play_context.remote_addr}"
         said = run_script(self, "look.sh")
-        if said.off:
-            return {**result, "changed": False, "off": said.text, "why": [], "refused": []}
-        found = dict(line.strip().split("=", 1) for line in said.text.splitlines() if "=" in line)
+        if not said.reached and unreached(said.text, host, login).cause is Cause.BROKEN:
+            # Maybe by a connection that an earlier run has kept open, and that leads nowhere any more.
+            self._connection.reset()
+            said = run_script(self, "look.sh")
+        if not said.reached:
+            failure = unreached(said.text, host, login)
+            if failure.cause is Cause.OFF:
+                return {**result, "changed": False, "off": failure.reason, "why": [], "refused": []}
+            return {**result, "failed": True, "msg": f"{host}: {failure}"}
+        found = dict(line.strip().split("=", 1) for line in said.out.splitlines() if "=" in line)
         if said.status or "config" not in found:
-            return {**result, "failed": True, "msg": f"it does not answer as a Pi of ours: {said.text}"}
+            message = f"{host}: does not answer as a Pi of ours: {said.text}; make provision LIMIT={host}"
+            return {**result, "failed": True, "msg": message}
         file = base64.b64decode(found["config"])
         before = file.decode("utf-8", "replace")
         after = str(self._task.args["configuration"])

@@ -27,7 +27,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what the script said as `msg`; fail where it does, or the Pi can't be reached (`off`).
+        """Return what the script said as `msg`; fail where it does, or the Pi can't be reached.
 
         refused: the script has changed nothing, for the reason that it says. busy: nor has it, since another
         run's change was under way all the time.
@@ -51,6 +51,5 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             "failed": said.status != 0,
             "refused": said.status == REFUSED,
             "busy": said.status == BUSY,
-            "off": said.off,
             "msg": said.text,
         }

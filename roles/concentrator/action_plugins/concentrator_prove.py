@@ -52,7 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
 
     def _on_pi(self, asked: dict[str, Any]) -> list[str]:
         said = run_python(self, (FILES / "prove.py").read_text(encoding="utf-8"), json.dumps(asked))
-        if said.status or said.off:
+        if said.status:
             return [f"it could not be asked: {said.text}"]
-        problems: list[str] = json.loads(said.text)
+        problems: list[str] = json.loads(said.out)
         return problems

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import getpass
 import os
+import re
+import secrets
 import shlex
 import socket
 import time
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleError
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 REFUSED = 3
@@ -29,11 +31,16 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What came back: the exit status, and both outputs; `off` where no connection could be made."""
+    """What came back: the exit status, and what the command itself printed.
+
+    out: its standard output. text: both outputs, for people; where it never ran, what came instead.
+    reached: False where the connection or sudo failed; `text` is Ansible's message, then.
+    """
 
     status: int
     text: str
-    off: bool = False
+    out: str = ""
+    reached: bool = True
 
 
 def run_script(
@@ -103,9 +110,34 @@ def run_python(action: Any, source: str, argument: str) -> Said:
     return _said(action, shlex.join(["/usr/bin/python3", "-", argument]), source, root=False)
 
 
+def marked(command: str, mark: str) -> str:
+    """Return a command line that prints a line before and after the command, on both outputs.
+
+    What a login shell's start-up files, sudo, PAM or a banner print on the way is outside of these lines.
+    """
+    return (
+        f"mark() {{ printf '\\n%s %s\\n' \"$1\" {mark}; printf '\\n%s %s\\n' \"$1\" {mark} >&2; }}; "
+        f"mark begin; {command}; status=$?; mark end; exit $status"
+    )
+
+
+def between(output: str, mark: str) -> str | None:
+    """Return what a marked command printed on one of its outputs; None where it did not run to its end."""
+    found = re.search(rf"^begin {mark}\r?$(.*)^end {mark}\r?$", output, re.MULTILINE | re.DOTALL)
+    return found[1].strip() if found else None
+
+
 def _said(action: Any, command: str, given: str, *, root: bool) -> Said:
+    mark = secrets.token_hex(8)
     try:
-        answer = action._low_level_execute_command(command, sudoable=root, in_data=given.encode())
-    except AnsibleConnectionFailure as error:
-        return Said(255, str(error.message), off=True)
-    return Said(int(answer["rc"]), f"{answer['stdout']}\n{answer['stderr']}".strip())
+        answer = action._low_level_execute_command(
+            marked(command, mark), sudoable=root, in_data=given.encode()
+        )
+    except AnsibleError as error:
+        return Said(255, str(error.message), reached=False)
+    outputs = [str(answer[name]) for name in ("stdout", "stderr")]
+    own = [between(output, mark) for output in outputs]
+    text = "\n".join(
+        output.strip() if part is None else part for output, part in zip(outputs, own, strict=True)
+    )
+    return Said(int(answer["rc"]), text.strip(), own[0] or "")

@@ -1,6 +1,6 @@
 """Look at a Pi whose facts have been gathered; say everything that stands against making it a concentrator.
 
-One short command on the Pi, which changes nothing, and runs in check mode, too. Takes no arguments.
+One short command on the Pi, which changes nothing; its task runs it in check mode, too. Takes no arguments.
 """
 
 from __future__ import annotations
@@ -50,10 +50,16 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             ]
         )
         before = time.time()
-        answer = self._low_level_execute_command(_QUESTIONS)
+        # By a module, whose answer holds the command's own output alone. A raw command's has more in it: on a
+        # terminal, sudo's warnings and lecture; and what a login shell's start-up files print.
+        answer = self._execute_module(
+            module_name="ansible.legacy.command",
+            module_args={"_raw_params": _QUESTIONS, "_uses_shell": True},
+            task_vars=task_vars,
+        )
         # The Pi looked at its clock somewhere between the two; half way is nearest.
         now = (before + time.time()) / 2
-        match answer["stdout"].split():
+        match answer.get("stdout", "").split():
             case [clock, user_id, free_bytes, *state] if (clock + user_id + free_bytes).isdigit():
                 found = Found(
                     facts=task_vars["ansible_facts"],
@@ -63,7 +69,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
                     network_manager=" ".join(state),
                 )
             case _:
-                said = f"{answer['stdout']} {answer['stderr']}".strip()
+                parts = [answer.get(key, "") for key in ("stdout", "stderr", "module_stderr", "msg")]
+                said = " ".join(str(part) for part in parts if part).strip()
                 message = f"{variables.host}: does not answer `{_QUESTIONS}` as Debian does: {said}"
                 return {**result, "failed": True, "msg": message}
         problems, warnings = examine(found, variables.values)

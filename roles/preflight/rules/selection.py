@@ -29,15 +29,16 @@ def judge_group(groups: Groups, source: str, lines: Sequence[str] = ()) -> str |
     others = {name: hosts for name, hosts in groups.items() if name not in {*_BUILT_IN, GROUP}}
     if GROUP in groups:
         filled = [name for name, hosts in others.items() if hosts]
-        mend = f"name a Pi below {GROUP}: hosts: or below one of its children (make site NAME=… adds a site)"
+        fix = f"name a Pi below {GROUP}: hosts: or below one of its children (make site NAME=… adds a site)"
         if filled:
-            mend += f"; {_listed(filled)} {'has' if len(filled) == 1 else 'have'} hosts, but is not below it"
-        return f"{source}: the group {GROUP} has no hosts; {mend}"
+            verb = "is" if len(filled) == 1 else "are"
+            fix += f"; {_listed(filled)} with hosts {verb} not below it"
+        return f"{source}: the group {GROUP} has no hosts; {fix}"
     meant = near(GROUP, others)
     name = meant.removeprefix("; did you mean ").removesuffix("?")
-    mend = f"; rename {name} to {GROUP}" if meant else "; put the Pis, or the sites' groups, below it"
+    fix = f"; rename {name} to {GROUP}" if meant else "; put the Pis, or the sites' groups, below it"
     place = f"{source}:{line}" if meant and (line := _line_of(name, lines)) else source
-    return f"{place}: there is no group {GROUP}, which every playbook is for{mend}"
+    return f"{place}: there is no group {GROUP}, which every playbook is for{fix}"
 
 
 def judge_limit(groups: Groups, limit: str, patterns: Sequence[str], source: str) -> str | None:

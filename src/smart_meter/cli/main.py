@@ -55,7 +55,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 class _Output(io.TextIOWrapper):
-    """Remembers why it could not be written: an OSError alone does not say which file it is about."""
+    """Remembers why it could not be written: an OSError does not say which file it is about."""
 
     refused: OSError | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smart_meter.config import Config, ConfigError, load
-from smart_meter.doctor import facts, installed, machine, network, port, service
+from smart_meter.doctor import facts, installed, kernel, machine, network, port, service
 from smart_meter.doctor.check import Check
 from smart_meter.net.listen import is_listening, port_holders
 from smart_meter.runtime import state_file
@@ -88,6 +88,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         )
         interfaces = facts.interfaces()
         checks += [network.judge_zone(zone, interfaces) for zone in config.zones]
+        checks += network.judge_kernel(kernel.examine([zone.interface for zone in config.zones]))
         checks += network.judge_firewall(
             config.zones, number, facts.firewall(), installed=facts.has_firewall()
         )
@@ -108,6 +109,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         )
     )
     checks += [machine.judge_disk(disk) for disk in facts.disks(config)]
+    checks.append(machine.judge_journal(facts.journal()))
     checks.append(machine.judge_card(facts.card(), facts.uptime()))
     checks.append(machine.judge_temperature(facts.temperature()))
     checks.append(machine.judge_power(facts.throttled()))

@@ -293,6 +293,18 @@ def uptime() -> float | None:
         return None
 
 
+def journal() -> list[str] | None:
+    """Return the files that journald has open; only root may look."""
+    pid = (unit("systemd-journald.service") or {}).get("MainPID", "0")
+    if pid == "0":
+        return None
+    try:
+        files = [link(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return None
+    return [file for file in files if file is not None and file.endswith(".journal")]
+
+
 def disks(config: Config | None) -> list[Disk]:
     """Return the file systems of the system and of the history, each once."""
     paths = ["/"]

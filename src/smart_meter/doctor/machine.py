@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from smart_meter.doctor.check import Check, bad, ok, size, span, unknown, warning
+from smart_meter.doctor.check import AS_ROOT, PROVISION, Check, bad, ok, size, span, unknown, warning
 
 _LOW_SHARE, _LOWEST_SHARE, _LOWEST_BYTES = 0.10, 0.02, 100e6
 _THROTTLES, _HOT = 80.0, 85.0  # Raspberry Pi: the clock is slowed down from 80 °C on, harder from 85 °C on.
@@ -64,6 +65,22 @@ def judge_disk(disk: Disk) -> Check:
     if share < _LOW_SHARE:
         return warning(name, found, expected, mend)
     return ok(name, found, expected)
+
+
+_JOURNAL, _SYSTEM = "/var/log/journal/", "/system.journal"
+
+
+def judge_journal(files: Sequence[str] | None) -> Check:
+    """Judge where journald writes. files: those that it has open; None where this user may not look."""
+    name = "journal"
+    expected = "on the card, kept over restarts"
+    if files is None:
+        return unknown(name, "which files journald has open is for root to see", expected, AS_ROOT)
+    system = [file for file in files if file.endswith(_SYSTEM)]
+    if any(file.startswith(_JOURNAL) for file in system):
+        return ok(name, expected, expected)
+    found = f"in memory only ({system[0]}), gone after a restart" if system else "written nowhere"
+    return bad(name, found, expected, f"sudo journalctl --flush; if it stays so, {PROVISION}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, ip_network
 
 from smart_meter.config import ZoneConfig
 from smart_meter.doctor.check import AS_ROOT, PROVISION, Check, bad, ok, unknown, warning
+from smart_meter.doctor.kernel import Finding
 
 WEAK_DBM = -80
 """Below, Wi-Fi loses packets."""
@@ -74,6 +75,22 @@ def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Chec
         wish = f"{expected}, signal {WEAK_DBM} dBm or more"
         return warning(name, found, wish, "bring the Pi and the access point closer, or give it an antenna")
     return ok(name, found, expected)
+
+
+def judge_kernel(findings: Sequence[Finding]) -> list[Check]:
+    """Judge what the kernel does with packets that would take another way."""
+    return [
+        ok(finding.name, finding.found, finding.expected)
+        if finding.ok
+        else bad(
+            finding.name,
+            finding.found,
+            finding.expected,
+            "sudo systemctl restart systemd-sysctl; if it stays, another file under /etc/sysctl.d sets "
+            f"{finding.key}",
+        )
+        for finding in findings
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,7 @@ from tests.integration.pi_fleet.story import (
     set_scale,
     version,
 )
+from tests.integration.pi_people import chatty_login, greet_and_lecture
 
 pytestmark = pytest.mark.pi
 
@@ -61,7 +65,10 @@ def test_check_mode_shows_the_difference_and_changes_nothing(fleet: Fleet) -> No
 
 
 def test_a_scale_is_changed_on_all_and_no_connection_is_dropped(fleet: Fleet) -> None:
+    # And what a login prints beside it is not taken for the Pi's answer.
+    greet_and_lecture(fleet.pi(SOUTH))
     with ExitStack() as stack:
+        stack.enter_context(chatty_login(fleet.pi(SOUTH)))
         optas = [stack.enter_context(opta(fleet, name)) for name in ALL]
         played = fleet.controller.playbook("configure.yml", "--diff")
 
@@ -149,6 +156,60 @@ def test_a_pi_that_is_off_is_skipped_and_caught_up_by_the_next_run(fleet: Fleet)
     assert outcomes(played) == dict.fromkeys(ALL, "new")
     assert played.count(NORTH, "changed") == 0
     assert scales(fleet)[SECOND] == ["10", "10"]
+
+
+@contextmanager
+def refusing_the_key(fleet: Fleet, name: str) -> Iterator[None]:
+    """Have a Pi not know the operator's key."""
+    keys = "/home/pi/.ssh/authorized_keys"
+    fleet.pi(name).run(["mv", keys, f"{keys}.aside"])
+    yield
+    fleet.pi(name).run(["mv", f"{keys}.aside", keys])
+
+
+@contextmanager
+def with_other_host_keys(fleet: Fleet, name: str) -> Iterator[None]:
+    """Have a Pi be another machine to SSH, as after it was flashed again."""
+    again = "systemctl restart ssh"
+    new = "mkdir /root/keys; mv /etc/ssh/ssh_host_*_key* /root/keys; ssh-keygen -q -A"
+    fleet.pi(name).run(["sh", "-ec", f"{new}; {again}"])
+    yield
+    fleet.pi(name).run(["sh", "-ec", f"mv -f /root/keys/* /etc/ssh; rmdir /root/keys; {again}"])
+
+
+def test_only_no_answer_counts_as_off(fleet: Fleet, tmp_path: Path) -> None:
+    results = tmp_path / "doctor.json"
+    # The connections that the run before has kept open are of the Pis as they were.
+    new_connections = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
+    set_scale(fleet, 100)
+
+    with refusing_the_key(fleet, SECOND), with_other_host_keys(fleet, SOUTH):
+        played = fleet.controller.playbook("configure.yml", check=False, env=new_connections)
+        looked = fleet.controller.playbook(
+            "doctor.yml", "-e", f"doctor_results={results}", check=False, env=new_connections
+        )
+
+    said = " ".join(played.output.split())
+    assert played.returncode != 0
+    assert outcomes(played) == {NORTH: "new", SECOND: "not", SOUTH: "not"}, "the others have it"
+    assert f"{SECOND}: pi@192.168.2.101: Permission denied (publickey" in said
+    assert "authorized_keys of that user (ssh-copy-id)" in said
+    assert f"{SOUTH}: Host key for {SOUTH} has changed" in said
+    assert f"ssh-keygen -R {SOUTH}" in said
+    assert scales(fleet) == {NORTH: ["100", "100"], SECOND: ["10", "10"], SOUTH: ["10", "10"]}
+    found = {host["name"]: host for host in json.loads(results.read_text())["hosts"]}
+    assert {name: host["state"] for name, host in found.items()} == {
+        NORTH: "asked",
+        SECOND: "failed",
+        SOUTH: "failed",
+    }
+    assert f"BAD {SOUTH}: could not be asked: Host key for {SOUTH} has changed" in " ".join(
+        looked.output.split()
+    )
+
+    set_scale(fleet, 10)
+    fleet.controller.playbook("configure.yml")
+    assert scales(fleet) == {name: ["10", "10"] for name in ALL}
 
 
 def test_a_new_release_is_switched_to_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:

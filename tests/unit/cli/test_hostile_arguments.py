@@ -146,10 +146,10 @@ def test_a_hostile_value_is_refused_in_words(
         except SystemExit as end:
             code = int(end.code or 0)
         printed = capsys.readouterr()
-        told = printed.err.strip().splitlines()
+        message = printed.err.strip().splitlines()
         assert code in (1, 2), arguments
-        assert told, arguments
-        assert len(told[-1]) < 7000, arguments
+        assert message, arguments
+        assert len(message[-1]) < 7000, arguments
         assert "invalid _" not in printed.err, arguments
 
 

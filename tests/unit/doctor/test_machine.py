@@ -11,6 +11,7 @@ from smart_meter.doctor.machine import (
     judge_card,
     judge_clock,
     judge_disk,
+    judge_journal,
     judge_power,
     judge_temperature,
 )
@@ -49,6 +50,33 @@ def test_a_clock_before_the_installation_is_bad_even_if_it_follows_a_server() ->
 def test_room_on_a_disk(disk: Disk, level: Level) -> None:
     check = judge_disk(disk)
     assert check.level is level
+    assert bool(check.mend) is (level is not Level.OK)
+
+
+ID = "cba34647cfd44495a679e8c645cd90ee"
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "found"),
+    [
+        (
+            [f"/var/log/journal/{ID}/user-1000.journal", f"/var/log/journal/{ID}/system.journal"],
+            Level.OK,
+            "on the card, kept over restarts",
+        ),
+        (
+            [f"/run/log/journal/{ID}/system.journal"],
+            Level.BAD,
+            f"in memory only (/run/log/journal/{ID}/system.journal), gone after a restart",
+        ),
+        ([], Level.BAD, "written nowhere"),
+        ([f"/var/log/journal/{ID}/user-1000.journal"], Level.BAD, "written nowhere"),
+        (None, Level.UNKNOWN, "which files journald has open is for root to see"),
+    ],
+)
+def test_where_the_journal_is(files: list[str] | None, level: Level, found: str) -> None:
+    check = judge_journal(files)
+    assert (check.level, check.found) == (level, found)
     assert bool(check.mend) is (level is not Level.OK)
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from smart_meter.config import CONTROL_ZONE, FIELD_ZONE
 from smart_meter.doctor.check import Level
-from smart_meter.doctor.network import Firewall, Interface, judge_firewall, judge_zone
+from smart_meter.doctor.kernel import Finding
+from smart_meter.doctor.network import Firewall, Interface, judge_firewall, judge_kernel, judge_zone
 
 WLAN = Interface("wlan0", up=True, carrier=True, addresses=("192.168.1.100/24",))
 ZONES = (FIELD_ZONE, CONTROL_ZONE)
@@ -59,6 +60,17 @@ def test_a_weak_signal_is_told() -> None:
 
 def test_interfaces_that_cannot_be_seen_are_unknown() -> None:
     assert judge_zone(FIELD_ZONE, None).level is Level.UNKNOWN
+
+
+def test_a_kernel_that_goes_anothers_way_is_bad_with_the_key() -> None:
+    key = "net.ipv4.conf.*.accept_redirects"
+    good = Finding("ICMP redirects", "refused", "refused", ok=True, key=key)
+    wrong = replace(good, found="accepted: eth0 (IPv4)", ok=False)
+    [fine, bad] = judge_kernel([good, wrong])
+    assert (fine.level, fine.mend) == (Level.OK, "")
+    assert (bad.level, bad.found) == (Level.BAD, "accepted: eth0 (IPv4)")
+    assert bad.mend.startswith("sudo systemctl restart systemd-sysctl; ")
+    assert key in bad.mend
 
 
 def rules(*added: str) -> list[tuple[Level, str]]:

@@ -109,7 +109,7 @@ def test_a_newer_block_is_read_as_far_as_it_is_known_and_a_short_one_refused() -
 
 
 @pytest.mark.parametrize(
-    ("state", "age", "told"),
+    ("state", "age", "expected"),
     [
         (State.WAITING, None, "waiting, no sample yet"),
         (State.FRESH, 0.5, "fresh, last sample 0 s ago"),
@@ -118,8 +118,8 @@ def test_a_newer_block_is_read_as_far_as_it_is_known_and_a_short_one_refused() -
         (State.RESTORED, 7, "restored, last sample 7 s ago"),
     ],
 )
-def test_a_status_is_described_for_people(state: State, age: float | None, told: str) -> None:
+def test_a_status_is_described_for_people(state: State, age: float | None, expected: str) -> None:
     block = status_block.encode(state, age, samples=0, refused=0, fingerprint="0", sequence=0)
     status = status_block.decode(block)
-    assert status_block.describe(status) == told
+    assert status_block.describe(status) == expected
     assert status_block.describe(status._replace(state=9)).startswith("in state 9, ")

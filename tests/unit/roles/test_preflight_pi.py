@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.unit.roles import in_place_of_ssh
 from tests.unit.roles.site import Site, good_host
 
 LOOK = """
@@ -41,3 +42,14 @@ def test_everything_is_told_at_once_with_file_and_mend(tmp_path: Path, arguments
     )
     assert any(line.startswith(f"{interface}name one of those that it has: ") for line in lines)
     assert any(line.startswith("pi-here: has ") and "and 900000000 MB are needed" in line for line in lines)
+
+
+def test_what_login_and_sudo_print_is_not_the_answer(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("look.yml", LOOK)
+    site.hosts({"pi-here": good_host(10) + HERE.replace("ansible_connection: local\n", "")})
+    environment = in_place_of_ssh.install(tmp_path / "ssh", noise=in_place_of_ssh.NOISE)
+    outcome = site.play(playbook="look.yml", **environment)
+    assert "does not answer" not in outcome.output
+    assert "its clock is" not in outcome.output, "1700000000 is of the noise"
+    assert "and 900000000 MB are needed" in outcome.output, "the look came to its end"

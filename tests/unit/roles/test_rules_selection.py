@@ -39,22 +39,24 @@ def test_a_misspelt_group_is_named_with_its_line(name: str, text: str, place: st
 def test_an_inventory_without_any_group_like_it_gets_no_guess() -> None:
     tried: list[dict[str, list[str]]] = [{}, {"all": [], "ungrouped": []}, {"all": NORTH, "pis": NORTH}]
     for groups in tried:
-        told = judge_group(groups, "hosts", ["pis:"])
-        assert told == (
+        message = judge_group(groups, "hosts", ["pis:"])
+        assert message == (
             "hosts: there is no group smart_meters, which every playbook is for; put the Pis, or the sites' "
             "groups, below it"
         )
 
 
-def test_an_empty_group_is_told_with_the_groups_that_are_not_below_it() -> None:
+def test_an_empty_group_is_reported_with_the_groups_that_are_not_below_it() -> None:
     empty: dict[str, list[str]] = {"all": [], "smart_meters": [], "site_new": []}
-    told = judge_group(empty, "hosts")
-    assert told
-    assert told.startswith("hosts: the group smart_meters has no hosts; name a Pi below smart_meters: hosts:")
-    assert "not below it" not in told
+    message = judge_group(empty, "hosts")
+    assert message
+    assert message.startswith(
+        "hosts: the group smart_meters has no hosts; name a Pi below smart_meters: hosts:"
+    )
+    assert "not below it" not in message
     beside = judge_group({**empty, "all": NORTH, "site_north": NORTH}, "hosts")
     assert beside
-    assert beside.endswith("site_north has hosts, but is not below it")
+    assert beside.endswith("; site_north with hosts is not below it")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_a_limit_that_leaves_a_pi_is_good(limit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "word", "mend"),
+    ("limit", "word", "fix"),
     [
         ("pi-nroth", "pi-nroth", "; did you mean pi-north?"),
         ("PI-NORTH", "PI-NORTH", "; did you mean pi-north?"),
@@ -93,9 +95,9 @@ def test_a_limit_that_leaves_a_pi_is_good(limit: str) -> None:
         ("~x+", "~x+", "; hosts has pi-north, pi-north-2, pi-south"),
     ],
 )
-def test_a_part_of_a_limit_that_matches_nothing_is_named(limit: str, word: str, mend: str) -> None:
+def test_a_part_of_a_limit_that_matches_nothing_is_named(limit: str, word: str, fix: str) -> None:
     assert judge_limit(GROUPS, limit, limit.split(","), "hosts") == (
-        f'--limit "{limit}": no host and no group of hosts matches "{word}"{mend}'
+        f'--limit "{limit}": no host and no group of hosts matches "{word}"{fix}'
     )
 
 
@@ -118,6 +120,6 @@ def test_an_empty_limit_does_not_mean_every_pi() -> None:
 
 def test_of_many_pis_some_are_named() -> None:
     many = [f"pi-{number}" for number in range(100)]
-    told = judge_limit({"all": many, "smart_meters": many}, "x*", ["x*"], "hosts")
-    assert told
-    assert told.endswith("; hosts has pi-0, pi-1, pi-10, pi-11, pi-12, and 95 more")
+    message = judge_limit({"all": many, "smart_meters": many}, "x*", ["x*"], "hosts")
+    assert message
+    assert message.endswith("; hosts has pi-0, pi-1, pi-10, pi-11, pi-12, and 95 more")

@@ -1,0 +1,85 @@
+"""What people and their networks do to a Pi that is provisioned all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.virtual_pi import Lab, Pi, networks, places
+from tests.virtual_pi.commands import run
+
+# In all forms that `ufw show added` prints: what they added by hand, or an installer did. All go in one run.
+STRANGE_RULES = """
+ufw route allow in on wlan0 out on eth0
+ufw route deny in on wlan0 out on eth0 from 192.168.1.0/24 to 192.168.2.0/24 port 80 proto tcp
+ufw route limit log 53/udp comment 'Names, for all'
+ufw route allow in on eth0 log-all to 10.0.0.0/8 comment 'a "route comment" here'
+ufw route allow in on eth0 to any app 'Two Words'
+ufw route allow from 192.168.2.0/24 to any port 22 proto tcp
+ufw allow 8081
+ufw allow 8082:8090/tcp
+ufw deny out on eth0 log-all to 10.12.0.1 port 99 proto udp
+ufw reject out 25/tcp
+ufw limit log 2201/tcp comment 'has a comment in it'
+ufw allow in on eth0
+ufw deny out on wlan0
+ufw allow from 10.2.0.6 port 1024 to any port 22 proto tcp
+ufw allow from fe80::/10 to any port 22 proto tcp
+ufw deny in on eth0 from 2001:db8::/32
+ufw allow 'Two Words'
+ufw deny from 10.4.0.0/16 to any app 'Two Words' comment 'by its profile'
+ufw allow from 10.6.0.1 proto esp
+ufw allow to any proto gre
+ufw allow to 224.0.0.251 port 5353 proto udp
+""".strip().splitlines()
+_PROFILE = "[Two Words]\ntitle=Two Words\ndescription=For a test\nports=7000,7001/tcp\n"
+
+
+def give_it_a_name_that_nothing_resolves(pi: Pi) -> None:
+    """As `hostnamectl` does, which leaves /etc/hosts as it is; sudo warns of it at each call."""
+    pi.run(["hostnamectl", "set-hostname", "lab-pi"])
+
+
+def greet_and_lecture(pi: Pi) -> None:
+    """Have sshd and sudo print something each time."""
+    script = """
+        echo 'Defaults lecture=always' > /etc/sudoers.d/lecture
+        echo 'state=inactive' > /etc/issue.net
+        echo 'Banner /etc/issue.net' > /etc/ssh/sshd_config.d/20-banner.conf
+        systemctl reload ssh
+    """
+    pi.run(["sh", "-ec", script])
+
+
+@contextmanager
+def chatty_login(pi: Pi) -> Iterator[None]:
+    """Have the login shell print something each time, as a ~/.bashrc does that is not careful."""
+    chatter = "echo hello; echo config=bm90aGluZw==; echo '[]'; echo state=inactive >\\&2"
+    pi.run(["sed", "-i.quiet", f"1i {chatter}", "/home/pi/.bashrc"])
+    yield
+    pi.run(["mv", "/home/pi/.bashrc.quiet", "/home/pi/.bashrc"])
+
+
+def add_strange_rules(pi: Pi) -> None:
+    """Add rules to the firewall, in all forms that it has."""
+    pi.run(["tee", "/etc/ufw/applications.d/two-words"], stdin=_PROFILE)
+    pi.run(["sh", "-ec", "\n".join(STRANGE_RULES)], timeout=120)
+    added = pi.run(["ufw", "show", "added"]).stdout.splitlines()
+    assert set(STRANGE_RULES) <= set(added), set(STRANGE_RULES) - set(added)
+
+
+@contextmanager
+def silent_name_server(lab: Lab) -> Iterator[None]:
+    """Have the name server that the Pis know by DHCP answer nothing."""
+    router = places.namespace(lab.name, places.ROUTER)
+    rules = """table ip silent {
+        chain input {
+            type filter hook input priority filter
+            udp dport 53 drop
+        }
+    }"""
+    run(networks.in_namespace(router, ["nft", "-f", "-"]), stdin=rules)
+    try:
+        yield
+    finally:
+        run(networks.in_namespace(router, ["nft", "delete", "table", "ip", "silent"]))

@@ -1,0 +1,91 @@
+"""What the role appliance makes of the Pi's names, and of the journal's cap."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from tests.unit.roles.loaded import ROLES
+from tests.unit.roles.site import REPOSITORY
+
+INTERNAL = REPOSITORY / "roles/appliance/vars/main.yml"
+JOURNAL = REPOSITORY / "templates/etc/systemd/journald.conf.d/50-smart-meter.conf.j2"
+REST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+def templar(**variables: Any) -> Templar:
+    loader = DataLoader()
+    internal = loader.load_from_file(str(INTERNAL), trusted_as_template=True)
+    return Templar(loader, {**ROLES.defaults, **internal, "ansible_managed": "By a test", **variables})
+
+
+def hosts(lines: str, present: str = "pi-north") -> tuple[list[str], str]:
+    """Return which names are missing in /etc/hosts, and the line that would have them."""
+    content = base64.b64encode((REST + lines).encode()).decode()
+    made = templar(
+        appliance_hostname="pi-north",
+        ansible_facts={"nodename": present},
+        __appliance_hosts={"content": content},
+    )
+    missing = made.template(trust_as_template("{{ __appliance_names_missing }}"))
+    return sorted(missing), str(made.template(trust_as_template("{{ __appliance_own_line }}")))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "127.0.1.1\tpi-north\n",
+        # As cloud-init writes it at each boot (manage_etc_hosts).
+        "127.0.1.1 pi-north raspberrypi\n",
+        "127.0.1.1 raspberrypi pi-north\n",
+        "127.0.1.1 pi-north.example.org pi-north # by hand\n",
+        "  127.0.1.1 \t raspberrypi\t\tPI-NORTH\n",
+        "127.0.1.1 raspberrypi\n127.0.1.1 pi-north\n",
+        "127.0.1.1 pi-north",
+    ],
+)
+def test_any_line_that_has_the_name_is_right(lines: str) -> None:
+    assert hosts(lines)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("", "127.0.1.1\tpi-north"),
+        ("127.0.1.1\traspberrypi\n", "127.0.1.1\tpi-north raspberrypi"),
+        (
+            "127.0.1.1 pi-north-2 pi-north.example.org\n",
+            "127.0.1.1\tpi-north pi-north-2 pi-north.example.org",
+        ),
+        ("127.0.1.1 old # not pi-north\n", "127.0.1.1\tpi-north old # not pi-north"),
+        ("# 127.0.1.1 pi-north\n127.0.1.11 pi-north\n", "127.0.1.1\tpi-north"),
+        ("127.0.1.1 old\n127.0.1.1 older\n", "127.0.1.1\tpi-north old"),
+    ],
+)
+def test_a_name_that_is_missing_comes_into_the_first_line_and_nothing_goes(lines: str, line: str) -> None:
+    assert hosts(lines) == (["pi-north"], line)
+    assert hosts(f"{line}\n")[0] == [], "the next run changes nothing"
+
+
+def test_the_name_that_the_pi_has_until_then_is_there_too() -> None:
+    """From the image, from the imager, or set by hand: sudo asks for it at each call."""
+    missing, line = hosts("127.0.1.1\traspberrypi\n", present="lab-pi")
+    assert (missing, line) == (["lab-pi", "pi-north"], "127.0.1.1\tpi-north raspberrypi lab-pi")
+    assert hosts(f"{line}\n", present="lab-pi")[0] == []
+    assert hosts("127.0.1.1\tpi-north\n", present="lab-pi")[0] == ["lab-pi"]
+
+
+@pytest.mark.parametrize(
+    ("cap", "in_memory"),
+    [("200M", 20 * 2**20), ("16M", 16 * 2**20), ("2G", 20 * 2**20), ("1000000", 1000000)],
+)
+def test_the_journals_cap_holds_in_memory_too(cap: str, in_memory: int) -> None:
+    source = JOURNAL.read_text(encoding="utf-8")
+    text = templar(appliance_journal_max_use=cap).template(
+        trust_as_template(source), escape_backslashes=False
+    )
+    assert f"SystemMaxUse={cap}" in text.splitlines()
+    assert f"RuntimeMaxUse={in_memory}" in text.splitlines()
