@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
@@ -67,6 +67,10 @@ bench-fleet: ## Measure a redeployment over 20 virtual Pis beside pyinfra; some 
 soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
+
+generate: ## Write what is made from the code: argument specs, tables of docs/, golden files of the templates
+	@tools/setup venv
+	@PYTHONPATH=src $(PYTHON) -m tools.generate
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format
