@@ -13,10 +13,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def products() -> Iterator[tuple[Path, Callable[[], str]]]:
     """Yield the path of every generated file, and what returns its text."""
-    from tools.generate import register_map, settings  # noqa: PLC0415 - each room imports `replace` from here
+    from tools.generate import register_map, settings, templates  # noqa: PLC0415 - each room imports `replace` from here
 
     yield from settings.PRODUCTS.items()
     yield from register_map.PRODUCTS.items()
+    yield from templates.products().items()
 
 
 def replace(path: Path, name: str, text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.roles import loaded  # noqa: F401 - Ansible's filters, for the templates
 from tools.generate import REPOSITORY, products, replace
+from tools.generate.templates import GOLDEN
 
 PRODUCTS = dict(products())
 
@@ -15,6 +15,12 @@ PRODUCTS = dict(products())
 def test_a_generated_file_is_current(path: Path) -> None:
     assert path.exists(), "run make generate"
     assert path.read_text(encoding="utf-8") == PRODUCTS[path](), "run make generate"
+
+
+def test_every_golden_file_belongs_to_a_template() -> None:
+    assert {path for path in GOLDEN.rglob("*") if path.is_file()} == {
+        p for p in PRODUCTS if GOLDEN in p.parents
+    }
 
 
 def test_only_the_part_between_the_marks_is_replaced(tmp_path: Path) -> None:
