@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
@@ -29,10 +29,11 @@ try: ## Run ESP32, concentrator and Opta side by side on this machine; no root, 
 
 test: ## Lint, unit, integration, and all that is shown on virtual Pis
 	@tools/setup virtual-pi
-	@$(MAKE) --no-print-directory lint unit integration pi
+	@$(MAKE) --no-print-directory lint unit integration pi ARGS=
 
-lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck
+lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck, and the project's word list
 	@tools/setup venv
+	$(PYTHON) tools/words.py
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
@@ -40,21 +41,21 @@ lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline --strict
 	.venv/bin/shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' | grep -v '\.j2$$')
 
-unit: ## Tests without sockets
+unit: ## Tests of single modules, roles and documents (ARGS='-k name' goes to pytest)
 	@tools/setup venv
-	.venv/bin/pytest tests/unit
+	.venv/bin/pytest tests/unit $(ARGS)
 
-integration: ## Tests with real sockets on this machine
+integration: ## Tests of the whole program on this machine (ARGS as above)
 	@tools/setup virtual-pi
-	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m 'not pi'
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m 'not pi' $(ARGS)
 
-pi: ## Tests on virtual Pis
+pi: ## Tests on virtual Pis (ARGS as above)
 	@tools/setup virtual-pi
-	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v $(ARGS)
 
 test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 35 minutes; not part of `make test`)
 	@tools/setup radio-pi
-	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v --durations=0
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v --durations=0 $(ARGS)
 
 bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; some 7 minutes (ARGS=--help)
 	@tools/setup virtual-pi
@@ -67,6 +68,10 @@ bench-fleet: ## Measure a redeployment over 20 virtual Pis beside pyinfra; some 
 soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
+
+generate: ## Write what is made from the code: argument specs, tables of docs/, golden files of the templates
+	@tools/setup venv
+	@PYTHONPATH=src $(PYTHON) -m tools.generate
 
 format: ## Let ruff format the code
 	.venv/bin/ruff format

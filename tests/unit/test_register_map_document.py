@@ -13,24 +13,10 @@ from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, Wo
 from smart_meter.registers.status_block import State
 
 TEXT = (Path(__file__).parents[2] / "docs" / "register-map.md").read_text()
-BEGIN = "<!-- begin: smart-meter map --format markdown -->\n"
-END = "<!-- end -->\n"
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-
-
-def test_the_generated_part_is_current() -> None:
-    before, begin, rest = TEXT.partition(BEGIN)
-    generated, end, after = rest.partition(END)
-    assert before
-    assert begin
-    assert end
-    assert after
-    meters = Config().meters
-    # To renew it, put the command's output between the two markers.
-    assert generated == render("markdown", meters, meters)
 
 
 def test_the_inventory_snippet_is_the_default_map_with_a_signed_temperature() -> None:

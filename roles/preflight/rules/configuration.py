@@ -10,24 +10,17 @@ from collections.abc import Iterator
 
 from roles.preflight.rules.problem import Key, Problem, parse_key, problem
 
-from smart_meter.config import ConfigError, loads
+from smart_meter.config import Config, ConfigError, loads
+from smart_meter.config.settings import scalar_settings
 
-_VARIABLES: dict[Key, str] = {
-    ("name",): "concentrator_name",
-    ("server", "host"): "concentrator_host",
-    ("server", "port"): "concentrator_port",
-    ("server", "max_connections"): "concentrator_max_connections",
-    ("server", "max_connections_per_client"): "concentrator_max_connections_per_client",
-    ("server", "idle_timeout"): "concentrator_idle_timeout",
-    ("server", "frame_timeout"): "concentrator_frame_timeout",
-    ("journal", "format"): "concentrator_log_format",
-    ("journal", "statistics_interval"): "concentrator_statistics_interval",
-    ("journal", "lines_per_second"): "concentrator_lines_per_second",
-    ("history", "path"): "concentrator_history_path",
-    ("history", "commit_interval"): "concentrator_history_commit_interval",
-    ("history", "max_age_days"): "concentrator_history_max_age_days",
-    ("history", "max_size_mib"): "concentrator_history_max_size_mib",
+# Where the variable's name is not `concentrator_` and the key.
+_PREFIXES = {"history": "concentrator_history_"}
+_NAMES: dict[Key, str] = {("journal", "format"): "concentrator_log_format"}
+
+VARIABLES: dict[Key, str] = {
+    key: _NAMES.get(key, _PREFIXES.get(key[0], "concentrator_") + key[-1]) for key in scalar_settings(Config)
 }
+"""The inventory's variables by the key of the scalar setting that each sets."""
 
 # The default zones are put together from these, field zone first.
 _DEFAULT_ZONES: tuple[dict[str, str], ...] = tuple(
@@ -57,8 +50,8 @@ def check_configuration(rendered: str, *, zones_are_default: bool) -> Iterator[P
 
 def variable_of(key: Key, *, zones_are_default: bool) -> Key | None:
     """Return the inventory's way to what the program calls `key`; None for what is no key, but a line."""
-    if key in _VARIABLES:
-        return (_VARIABLES[key],)
+    if key in VARIABLES:
+        return (VARIABLES[key],)
     match key:
         case ("zones", int(index), str(name), *_) if zones_are_default and index < len(_DEFAULT_ZONES):
             return (_DEFAULT_ZONES[index].get(name, "concentrator_zones"),)

@@ -5,11 +5,33 @@ from __future__ import annotations
 import math
 
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HINT, check_unique
+from smart_meter.config.settings import Integer, Number, Other, Setting, Text, choices, read_values
 from smart_meter.config.toml_table import Table, show
 from smart_meter.registers.register_map import DataType, Measurement, WordOrder
 
 MAX_REGISTER = 0xFFFF  # Application Protocol V1.1b3, 4.4
 _BIG = 1e12
+_VALUE = "value = stored / scale + offset"
+_STORED = "a number over 0, at most 1e9: stored number = (value - offset) x scale"
+SETTINGS: dict[str, Setting] = {
+    "name": Text("The measurement's name.", IDENTIFIER_HINT, IDENTIFIER),
+    "address": Integer("Its first register.", 0, MAX_REGISTER, "a register"),
+    "type": choices("How it is stored.", DataType),
+    "word_order": choices("Which of two registers holds the high word: big, the first.", WordOrder),
+    "scale": Number(f"Its scale: {_VALUE}.", 1e-9, 1e9, _STORED),
+    "offset": Number(f"Its offset: {_VALUE}.", -_BIG, _BIG, f"a number: {_VALUE}"),
+    "minimum": Number("The lowest plausible value.", -_BIG, _BIG, "the lowest value that is plausible"),
+    "maximum": Number("The highest plausible value.", -_BIG, _BIG, "the highest value that is plausible"),
+    "unit": Text("Its engineering unit.", UNIT_HINT, UNIT),
+    "decimals": Integer("Decimals in the journal.", 0, 6),
+    "sentinel": Other(
+        "The stored number that stands for no value while the meter is stale; .nan for a float32.",
+        "a number that the type can store; without it, the type's own",
+        "float",
+    ),
+}
+"""The settings of one measurement, by the fields of `Measurement`."""
+OPTIONAL = ("minimum", "maximum")
 
 
 def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
@@ -35,37 +57,12 @@ def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
 
 
 def _read_measurement(table: Table) -> Measurement | None:
-    name = table.text("name", None, IDENTIFIER, IDENTIFIER_HINT)
-    address = table.integer("address", None, 0, MAX_REGISTER, f"a register from 0 to {MAX_REGISTER}")
-    kind = table.choice("type", DataType.UINT16.value, [t.value for t in DataType])
-    order = table.choice("word_order", WordOrder.BIG.value, [o.value for o in WordOrder])
-    scale = table.number(
-        "scale", 1, 1e-9, 1e9, "a number over 0, at most 1e9: stored number = (value - offset) x scale"
-    )
-    offset = table.number("offset", 0, -_BIG, _BIG, "a number: value = stored / scale + offset")
-    minimum = table.optional_number("minimum", -_BIG, _BIG, "the lowest value that is plausible")
-    maximum = table.optional_number("maximum", -_BIG, _BIG, "the highest value that is plausible")
-    unit = table.text("unit", "", UNIT, UNIT_HINT)
-    decimals = table.integer("decimals", 1, 0, 6)
-    sentinel = None if kind is None else _read_sentinel(table, DataType(kind))
+    values = read_values(table, SETTINGS, Measurement._field_defaults)
+    sentinel = None if values["type"] is None else _read_sentinel(table, values["type"])
     table.close()
-    if name is None or address is None or kind is None or order is None:
+    if any(values[name] is None for name in values if name not in OPTIONAL):
         return None
-    if scale is None or offset is None or unit is None or decimals is None:
-        return None
-    measurement = Measurement(
-        name,
-        address,
-        DataType(kind),
-        scale,
-        unit,
-        decimals,
-        WordOrder(order),
-        offset,
-        minimum,
-        maximum,
-        sentinel,
-    )
+    measurement = Measurement(**values, sentinel=sentinel)
     return measurement if _holds_together(table, measurement) else None
 
 

@@ -7,21 +7,18 @@ from typing import Any
 
 from smart_meter.config.measurements import read_measurements
 from smart_meter.config.model import (
+    MAX_UNIT_ID,
     Access,
     AccessRule,
     Config,
     MeterConfig,
-    OnStale,
-    OutOfRange,
-    Publish,
     ZoneConfig,
 )
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, check_unique
+from smart_meter.config.settings import read_values, settings_of
 from smart_meter.config.toml_table import Table, one_of, show
 from smart_meter.modbus.functions import FUNCTIONS
 from smart_meter.registers.register_map import PV_MAP, RegisterMap
-
-MAX_UNIT_ID = 247  # Modbus over Serial Line V1.02, 2.2: 1 to 247 address one device each.
 
 
 def read_meters(root: Table, zones: tuple[ZoneConfig, ...]) -> tuple[MeterConfig, ...]:
@@ -44,30 +41,14 @@ def read_meters(root: Table, zones: tuple[ZoneConfig, ...]) -> tuple[MeterConfig
 
 
 def _read_meter(table: Table, zones: tuple[ZoneConfig, ...]) -> MeterConfig | None:
-    name = table.text("name", None, IDENTIFIER, IDENTIFIER_HINT)
-    unit_id = table.integer("unit_id", None, 1, MAX_UNIT_ID, f"a unit identifier from 1 to {MAX_UNIT_ID}")
-    stale_after = table.seconds("stale_after", 60, 0.1, 31536000, "for never")
-    on_stale = table.choice("on_stale", OnStale.HOLD.value, [choice.value for choice in OnStale])
-    publish = table.choice("publish", Publish.IMMEDIATE.value, [choice.value for choice in Publish])
-    out_of_range = table.choice(
-        "out_of_range", OutOfRange.FLAG.value, [choice.value for choice in OutOfRange]
-    )
+    values = read_values(table, settings_of(MeterConfig), MeterConfig._field_defaults)
     rules = _read_rules(table, zones)
     tables = table.tables("measurements")
     table.close()
     measurements = PV_MAP.measurements if tables is None else read_measurements(tables)
-    if not name or not unit_id or stale_after is None or not on_stale or not publish or not out_of_range:
+    if None in values.values():
         return None
-    return MeterConfig(
-        name,
-        unit_id,
-        RegisterMap(measurements),
-        stale_after,
-        OnStale(on_stale),
-        Publish(publish),
-        OutOfRange(out_of_range),
-        rules,
-    )
+    return MeterConfig(map=RegisterMap(measurements), access=rules, **values)
 
 
 def _read_rules(table: Table, zones: tuple[ZoneConfig, ...]) -> tuple[AccessRule, ...]:
@@ -89,7 +70,8 @@ def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None
     zone_name = (
         table.choice("zone", "", names) if names else table.text("zone", "", IDENTIFIER, IDENTIFIER_HINT)
     )
-    access = table.choice("access", Access.READ.value, [choice.value for choice in Access])
+    settings = {"access": settings_of(AccessRule)["access"]}
+    access = read_values(table, settings, AccessRule._field_defaults)["access"]
     zone = next((zone for zone in zones if zone.name == zone_name), None)
     clients = [
         _read_client(table, index, entry, zone) for index, entry in enumerate(_listed(table, "clients"))
@@ -98,11 +80,11 @@ def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None
     table.close()
     if len(table.problems) > before or zone_name is None or access is None:
         return None
-    return AccessRule(zone_name, tuple(client for client in clients if client), Access(access), functions)
+    return AccessRule(zone_name, tuple(client for client in clients if client), access, functions)
 
 
 def _listed(table: Table, name: str) -> list[Any]:
-    return table.listing(name, 'a list of addresses, such as ["192.168.1.50"]')
+    return table.listing(name, settings_of(AccessRule)[name].hint)
 
 
 def _read_client(table: Table, index: int, entry: object, zone: ZoneConfig | None) -> IPv4Network | None:
@@ -121,7 +103,7 @@ def _read_client(table: Table, index: int, entry: object, zone: ZoneConfig | Non
     return network
 
 
-def _read_functions(table: Table, access: str | None) -> frozenset[int]:
+def _read_functions(table: Table, access: Access | None) -> frozenset[int]:
     known = sorted(int(code) for code in FUNCTIONS)
     hint = f"a list of function codes out of {', '.join(map(str, known))}"
     functions: set[int] = set()
@@ -133,11 +115,11 @@ def _read_functions(table: Table, access: str | None) -> frozenset[int]:
         function = FUNCTIONS[entry]
         if access is None:
             continue
-        granted = Access(access)
-        if (function.writes and not granted.writes) or (function.reads and not granted.reads):
+        if (function.writes and not access.writes) or (function.reads and not access.reads):
             enough = [choice.value for choice in Access if _covers(choice, function.reads, function.writes)]
             table.problem(
-                "functions", f"{entry} takes more than access {show(access)}; give access {one_of(enough)}"
+                "functions",
+                f"{entry} takes more than access {show(access.value)}; give access {one_of(enough)}",
             )
     return frozenset(functions)
 

@@ -1,14 +1,31 @@
-"""What a configuration holds: frozen, typed, each with its default."""
+"""What a configuration holds: frozen, typed, each setting with its kind, its range and its default.
+
+A scalar setting of `ServerConfig`, `JournalConfig` or `HistoryConfig` is one field here, one default with
+its comment in roles/concentrator/defaults/main.yml and one line in templates/etc/smart-meter/config.toml.j2;
+`make generate` writes the rest.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Annotated, NamedTuple
 
+from smart_meter.config.names import (
+    IDENTIFIER,
+    IDENTIFIER_HINT,
+    INTERFACE,
+    LABEL,
+    LABEL_HINT,
+)
+from smart_meter.config.settings import Choice, Integer, Number, Other, Seconds, Text, choices
 from smart_meter.config.toml_table import Problem
 from smart_meter.registers.register_map import PV_MAP, RegisterMap
+
+MAX_CONNECTIONS = 8000
+"""The appliance's unit limits the service to 8192 descriptors, and it needs some for itself."""
+MAX_UNIT_ID = 247  # Modbus over Serial Line V1.02, 2.2: 1 to 247 address one device each.
 
 
 class Access(enum.Enum):
@@ -65,75 +82,194 @@ class OutOfRange(enum.Enum):
     """The write gets exception 03, and nothing of it is taken."""
 
 
-class ServerConfig(NamedTuple):
-    """Where the server listens, and what its clients may cost; times in seconds."""
+def _host_fault(value: str) -> str:
+    try:
+        address = ip_address(value)
+    except ValueError:
+        return "is not an IP address"
+    if address.is_multicast or address == IPv4Address("255.255.255.255"):
+        return "is not the address of a host"
+    return ""
 
-    host: str = "0.0.0.0"  # noqa: S104 - both zones reach the one port; the zones decide who is let in.
-    port: int = 502
-    max_connections: int = 1000
-    max_connections_per_client: int = 100
-    idle_timeout: float = 300
-    """0: an idle connection is kept for ever."""
-    frame_timeout: float = 10
-    """For the rest of a request whose beginning has arrived."""
+
+def _path_fault(value: str) -> str:
+    if value and (not value.startswith("/") or value.endswith("/")):
+        return "is not the absolute path of a file"
+    return ""
+
+
+class ServerConfig(NamedTuple):
+    """Where the server listens, and the limits of its clients; times in seconds."""
+
+    host: Annotated[
+        str,
+        Text(
+            "The address that the server listens on.",
+            "an address of this machine, or 0.0.0.0 for all of them",
+            fault=_host_fault,
+        ),
+    ] = "0.0.0.0"  # noqa: S104 - both zones reach the one port; the zones decide who is let in.
+    port: Annotated[int, Integer("The TCP port that the server listens on.", 1, 65535)] = 502
+    max_connections: Annotated[
+        int,
+        Integer("Connections in total; above that, the longest idle one is closed.", 1, MAX_CONNECTIONS),
+    ] = 1000
+    max_connections_per_client: Annotated[
+        int, Integer("Connections from one client's address.", 1, MAX_CONNECTIONS)
+    ] = 100
+    idle_timeout: Annotated[
+        float,
+        Seconds(
+            "Seconds after which an idle connection is closed; 0 keeps it open.",
+            1,
+            604800,
+            "to keep idle connections",
+        ),
+    ] = 300
+    frame_timeout: Annotated[
+        float,
+        Number(
+            "Seconds within which a request that has begun must be complete.",
+            0.1,
+            3600,
+            "seconds from 0.1 to 3600",
+        ),
+    ] = 10
 
 
 class JournalConfig(NamedTuple):
-    """What the service prints; `statistics_interval` is in seconds, 0 for a line at stop alone."""
+    """What the service writes to the journal."""
 
-    format: LogFormat = LogFormat.TEXT
-    statistics_interval: float = 60
-    lines_per_second: float = 2
-    """RX lines and TX lines, each, of each peer; the rest is summed up in one line."""
+    format: Annotated[
+        LogFormat,
+        choices("The format of the journal's lines: text for people, json for programs.", LogFormat),
+    ] = LogFormat.TEXT
+    statistics_interval: Annotated[
+        float,
+        Seconds(
+            "Seconds between two statistics lines; 0 writes one only when the service stops.",
+            0.1,
+            86400,
+            "for a line at the stop only",
+        ),
+    ] = 60
+    lines_per_second: Annotated[
+        float,
+        Number(
+            "RX lines, and TX lines, per second and peer; one line sums up the rest, and 0 writes only sums.",
+            0,
+            10000,
+            "lines from 0 (only sums) to 10000",
+        ),
+    ] = 2
 
 
 class HistoryConfig(NamedTuple):
     """Where samples are kept, and for how long."""
 
-    path: str = ""
-    """The SQLite database; empty: no history."""
-    commit_interval: float = 1
-    """Seconds; 0: a write is acknowledged once its sample is on disk."""
-    max_age_days: float = 400
-    max_size_mib: float = 1024
+    path: Annotated[
+        str,
+        Text(
+            "The SQLite file in which every sample is kept; an empty string keeps no history.",
+            'an absolute path, such as "/var/lib/smart-meter/history.db", or "" for no history',
+            fault=_path_fault,
+        ),
+    ] = ""
+    commit_interval: Annotated[
+        float,
+        Seconds(
+            "Seconds between two commits; with 0 a write is acknowledged once its sample is on disk.",
+            0.01,
+            3600,
+            "to acknowledge a write once it is on disk",
+        ),
+    ] = 1
+    max_age_days: Annotated[
+        float, Number("Days after which a sample is deleted.", 1 / 24, 36500, "days from 0.042 to 36500")
+    ] = 400
+    max_size_mib: Annotated[
+        float,
+        Number(
+            "The size in MiB above which the oldest samples are deleted.",
+            1,
+            1048576,
+            "MiB from 1 to 1048576",
+        ),
+    ] = 1024
 
 
 class ZoneConfig(NamedTuple):
     """A network, this Pi's own address in it, and what its clients may do."""
 
-    name: str
-    peer: str
-    medium: str
-    interface: str
-    address: IPv4Address
-    network: IPv4Network
-    access: Access
+    name: Annotated[str, Text("The zone's name.", IDENTIFIER_HINT, IDENTIFIER)]
+    peer: Annotated[str, Text("The name of the device at the other end.", LABEL_HINT, LABEL)]
+    medium: Annotated[str, Text("The medium that connects it.", LABEL_HINT, LABEL)]
+    interface: Annotated[
+        str,
+        Text(
+            "The Pi's interface in the zone.", 'an interface of this Pi, such as "wlan0" or "eth0"', INTERFACE
+        ),
+    ]
+    address: Annotated[
+        IPv4Address,
+        Text(
+            "The Pi's own address in the zone.",
+            'this Pi\'s own IPv4 address in the zone, such as "192.168.1.100"',
+        ),
+    ]
+    network: Annotated[IPv4Network, Text("The zone's network.", 'an IPv4 network, such as "192.168.1.0/24"')]
+    access: Annotated[Access, Choice("What its clients may do.", (Access.READ, Access.READ_WRITE))]
 
 
 class AccessRule(NamedTuple):
     """What clients of a zone may do with one meter."""
 
-    zone: str
-    clients: tuple[IPv4Network, ...] = ()
-    """Within the zone's network; empty: all of it."""
-    access: Access = Access.READ
-    functions: frozenset[int] = frozenset()
-    """Function codes; empty: all that `access` allows."""
+    zone: Annotated[str, Text("A zone's name.", "the name of a zone", IDENTIFIER)]
+    clients: Annotated[
+        tuple[IPv4Network, ...],
+        Other(
+            "Addresses or networks within the zone; without it, the whole zone.",
+            'a list of addresses, such as ["192.168.1.50"]',
+            "list",
+            "str",
+        ),
+    ] = ()
+    access: Annotated[Access, choices("What these clients may do.", Access)] = Access.READ
+    functions: Annotated[
+        frozenset[int],
+        Other(
+            "Function codes; without it, all that the access allows.",
+            "a list of function codes",
+            "list",
+            "int",
+        ),
+    ] = frozenset()
 
 
 class MeterConfig(NamedTuple):
     """One unit identifier and its register map."""
 
-    name: str
-    unit_id: int
+    name: Annotated[str, Text("The meter's name.", IDENTIFIER_HINT, IDENTIFIER)]
+    unit_id: Annotated[int, Integer("Its unit identifier.", 1, MAX_UNIT_ID, "a unit identifier")]
     map: RegisterMap
-    stale_after: float = 60
-    """Seconds; 0: never."""
-    on_stale: OnStale = OnStale.HOLD
-    publish: Publish = Publish.IMMEDIATE
-    out_of_range: OutOfRange = OutOfRange.FLAG
+    stale_after: Annotated[
+        float,
+        Seconds(
+            "Seconds without a sample after which its values are stale; 0 is never.",
+            0.1,
+            31536000,
+            "for never",
+        ),
+    ] = 60
+    on_stale: Annotated[OnStale, choices("What a reader gets while it is stale.", OnStale)] = OnStale.HOLD
+    publish: Annotated[
+        Publish, choices("Whether readers see each write at once or only complete samples.", Publish)
+    ] = Publish.IMMEDIATE
+    out_of_range: Annotated[
+        OutOfRange, choices("Whether a value outside its range is flagged or refused.", OutOfRange)
+    ] = OutOfRange.FLAG
     access: tuple[AccessRule, ...] = ()
-    """The first that fits a client decides; where none does, it may do nothing. Empty: as its zone has it."""
+    """The first rule that matches a client decides, and none means no access; empty: as its zone has it."""
 
 
 FIELD_ZONE = ZoneConfig(
@@ -159,7 +295,7 @@ CONTROL_ZONE = ZoneConfig(
 class Config(NamedTuple):
     """Everything that the service needs to know."""
 
-    name: str = "RPI#1"
+    name: Annotated[str, Text("The device's name in the journal's banner.", LABEL_HINT, LABEL)] = "RPI#1"
     server: ServerConfig = ServerConfig()
     journal: JournalConfig = JournalConfig()
     history: HistoryConfig = HistoryConfig()

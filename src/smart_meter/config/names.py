@@ -15,6 +15,7 @@ LABEL = re.compile(r"[^\s\[\]|](?:[^\[\]|]{0,30}[^\s\[\]|])?")
 LABEL_HINT = "1 to 32 printable characters without '[', ']' or '|', no blank at either end"
 UNIT = re.compile(r"[^\s\[\]|=]{0,16}")
 UNIT_HINT = "at most 16 printable characters without blanks, '[', ']', '|' or '='"
+INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 ANY_TEXT = re.compile(r".*")
 
 

@@ -175,7 +175,7 @@ class Table:
 
     def seconds(self, name: str, default: float, low: float, high: float, zero: str) -> float | None:
         """Return seconds from low to high, or 0, which means something else: `zero` says what for."""
-        hint = f"seconds from {low:g} to {high:g}, or 0 {zero}"
+        hint = f"seconds from {low:g} to {high:.10g}, or 0 {zero}"
         # 0 switches something off, so it is no part of the range.
         if self.data.get(name, default) == 0:
             low = high = 0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from ipaddress import IPv4Address, IPv4Network
 
 from smart_meter.config.model import CONTROL_ZONE, FIELD_ZONE, Access, ZoneConfig
-from smart_meter.config.names import ANY_TEXT, IDENTIFIER, IDENTIFIER_HINT, LABEL, LABEL_HINT, check_unique
+from smart_meter.config.names import check_unique
+from smart_meter.config.settings import read_values, settings_of
 from smart_meter.config.toml_table import Table, show
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 DEFAULT_ZONES = (FIELD_ZONE, CONTROL_ZONE)
-_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
 
 def read_zones(root: Table) -> tuple[ZoneConfig, ...]:
@@ -42,26 +41,20 @@ def read_zones(root: Table) -> tuple[ZoneConfig, ...]:
 
 
 def _read_zone(table: Table) -> ZoneConfig | None:
-    name = table.text("name", None, IDENTIFIER, IDENTIFIER_HINT)
-    peer = table.text("peer", None, LABEL, LABEL_HINT)
+    defaults = {"medium": "Ethernet", "access": Access.READ}
+    values = read_values(table, settings_of(ZoneConfig), defaults)
+    table.close()
+    peer = values["peer"]
     if peer is not None and peer.upper() == "LOCALHOST":
         table.problem("peer", f"{show(peer)} stands for this machine's own programs; give another name")
-    medium = table.text("medium", "Ethernet", LABEL, LABEL_HINT)
-    interface = table.text(
-        "interface", None, _INTERFACE, 'an interface of this Pi, such as "wlan0" or "eth0"'
-    )
-    access = table.choice("access", Access.READ.value, [Access.READ.value, Access.READ_WRITE.value])
-    network = _read_network(table)
-    address = _read_address(table, network)
-    table.close()
-    if not (name and peer and medium and interface and access and address and network):
-        return None
-    return ZoneConfig(name, peer, medium, interface, address, network, Access(access))
+    network = _read_network(table, values["network"])
+    address = _read_address(table, values["address"], network)
+    values |= {"network": network, "address": address}
+    return None if None in values.values() else ZoneConfig(**values)
 
 
-def _read_network(table: Table) -> IPv4Network | None:
-    hint = 'an IPv4 network, such as "192.168.1.0/24"'
-    text = table.text("network", None, ANY_TEXT, hint)
+def _read_network(table: Table, text: str | None) -> IPv4Network | None:
+    hint = settings_of(ZoneConfig)["network"].hint
     if text is None:
         return None
     try:
@@ -84,9 +77,8 @@ def _read_network(table: Table) -> IPv4Network | None:
     return network
 
 
-def _read_address(table: Table, network: IPv4Network | None) -> IPv4Address | None:
-    hint = 'this Pi\'s own IPv4 address in the zone, such as "192.168.1.100"'
-    text = table.text("address", None, ANY_TEXT, hint)
+def _read_address(table: Table, text: str | None, network: IPv4Network | None) -> IPv4Address | None:
+    hint = settings_of(ZoneConfig)["address"].hint
     if text is None:
         return None
     try:

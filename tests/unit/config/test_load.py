@@ -186,9 +186,9 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ("[server]\nport = 502.0", "server.port: 502.0 is no integer; give an integer from 1 to 65535"),
         (
             '[server]\nhost = "pi"',
-            'server.host: "pi" is no IP address; give an address of this machine, or 0.0.0.0',
+            'server.host: "pi" is not an IP address; give an address of this machine, or 0.0.0.0',
         ),
-        ('[server]\nhost = "224.0.0.1"', 'server.host: "224.0.0.1" is no host\'s address'),
+        ('[server]\nhost = "224.0.0.1"', 'server.host: "224.0.0.1" is not the address of a host'),
         ('[server]\nhsot = "::"', 'server.hsot: is an unknown key; did you mean "host"?'),
         ('[journal]\nformat = "xml"', 'journal.format: "xml" is unknown; give "text" or "json"'),
         (

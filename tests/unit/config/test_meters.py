@@ -107,8 +107,8 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ("[server]\nidle_timeout = false", "idle_timeout: false is no number; give seconds from 1 to 604800"),
         ("[server]\nframe_timeout = 0", "frame_timeout: 0 is out of range; give seconds from 0.1 to 3600"),
         ("[journal]\nlines_per_second = -1", "lines_per_second: -1 is out of range; give lines from 0"),
-        ('[history]\npath = "h.db"', 'history.path: "h.db" is no absolute path of a file; give an absolute'),
-        ('[history]\npath = "/srv/"', 'history.path: "/srv/" is no absolute path of a file'),
+        ('[history]\npath = "h.db"', 'history.path: "h.db" is not the absolute path of a file; give'),
+        ('[history]\npath = "/srv/"', 'history.path: "/srv/" is not the absolute path of a file'),
         (
             "[history]\ncommit_interval = 0.001",
             "commit_interval: 0.001 is out of range; give seconds from 0.01",

@@ -1,0 +1,81 @@
+"""Every template as a Pi of the example inventory gets it, for tests/unit/roles/golden.
+
+`default` is the site's first Pi: authbind, Wi-Fi. `other` has the opposite choices, and only the files that
+differ by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar, trust_as_template
+from roles.preflight.rules.variables import load_roles
+from tools.generate import REPOSITORY
+
+GOLDEN = REPOSITORY / "tests/unit/roles/golden"
+TEMPLATES = REPOSITORY / "templates"
+_HOST_FILES = (
+    "group_vars/all/connection.yml",
+    "group_vars/all/fleet.yml",
+    "group_vars/site_north/main.yml",
+    "host_vars/pi-north.yml",
+)
+_OTHER: dict[str, Any] = {
+    "appliance_ntp_servers": ["ntp.example", "192.168.2.1"],
+    "appliance_unattended_upgrades": False,
+    "appliance_unattended_reboot_time": "03:30",
+    "appliance_watchdog_seconds": 0,
+    "ansible_user": "root",
+    "concentrator_port_binding": "socket",
+    "concentrator_log_format": "json",
+    "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
+    "network_field_interface": "eth1",
+    "network_field_type": "ethernet",
+}
+
+
+def render(template: Path, **variables: Any) -> str:
+    """Return a template's text for the example inventory's pi-north with some variables changed."""
+    source = trust_as_template(template.read_text(encoding="utf-8"))
+    templar = Templar(DataLoader(), {**_variables(), **variables})
+    return str(templar.template(source, escape_backslashes=False, overrides={"trim_blocks": True}))
+
+
+@cache
+def _variables() -> dict[str, Any]:
+    loader = DataLoader()
+
+    def load(path: Path) -> dict[str, Any]:
+        return dict(loader.load_from_file(str(path), trusted_as_template=True) or {})
+
+    variables = dict(load_roles(REPOSITORY).defaults)
+    for path in sorted(REPOSITORY.glob("roles/*/vars/main.yml")):
+        variables |= load(path)
+    for name in _HOST_FILES:
+        variables |= load(REPOSITORY / "inventory" / name)
+    return {
+        **variables,
+        "inventory_hostname": "pi-north",
+        "ansible_facts": {"systemd": {"version": "257"}, "env": {}},
+        "ansible_managed": "Managed by Ansible",
+    }
+
+
+@cache
+def products() -> dict[Path, Callable[[], str]]:
+    """Return each golden file and what renders it."""
+    # As every Ansible command does before it begins, so that filters of collections are found.
+    init_plugin_loader()
+    found: dict[Path, Callable[[], str]] = {}
+    for template in sorted(TEMPLATES.rglob("*.j2")):
+        name = template.relative_to(TEMPLATES).with_suffix("")
+        default, other = partial(render, template), partial(render, template, **_OTHER)
+        found[GOLDEN / "default" / name] = default
+        if other() != default():
+            found[GOLDEN / "other" / name] = other
+    return found
