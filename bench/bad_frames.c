@@ -1,6 +1,6 @@
 /* Sends what no Modbus client should send: the given frames in turn, each over a connection of its own.
  *
- *   bad_frames HOST PORT RATE SECONDS FILE...
+ *   bad_frames HOST SOURCE PORT RATE SECONDS FILE...
  *
  * A connection that the server closes is made anew at its frame's next turn. What the server answers is thrown
  * away, and a frame is left out where the server doesn't read. Prints one JSON object.
@@ -34,7 +34,7 @@ static void end(struct frame *frame)
     closed++;
 }
 
-static void send_frame(struct frame *frame, const struct sockaddr_in *server)
+static void send_frame(struct frame *frame, const struct sockaddr_in *server, const struct sockaddr_in *source)
 {
     unsigned char answer[4096];
     ssize_t got;
@@ -46,7 +46,8 @@ static void send_frame(struct frame *frame, const struct sockaddr_in *server)
     }
     if (frame->fd < 0) {
         frame->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (frame->fd < 0 || connect(frame->fd, (const struct sockaddr *)server, sizeof *server) != 0) {
+        if (frame->fd < 0 || bind(frame->fd, (const struct sockaddr *)source, sizeof *source) != 0 ||
+            connect(frame->fd, (const struct sockaddr *)server, sizeof *server) != 0) {
             perror("bad_frames: connect");
             exit(1);
         }
@@ -62,27 +63,28 @@ static void send_frame(struct frame *frame, const struct sockaddr_in *server)
 
 int main(int argc, char **argv)
 {
-    struct sockaddr_in server = {.sin_family = AF_INET};
+    struct sockaddr_in server = {.sin_family = AF_INET}, source = {.sin_family = AF_INET};
     struct timespec due;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argc < 6 || argc - 5 > MAX_FILES || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1)
-        return fprintf(stderr, "bad_frames: usage: bad_frames HOST PORT RATE SECONDS FILE...\n"), 2;
-    server.sin_port = htons((unsigned short)atoi(argv[2]));
-    const double rate = atof(argv[3]);
-    const long turns = (long)(rate * atof(argv[4]));
-    const int count = argc - 5;
+    if (argc < 7 || argc - 6 > MAX_FILES || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1 ||
+        inet_pton(AF_INET, argv[2], &source.sin_addr) != 1)
+        return fprintf(stderr, "bad_frames: usage: bad_frames HOST SOURCE PORT RATE SECONDS FILE...\n"), 2;
+    server.sin_port = htons((unsigned short)atoi(argv[3]));
+    const double rate = atof(argv[4]);
+    const long turns = (long)(rate * atof(argv[5]));
+    const int count = argc - 6;
     for (int i = 0; i < count; i++) {
-        FILE *file = fopen(argv[5 + i], "rb");
+        FILE *file = fopen(argv[6 + i], "rb");
         if (file == NULL)
-            return perror(argv[5 + i]), 1;
+            return perror(argv[6 + i]), 1;
         frames[i].fd = -1;
         frames[i].length = fread(frames[i].data, 1, MAX_FRAME, file);
         fclose(file);
     }
     clock_gettime(CLOCK_MONOTONIC, &due);
     for (long turn = 0; turn < turns; turn++) {
-        send_frame(&frames[turn % count], &server);
+        send_frame(&frames[turn % count], &server, &source);
         due.tv_nsec += (long)(1e9 / rate);
         due.tv_sec += due.tv_nsec / 1000000000;
         due.tv_nsec %= 1000000000;

@@ -1,7 +1,8 @@
 /* Modbus TCP load on one thread: every reply is checked, and one JSON object is printed.
  *
  *   load HOST PORT [--seconds S] [--warm-up S] [--count N] [--timeout S] [--unit N] [--first N]
- *        --group function=3|16,connections=N[,depth=N][,rate=N][,expect=preset|sample] [--group ...]
+ *        --group function=3|16,connections=N[,depth=N][,rate=N][,expect=preset|sample][,to=HOST][,from=SOURCE]
+ *        [--group ...]
  *
  * It never sleeps: a server would pay for waking it, and the more so the fewer requests are under way.
  *
@@ -57,6 +58,7 @@ struct group {
     int function, connections, depth;
     double rate;
     bool expect_sample;
+    struct in_addr to, from; /* 0.0.0.0: the program's HOST; whatever source the kernel picks */
     int64_t period_ns, due; /* open loop: nanoseconds between two requests; how many were due so far */
     uint64_t sent, answered, in_window, wrong, lost, closed;
     int64_t slowest;
@@ -193,7 +195,13 @@ static bool make_connection(struct connection *connection)
         fail("socket");
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&server, sizeof server) != 0) {
+    struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr = connection->group->from};
+    struct sockaddr_in target = server;
+    if (connection->group->to.s_addr != INADDR_ANY)
+        target.sin_addr = connection->group->to;
+    if (source.sin_addr.s_addr != INADDR_ANY && bind(fd, (struct sockaddr *)&source, sizeof source) != 0)
+        fail("bind");
+    if (connect(fd, (struct sockaddr *)&target, sizeof target) != 0) {
         close(fd);
         return false;
     }
@@ -357,15 +365,16 @@ static void print_group(const struct group *group, double seconds, bool last)
 
 static struct group parse_group(char *text)
 {
-    enum { FUNCTION, CONNECTIONS, DEPTH, RATE, EXPECT };
-    static char *const names[] = {"function", "connections", "depth", "rate", "expect", NULL};
+    enum { FUNCTION, CONNECTIONS, DEPTH, RATE, EXPECT, TO, FROM };
+    static char *const names[] = {"function", "connections", "depth", "rate", "expect", "to", "from", NULL};
     struct group group = {.function = READ, .connections = 1, .depth = 1};
     char *value;
 
     while (*text != '\0') {
         const int name = getsubopt(&text, names, &value);
         if (value == NULL || name < 0) {
-            fprintf(stderr, "load: a group has function, connections, depth, rate and expect, each with a value\n");
+            fprintf(stderr, "load: a group has function, connections, depth, rate, expect, to and from,"
+                            " each with a value\n");
             exit(2);
         }
         switch (name) {
@@ -380,6 +389,13 @@ static struct group parse_group(char *text)
             break;
         case RATE:
             group.rate = atof(value);
+            break;
+        case TO:
+        case FROM:
+            if (inet_pton(AF_INET, value, name == TO ? &group.to : &group.from) != 1) {
+                fprintf(stderr, "load: %s is not an IPv4 address\n", value);
+                exit(2);
+            }
             break;
         default:
             group.expect_sample = strcmp(value, "sample") == 0;

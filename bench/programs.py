@@ -14,6 +14,31 @@ from bench.machine import on_cpu
 FOLDER = Path(__file__).parent
 CACHE = FOLDER.parent / ".cache" / "bench"
 HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a client reaches a server: the server's address, and the address that the client speaks from."""
+
+    to: str = HOST
+    source: str = "0.0.0.0"  # noqa: S104 - whichever the kernel picks
+
+
+# The two zones of the default configuration, in the network namespace that the benchmark is started in.
+FIELD = Way("192.168.1.100", "192.168.1.50")
+CONTROL = Way("192.168.2.100", "192.168.2.10")
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a server's readers and writers reach it."""
+
+    readers: Way = Way()
+    writers: Way = Way()
+
+
+ZONES = Ways(CONTROL, FIELD)
+READ = 3
 WARM_UP = 0.3
 """Seconds before the figures count; what goes wrong counts from the beginning."""
 LOST_AFTER = 1.0
@@ -37,11 +62,12 @@ class Group:
     expect: str = "preset"
     """What readers must find: "preset", or "sample" where writers are about."""
 
-    def argument(self) -> str:
-        """Return the group as load.c takes it."""
+    def argument(self, ways: Ways) -> str:
+        """Return the group as load.c takes it, on its way to a server."""
+        way = ways.readers if self.function == READ else ways.writers
         return (
             f"function={self.function},connections={self.connections},depth={self.depth},"
-            f"rate={self.rate:.3f},expect={self.expect}"
+            f"rate={self.rate:.3f},expect={self.expect},to={way.to},from={way.source}"
         )
 
 
@@ -67,8 +93,9 @@ class Outcome:
 class Load:
     """The load generator against one server."""
 
-    def __init__(self, port: int, cpu: int) -> None:
+    def __init__(self, port: int, cpu: int, ways: Ways = Ways()) -> None:
         self._port = port
+        self._ways = ways
         self._cpu = cpu
         self._written = 0
 
@@ -76,14 +103,14 @@ class Load:
         """Return the outcome of each group, all having run side by side for so many seconds."""
         arguments: list[str] = []
         for group in groups:
-            arguments += ["--group", group.argument()]
+            arguments += ["--group", group.argument(self._ways)]
         times = ["--seconds", str(seconds), "--warm-up", str(WARM_UP), "--timeout", str(lost_after)]
         first = ["--first", str(self._written)]
         command = [str(program("load")), HOST, str(self._port), *times, *first, *arguments]
         patience = seconds + WARM_UP + 2 * lost_after + 30
         printed = _run(command, self._cpu, patience)["groups"]
         for group, record in zip(groups, printed, strict=True):
-            if group.function != 3:
+            if group.function != READ:
                 self._written += record["sent"]
         names = Outcome.__dataclass_fields__
         return [Outcome(**{name: record[name] for name in names}) for record in printed]
@@ -92,11 +119,13 @@ class Load:
 class BadFrames:
     """A client that sends bad frames beside the load, until the block ends."""
 
-    def __init__(self, port: int, cpu: int, rate: float, seconds: float, files: Sequence[Path]) -> None:
+    def __init__(
+        self, way: Way, port: int, cpu: int, *, rate: float, seconds: float, files: Sequence[Path]
+    ) -> None:
         numbers = [str(port), str(rate), str(seconds)]
         with on_cpu(cpu):
             self._process = subprocess.Popen(
-                [str(program("bad_frames")), HOST, *numbers, *map(str, files)],
+                [str(program("bad_frames")), way.to, way.source, *numbers, *map(str, files)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

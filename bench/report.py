@@ -18,6 +18,7 @@ def render(
         ("Goals", goal_table(figures, goals)),
         ("Right answers a second", load_table(figures, rows, servers)),
         ("Readers beside writers, history on", beside_table(figures)),
+        ("2,000 control-zone reads a second beside field writers", zones_table(figures, servers)),
         ("One reader while bad frames come in", bad_frames_table(figures, servers)),
         ("Start and memory", footprint_table(figures, servers)),
     ]
@@ -87,6 +88,25 @@ def beside_table(figures: Figures) -> str:
         lines.append((title, *rates, *p99, ratio(figures.ratio(beside, alone))))
     head = ("readers", "reads/s alone", "reads/s beside", "full writes/s", "writes/s beside")
     return table((*head, "p99 alone µs", "p99 beside µs", "ratio"), lines)
+
+
+def zones_table(figures: Figures, servers: dict[str, str]) -> str:
+    """Return how the control zone's readers fare beside the field's writers, with and without priority."""
+    lines = []
+    for server, title in servers.items():
+        if not figures.rounds(Figure("zones", server, "p99_beside")):
+            continue
+        keys = [f"{part}_{when}" for when in ("alone", "beside") for part in ("p50", "p99", "p99_9")]
+        found = (figures.median(Figure("zones", server, key)) for key in (*keys, "rate_writers"))
+        lines.append((title, *map(count, found)))
+    times = ("p50 µs", "p99 µs", "p99.9 µs")
+    head = (
+        "server",
+        *(f"alone: {time}" for time in times),
+        *(f"beside: {time}" for time in times),
+        "writes/s",
+    )
+    return table(head, lines)
 
 
 def bad_frames_table(figures: Figures, servers: dict[str, str]) -> str:

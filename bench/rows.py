@@ -12,11 +12,10 @@ from pathlib import Path
 from statistics import median
 
 from bench.machine import Cpus
-from bench.programs import WARM_UP, BadFrames, Group, Load, Outcome
+from bench.programs import READ, WARM_UP, BadFrames, Group, Load, Outcome
 from bench.samples import differences
 from bench.servers import Kind, Server, folder_for_runs, hold, release
 
-READ = 3
 WRITE = 16
 IDLE = 1000
 STARTS = 3
@@ -45,7 +44,7 @@ class Bench:
             Server(kind, Path(folder), self.cpus) as server,
         ):
             server.preset()
-            yield server, Load(server.port, self.cpus.load)
+            yield server, Load(server.port, self.cpus.load, kind.ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +133,22 @@ def beside_writes(bench: Bench, kind: Kind) -> dict[str, float]:
         }
 
 
+def zones(bench: Bench, kind: Kind) -> dict[str, float]:
+    """Measure the control zone's paced readers alone, and beside field writers at full speed."""
+    readers = Group(READ, 10, rate=PACED_RATE, expect="sample")
+    writers = Group(WRITE, 10)
+    with bench.server(kind) as (server, load):
+        [alone] = load.run(bench.seconds, readers)
+        beside, writing = load.run(bench.seconds, readers, writers)
+        return {
+            **values(alone, "_alone"),
+            **values(beside, "_beside"),
+            "rate_writers": writing.rate,
+            **faults(alone, beside, writing),
+            **missing_rows(server, writing.answered),
+        }
+
+
 def bad_frames(bench: Bench, kind: Kind) -> dict[str, float]:
     """Measure one reader at a fixed rate, alone and while another client sends bad frames."""
     reader = Group(READ, 1, rate=OPTA_RATE)
@@ -141,7 +156,9 @@ def bad_frames(bench: Bench, kind: Kind) -> dict[str, float]:
         [alone] = load.run(bench.seconds, reader)
         files = write_bad_frames(Path(folder))
         duration = bench.seconds + WARM_UP + 0.5
-        with BadFrames(server.port, bench.cpus.load, BAD_RATE, duration, files) as sender:
+        with BadFrames(
+            kind.ways.writers, server.port, bench.cpus.load, rate=BAD_RATE, seconds=duration, files=files
+        ) as sender:
             [beside] = load.run(bench.seconds, reader)
             sent = sender.finish()
         return {**values(alone, "_alone"), **values(beside, "_bad"), **faults(alone, beside), "frames": sent}
@@ -191,6 +208,7 @@ ROWS = {
         load_row("fc03-10x8", "FC03, 10 connections, 8 in flight", Group(READ, 10, depth=8), "ours"),
         load_row("fc16-10", "FC16, 10 connections", Group(WRITE, 10), "ours-no-history", "ours"),
         Row("beside-writes", "FC03 beside FC16 at half load", ("ours",), beside_writes),
+        Row("zones", "Control-zone reads beside field writes", ("ours", "ours-one-queue"), zones),
         Row("bad-frames", "FC03 while bad frames come in", ("ours", *PEERS), bad_frames),
         Row("memory", f"Memory, {IDLE:,} idle connections", ("ours", *PEERS), memory),
         Row("start", "Start to first answer", ("ours", *PEERS), start),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import Cpus, on_cpu
-from bench.programs import CACHE, FOLDER, HOST, BenchError, program
+from bench.programs import CACHE, FOLDER, HOST, ZONES, BenchError, Way, Ways, program
 from bench.samples import PRESET
 
 PATIENCE = 20.0
@@ -41,14 +42,19 @@ class Kind:
     """Whether it is this concentrator, whose losses fail the benchmark."""
     records: bool = False
     """Whether it keeps a history, which is counted."""
+    ways: Ways = Ways()  # noqa: RUF009 - it can't be changed
+    """How its readers and its writers reach it."""
 
 
 def kinds() -> dict[str, Kind]:
     """Return the servers by key; pymodbus on uvloop only where uvloop is installed."""
     pymodbus = f"pymodbus {importlib.metadata.version('pymodbus')}"
     found = [
-        Kind("ours", "smart-meter", _ours, ours=True, records=True),
-        Kind("ours-no-history", "smart-meter, history off", _ours_without_history, ours=True),
+        Kind("ours", "smart-meter", _ours, ours=True, records=True, ways=ZONES),
+        Kind("ours-no-history", "smart-meter, history off", _ours_without_history, ours=True, ways=ZONES),
+        Kind(
+            "ours-one-queue", "smart-meter, no priority", _ours_one_queue, ours=True, records=True, ways=ZONES
+        ),
         Kind("libmodbus", _libmodbus_title(), _libmodbus),
         Kind("pymodbus", pymodbus, _pymodbus),
         Kind("pymodbustcp", f"pyModbusTCP {importlib.metadata.version('pyModbusTCP')}", _pymodbustcp),
@@ -116,18 +122,29 @@ class Server:
 
     def preset(self) -> None:
         """Write the values that readers expect."""
-        with self.connect() as connection:
+        with self._connection(self.kind.ways.writers) as connection:
             connection.sendall(WRITE_PRESET)
             _receive(connection, 12)
 
     def connect(self) -> socket.socket:
         """Return a connection that has been served: one read was answered."""
-        connection = socket.create_connection((HOST, self.port), PATIENCE)
+        connection = self._connection(self.kind.ways.readers)
         connection.sendall(READ_PRESET)
         reply = _receive(connection, 25)
         if reply[:9] != struct.pack(">HHHBBB", 1, 0, 19, 1, 3, 16):
             raise BenchError(f"{self.kind.title} answered {reply.hex(' ')}")
         return connection
+
+    def _connection(self, way: Way) -> socket.socket:
+        try:
+            return socket.create_connection((way.to, self.port), PATIENCE, source_address=(way.source, 0))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                message = (
+                    f"{way.source} is not an address of this network namespace; start it with: make bench"
+                )
+                raise BenchError(message) from error
+            raise
 
     def memory_mib(self) -> float:
         """Return the resident memory of the process and all its children."""
@@ -182,12 +199,16 @@ def _ours_without_history(folder: Path, port: int) -> list[str]:
     return _our_command(folder, port, None)
 
 
-def _our_command(folder: Path, port: int, history: Path | None) -> list[str]:
+def _ours_one_queue(folder: Path, port: int) -> list[str]:
+    return _our_command(folder, port, folder / HISTORY, "bench.one_queue")
+
+
+def _our_command(folder: Path, port: int, history: Path | None, module: str = "smart_meter") -> list[str]:
     path = folder / "config.toml"
     path.write_text(configuration(history))
-    # A trial lets this machine's own programs read and write as the zones' peers do.
-    where = ["--trial", "--host", HOST, "--port", str(port)]
-    return [sys.executable, "-m", "smart_meter", "run", "--config", str(path), *where]
+    # With its two zones: a trial has one queue for all clients.
+    where = ["--host", "0.0.0.0", "--port", str(port)]  # noqa: S104 - in a network namespace of its own
+    return [sys.executable, "-m", module, "run", "--config", str(path), *where]
 
 
 def _libmodbus(_: Path, port: int) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from bench.__main__ import default_servers, our_faults
 from bench.figures import Record
 from bench.goals import GOALS
-from bench.programs import FOLDER, Group
+from bench.programs import FOLDER, ZONES, Group, Ways
 from bench.rows import ROWS, write_bad_frames
 from bench.samples import PRESET
 from bench.servers import configuration, kinds
@@ -61,7 +61,14 @@ def test_neither_a_peers_fault_nor_a_low_rate_fails_the_benchmark() -> None:
 def test_a_group_is_written_as_the_load_generator_takes_it() -> None:
     group = Group(16, 10, rate=1234.5, expect="sample")
 
-    assert group.argument() == "function=16,connections=10,depth=1,rate=1234.500,expect=sample"
+    assert group.argument(ZONES) == (
+        "function=16,connections=10,depth=1,rate=1234.500,expect=sample,to=192.168.1.100,from=192.168.1.50"
+    )
+
+
+def test_readers_of_the_concentrator_come_from_the_control_zone() -> None:
+    assert Group(3, 1).argument(ZONES).endswith("to=192.168.2.100,from=192.168.2.10")
+    assert Group(3, 1).argument(Ways()).endswith("to=127.0.0.1,from=0.0.0.0")
 
 
 def test_the_bad_frames_are_the_same_in_every_run(tmp_path: Path) -> None:
