@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from smart_meter.concentrator.probe import announces
+from smart_meter.concentrator.reply_cache import ReplyCache
 from smart_meter.config import Config
 from smart_meter.log.formatter import Direction, Lines, lines
 from smart_meter.log.throttle import RateLimit
@@ -20,19 +21,17 @@ from smart_meter.registers.status_block import State
 # Either addresses the device itself where nothing lies behind it:
 # Messaging on TCP/IP Implementation Guide V1.0b, 4.4, "Unit Identifier".
 _DEVICE_ITSELF = (0, 255)
+# Plain integers: an enumeration's member costs a look-up each time.
+_DIAGNOSTICS = int(FunctionCode.DIAGNOSTICS)
+_READ_INPUT_REGISTERS = int(FunctionCode.READ_INPUT_REGISTERS)
+_SAMPLE_HEAD = slice(FUNCTION, 13)
 _TELL_SECONDS = 10.0
-_MAX_PLANS = 64
 _LOOK_TICKETS = 256
 """Samples between two looks at the recorder's backlog; a power of two."""
 BUSY_BACKLOG = 1_000
 """Samples that wait, from which on the recorder gets its turn after each pass of the loop."""
 FULL_BACKLOG = 50_000
 """Samples that wait, from which on a write is acknowledged late: half of what the history keeps in memory."""
-_PLAN = slice(2, 12)
-"""What decides how a request is carried out: all between the transaction identifier and the values.
-
-Protocol identifier and length are among it: a segment that has a plan, and its size, is one whole request.
-"""
 
 
 class Recorder(Protocol):
@@ -64,43 +63,28 @@ class Peer:
 class Grant:
     """One meter, as a kind of client may use it."""
 
-    __slots__ = ("functions", "meter")
+    __slots__ = ("functions", "meter", "sample_head", "sample_size")
 
     def __init__(self, meter: Meter, functions: dict[int, Function]) -> None:
         self.meter = meter
         self.functions = functions
-
-
-class Plan:
-    """A request that was carried out before: a read of some registers, or a write of a whole sample."""
-
-    __slots__ = ("answer", "head", "meter", "registers", "size", "version")
-
-    def __init__(self, meter: Meter, size: int, head: bytes, registers: slice | None) -> None:
-        self.meter = meter
-        self.size = size
-        """How long the request is."""
-        self.head = head
-        """The reply's bytes between its first five and the registers."""
-        self.registers = registers
-        """Where the registers that are read lie in the meter's view; None: this is a write."""
-        self.answer = b""
-        """The reply behind its first five bytes, as it was last; behind the first four of a write's."""
-        self.version = -1
-        """The meter's, as it was then: where it is the same, so is a read's answer."""
+        self.sample_head = meter.sample_head if FunctionCode.WRITE_MULTIPLE_REGISTERS in functions else b""
+        """What stands between unit identifier and values in a write of a whole sample; empty: not allowed."""
+        self.sample_size = 13 + len(meter.data)
+        """Bytes of such a request."""
 
 
 class Rights:
     """What a kind of client may do: its meters by unit identifier, and what its reads are made of."""
 
-    __slots__ = ("client", "plans", "reader", "units", "writer")
+    __slots__ = ("cache", "client", "reader", "units", "writer")
 
     def __init__(self, client: Client, units: dict[int, Grant], reader: Peer, writer: Peer) -> None:
         self.client = client
         self.units = units
         self.reader = reader
         self.writer = writer
-        self.plans: dict[bytes, Plan] = {}
+        self.cache = ReplyCache()
 
 
 class Concentrator:
@@ -250,9 +234,10 @@ class Session:
 
     __slots__ = (
         "_address",
+        "_cache",
+        "_cached",
         "_concentrator",
         "_local",
-        "_plans",
         "_probes",
         "_reader",
         "_received",
@@ -278,71 +263,59 @@ class Session:
 
     def _use(self, rights: Rights) -> None:
         self._rights = rights
-        # A probe has none and gets none, so that each of its requests is looked at closely.
-        self._plans = {} if self._probes else rights.plans
+        # A probe's stays empty, so that each of its requests is carried out.
+        self._cache = ReplyCache() if self._probes else rights.cache
+        self._cached = self._cache.cached_reply
         self._reader = rights.reader
         self._served = rights.reader.totals
         self._tx = rights.reader.tx
         self._received = rights.writer.totals
         self._rx = rights.writer.rx
 
-    def known(self, segment: bytes) -> bytes | None:
-        """Return the reply to a segment that is one whole request like one before; else None.
+    def cached_reply(self, segment: bytes) -> bytes | None:
+        """Return the reply to a segment that is exactly one read that is cached; else None.
 
-        This is the hot path. A read is answered as the last time where no register has changed since.
+        This is the hot path. While the log still takes a line for each read, every read is carried out.
         """
-        plan = self._plans.get(segment[_PLAN])
-        if plan is None or len(segment) != plan.size:
-            return None
-        meter = plan.meter
-        if plan.registers is None:
-            concentrator = self._concentrator
-            # What follows the quantity is the byte count, then the values.
-            if (
-                segment[12] + 13 != plan.size
-                or concentrator.acknowledge_late
-                or not meter.store(segment[13:], concentrator.now())
-            ):
-                return None
-            self._stored(meter, segment)
-            return segment[:4] + plan.answer
-        if plan.version != meter.version:
-            if meter.failure:
-                return None
-            plan.answer = plan.head + meter.view[plan.registers]
-            plan.version = meter.version
-        self._served.served += 1
         if self._tx.left >= 1.0:
-            self._tell_served(meter, segment)
-        return segment[:5] + plan.answer
-
-    def forget(self) -> None:
-        """Look closely at the next request of every kind."""
-        self._plans.clear()
+            return None
+        reply = self._cached(segment)
+        if reply is not None:
+            self._served.served += 1
+        return reply
 
     def respond(self, request: bytes) -> bytes:
-        """Return the reply ADU to a request ADU."""
-        reply = self.known(request)
-        if reply is not None:
-            return reply
-        if self._probes or (request[FUNCTION] == FunctionCode.DIAGNOSTICS and announces(request)):
-            return self._answer_probe(request)
-        return self._carry_out(request)
-
-    def _carry_out(self, request: bytes) -> bytes:
+        """Return the reply ADU to a request ADU for which there is no cached reply."""
         grant = self._rights.units.get(request[UNIT])
+        if (
+            grant is not None
+            and len(request) == grant.sample_size
+            and request[_SAMPLE_HEAD] == grant.sample_head
+            and not self._probes
+        ):
+            # Nearly every write is one of a whole sample: only the values are left to be checked.
+            if grant.meter.store(request[13:], self._concentrator.now()):
+                self._stored(grant.meter, request)
+                return request[:4] + b"\0\6" + request[6:12]
+            self._out_of_range(grant.meter, request)
+            return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        if self._probes or (request[FUNCTION] == _DIAGNOSTICS and announces(request)):
+            return self._answer_probe(request)
+        return self._carry_out(grant, request)
+
+    def _carry_out(self, grant: Grant | None, request: bytes) -> bytes:
         if grant is None:
             return self._exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
+        meter = grant.meter
         code = request[FUNCTION]
         function = grant.functions.get(code)
-        meter = grant.meter
         if function is None:
             if code in FUNCTIONS:
                 self._refused(meter, request)
                 return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
             return self._exception(request, ExceptionCode.ILLEGAL_FUNCTION)
         meter.now = self._concentrator.now()
-        if code == FunctionCode.READ_INPUT_REGISTERS:
+        if code == _READ_INPUT_REGISTERS:
             meter.refresh()
         reply = function.execute(meter, request)
         if reply[FUNCTION] != code:
@@ -351,11 +324,11 @@ class Session:
                 return reply
             self._concentrator.statistics.exceptions += 1
             return reply
-        self._plan(meter, request, reply)
         if meter.completed:
             meter.completed = False
             self._stored(meter, request)
         if function.reads is not None:
+            self._cache.add(meter, request, reply)
             self._served.served += 1
             if self._tx.left >= 1.0:
                 self._tell_served(meter, request)
@@ -374,14 +347,15 @@ class Session:
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
         if function.writes is not None:
             return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
-        if code == FunctionCode.READ_INPUT_REGISTERS:
+        if code == _READ_INPUT_REGISTERS:
             grant.meter.now = self._concentrator.now()
             grant.meter.refresh()
         return function.execute(grant.meter, request)
 
     def _become_probe(self, unit: int) -> None:
         self._probes = True
-        self._plans = {}
+        self._cache = ReplyCache()
+        self._cached = self._cache.cached_reply
         concentrator = self._concentrator
         concentrator.statistics.connections -= 1
         concentrator.statistics.open_connections -= 1
@@ -397,22 +371,6 @@ class Session:
                 peer, self._address, name, unit=unit, functions=functions, left_out=left_out
             ),
         )
-
-    def _plan(self, meter: Meter, request: bytes, reply: bytes) -> None:
-        """Remember how a request was carried out that was right, if the like of it will come again."""
-        code = request[FUNCTION]
-        if code == FunctionCode.READ_HOLDING_REGISTERS:
-            first = 2 * ((request[8] << 8 | request[9]) - meter.start)
-            plan = Plan(meter, 12, reply[5:9], slice(first, first + len(reply) - 9))
-        elif code == FunctionCode.WRITE_MULTIPLE_REGISTERS and len(request) - 13 == len(meter.data):
-            plan = Plan(meter, len(request), b"", None)
-            plan.answer = reply[4:]
-        else:
-            return
-        plans = self._plans
-        if len(plans) >= _MAX_PLANS:
-            self.forget()
-        plans[request[_PLAN]] = plan
 
     def _stored(self, meter: Meter, request: bytes) -> None:
         """Let everybody know who wants to know of a sample."""
@@ -509,7 +467,7 @@ class Session:
             address,
             quantity,
             reader.totals.served,
-            inputs=request[FUNCTION] == FunctionCode.READ_INPUT_REGISTERS,
+            inputs=request[FUNCTION] == _READ_INPUT_REGISTERS,
         )
         concentrator.tell(line)
 

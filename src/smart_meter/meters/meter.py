@@ -8,7 +8,7 @@ import struct
 from smart_meter import __version__
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.meters.sample import Sample
-from smart_meter.modbus.functions import Bank, ExceptionCode
+from smart_meter.modbus.functions import Bank, ExceptionCode, whole_write_head
 from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
 from smart_meter.registers.register_map import Measurement, WordOrder
@@ -27,6 +27,7 @@ class Meter(Bank):
     __slots__ = (
         "_addresses",
         "_config",
+        "_fingerprint",
         "_limited",
         "_mask",
         "_published",
@@ -46,6 +47,7 @@ class Meter(Bank):
         "patience",
         "recovered",
         "refused",
+        "sample_head",
         "samples",
         "state",
         "unit_id",
@@ -61,7 +63,10 @@ class Meter(Bank):
         self.name = config.name
         self.unit_id = config.unit_id
         self.map = config.map
+        self.sample_head = whole_write_head(self.start, self.end - self.start)
+        """How a request that writes a whole sample begins: what follows the unit identifier."""
         self._addresses = config.map.addresses
+        self._fingerprint = config.map.fingerprint
         self._limited = tuple(m for m in config.map.measurements if m.limited)
         timestamp = config.map.timestamp
         self._timestamp = timestamp
@@ -121,6 +126,12 @@ class Meter(Bank):
         """
         size = len(values)
         data = self.data
+        if size == len(data):
+            # Nearly all writes are whole samples.
+            if not self.store(values, self.now):
+                return ExceptionCode.ILLEGAL_DATA_VALUE
+            self.completed = True
+            return 0
         first = 2 * (address - self.start)
         touched = self._addresses.intersection(range(address, address + size // 2))
         written = touched if touched & self._written else touched | self._written
@@ -146,7 +157,7 @@ class Meter(Bank):
             self.age(self.now),
             samples=self.samples,
             refused=self.refused,
-            fingerprint=self.map.fingerprint,
+            fingerprint=self._fingerprint,
             sequence=self._sequence + self.samples,
             out_of_range=self._mask,
         )

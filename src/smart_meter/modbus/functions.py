@@ -157,6 +157,16 @@ def write_multiple_registers(bank: Bank, request: bytes) -> bytes:
     return exception(request, code) if code else request[:4] + b"\x00\x06" + request[6:12]
 
 
+def whole_write_head(start: int, quantity: int) -> bytes:
+    """Return what lies between unit identifier and values when function code 16 writes a whole bank (6.12).
+
+    Empty if one request can't carry so many registers.
+    """
+    if quantity > MAX_WRITE_REGISTERS:
+        return b""
+    return struct.pack(">BHHB", FunctionCode.WRITE_MULTIPLE_REGISTERS, start, quantity, 2 * quantity)
+
+
 def mask_write_register(bank: Bank, request: bytes) -> bytes:
     """Carry out function code 22 (6.16): the bits of the AND mask are kept, the others are the OR mask's."""
     if len(request) != 14:

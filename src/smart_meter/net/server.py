@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from smart_meter.modbus.adu import AduReader
+from smart_meter.modbus.adu import AduReader, is_one_request
 from smart_meter.net.event_loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
 
 BACKLOG = 4096
@@ -50,11 +50,11 @@ class Session(Protocol):
     waiting: list[tuple[bytes, int]]
     """Requests whose replies have to wait until `outcome` knows, with their tickets; `respond` adds them."""
 
-    def known(self, segment: bytes) -> bytes | None:
-        """Return the reply where a segment is one whole request that needs no closer look; None: it does."""
+    def cached_reply(self, segment: bytes) -> bytes | None:
+        """Return the reply to a segment that is exactly one request whose reply is cached; else None."""
 
     def respond(self, request: bytes) -> bytes:
-        """Return the reply ADU to a request ADU."""
+        """Return the reply ADU to a request ADU for which there is no cached reply."""
 
     def outcome(self, ticket: int) -> bool | None:
         """Whether the reply that waits may be sent; None: it is not known yet."""
@@ -102,10 +102,10 @@ class Connection:
     __slots__ = (
         "_at_end",
         "_began",
+        "_cached_reply",
         "_ending",
         "_finishing",
         "_held",
-        "_known",
         "_loop",
         "_plain",
         "_reader",
@@ -134,7 +134,7 @@ class Connection:
         # They stay what they were when it came, whatever a new configuration makes of the session.
         self.zone = session.zone
         self._urgent = session.urgent
-        self._known = session.known
+        self._cached_reply = session.cached_reply
         self._respond = session.respond
         self._reader = AduReader()
         self._plain = True
@@ -166,7 +166,7 @@ class Connection:
             return
         except OSError:
             data = b""
-        reply = self._known(data) if plain else None
+        reply = self._cached_reply(data) if plain else None
         if reply is not None:
             try:
                 sent = self._transmit(reply)
@@ -206,23 +206,28 @@ class Connection:
             return
         self.last = self._loop.now
         reader = self._reader
+        if self._plain and is_one_request(data):
+            # Known not to be cached.
+            reply = self._respond(data)
+            if self.session.waiting:
+                self._hold((data,), [reply])
+            else:
+                self._send(reply)
+            return
         requests = reader.feed(data)
         if requests:
-            self._answer_each(requests)
+            cached_reply = self._cached_reply
+            respond = self._respond
+            replies = [cached_reply(request) or respond(request) for request in requests]
+            if self.session.waiting:
+                self._hold(requests, replies)
+            else:
+                self._send(b"".join(replies))
         if not reader.rest:
             self._began = 0.0
         elif requests or not self._began:
             self._began = self._loop.now
         self._settle()
-
-    def _answer_each(self, requests: Sequence[bytes]) -> None:
-        known = self._known
-        respond = self._respond
-        replies = [known(request) or respond(request) for request in requests]
-        if self.session.waiting:
-            self._hold(requests, replies)
-        else:
-            self._send(b"".join(replies))
 
     def _hold(self, requests: Sequence[bytes], replies: list[bytes]) -> None:
         """Keep replies back, in their order, and take no more requests meanwhile."""
