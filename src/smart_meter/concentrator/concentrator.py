@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
 
 from smart_meter.concentrator.probe import announces
 from smart_meter.concentrator.reply_cache import ReplyCache
@@ -11,7 +11,7 @@ from smart_meter.config import Config
 from smart_meter.log.formatter import Direction, Lines, lines
 from smart_meter.log.throttle import RateLimit
 from smart_meter.log.token_bucket import Quota
-from smart_meter.meters.access import AccessControl, Client
+from smart_meter.meters.access import AccessControl, Role
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.statistics import PeerTotals, Statistics
 from smart_meter.modbus.adu import FUNCTION, UNIT
@@ -60,31 +60,27 @@ class Peer:
         self.tx = Quota(rate, now, totals.served)
 
 
-class Grant:
-    """One meter, as a kind of client may use it."""
+class MeterAccess(NamedTuple):
+    """What a role may do with one meter."""
 
-    __slots__ = ("functions", "meter", "sample_head", "sample_size")
-
-    def __init__(self, meter: Meter, functions: dict[int, Function]) -> None:
-        self.meter = meter
-        self.functions = functions
-        self.sample_head = meter.sample_head if FunctionCode.WRITE_MULTIPLE_REGISTERS in functions else b""
-        """What stands between unit identifier and values in a write of a whole sample; empty: not allowed."""
-        self.sample_size = 13 + len(meter.data)
-        """Bytes of such a request."""
+    meter: Meter
+    functions: Mapping[int, Function]
+    """By function code; those that the role may use."""
+    sample_head: bytes
+    """What stands between unit identifier and values in a write of a whole sample; empty: not allowed."""
+    sample_size: int
+    """Bytes of such a request."""
 
 
-class Rights:
-    """What a kind of client may do: its meters by unit identifier, and what its reads are made of."""
+class ServedRole(NamedTuple):
+    """A role with all that its requests need, resolved once; shared by the sessions of its clients."""
 
-    __slots__ = ("cache", "client", "reader", "units", "writer")
-
-    def __init__(self, client: Client, units: dict[int, Grant], reader: Peer, writer: Peer) -> None:
-        self.client = client
-        self.units = units
-        self.reader = reader
-        self.writer = writer
-        self.cache = ReplyCache()
+    role: Role
+    units: Mapping[int, MeterAccess]
+    """By unit identifier."""
+    reader: Peer
+    writer: Peer
+    cache: ReplyCache
 
 
 class Concentrator:
@@ -124,7 +120,7 @@ class Concentrator:
         self._access = AccessControl(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
-        self._rights: dict[Client, Rights] = {}
+        self._roles: dict[Role, ServedRole] = {}
 
     def reconfigure(self, config: Config) -> None:
         """Go on with another configuration; every session has to be asked to `readmit` itself afterwards."""
@@ -142,8 +138,8 @@ class Concentrator:
 
         local: the address of this machine that it reached; None: it is not looked at.
         """
-        rights = self.rights(address, local)
-        if rights is None:
+        role = self.role(address, local)
+        if role is None:
             self.statistics.strangers += 1
             left_out = self.limit.allow("stranger", self.now())
             if left_out is not None:
@@ -151,7 +147,7 @@ class Concentrator:
             return None
         self.statistics.connections += 1
         self.statistics.open_connections += 1
-        return Session(self, rights, address, local)
+        return Session(self, role, address, local)
 
     def look_at_backlog(self) -> None:
         """Slow the writers down before the recorder loses samples; readers go on as ever."""
@@ -159,16 +155,17 @@ class Concentrator:
         self.acknowledge_late = self.always_late or backlog >= FULL_BACKLOG
         self.let_record(backlog >= BUSY_BACKLOG)
 
-    def rights(self, address: str, local: str | None) -> Rights | None:
-        """Return what a client may do, or None for one in no zone."""
-        client = self._access.client(address, local)
-        if client is None:
+    def role(self, address: str, local: str | None) -> ServedRole | None:
+        """Return the role of a client, or None for one in no zone."""
+        role = self._access.role(address, local)
+        if role is None:
             return None
-        rights = self._rights.get(client)
-        if rights is None:
-            rights = Rights(client, self._units(client), self._peer(client.reader), self._peer(client.writer))
-            self._rights[client] = rights
-        return rights
+        served = self._roles.get(role)
+        if served is None:
+            units = self._units(role)
+            reader, writer = self._peer(role.reader), self._peer(role.writer)
+            self._roles[role] = served = ServedRole(role, units, reader, writer, ReplyCache())
+        return served
 
     def next_check(self) -> float:
         """Return when to `check` next, in monotonic seconds: no later than any sample can be too old."""
@@ -208,17 +205,13 @@ class Concentrator:
         if left_out is not None:
             self.tell(line(left_out))
 
-    def _units(self, client: Client) -> dict[int, Grant]:
+    def _units(self, role: Role) -> dict[int, MeterAccess]:
         units = {}
-        for meter, permission in zip(self.meters, client.permissions, strict=True):
-            allowed = {
-                code: function
-                for code, function in FUNCTIONS.items()
-                if permission.allows(
-                    code, reads=function.reads is not None, writes=function.writes is not None
-                )
-            }
-            units[meter.unit_id] = Grant(meter, allowed)
+        for meter, permission in zip(self.meters, role.permissions, strict=True):
+            allowed = {code: FUNCTIONS[code] for code in FUNCTIONS if code in permission.functions}
+            writes_samples = FunctionCode.WRITE_MULTIPLE_REGISTERS in allowed
+            head = meter.sample_head if writes_samples else b""
+            units[meter.unit_id] = MeterAccess(meter, allowed, head, 13 + len(meter.data))
         if len(self.meters) == 1:
             units.update(dict.fromkeys(_DEVICE_ITSELF, units[self.meters[0].unit_id]))
         return units
@@ -241,36 +234,38 @@ class Session:
         "_probes",
         "_reader",
         "_received",
-        "_rights",
+        "_role",
         "_rx",
         "_served",
         "_tx",
+        "_units",
         "urgent",
         "waiting",
         "zone",
     )
 
-    def __init__(self, concentrator: Concentrator, rights: Rights, address: str, local: str | None) -> None:
+    def __init__(self, concentrator: Concentrator, role: ServedRole, address: str, local: str | None) -> None:
         self._concentrator = concentrator
         self._address = address
         self._local = local
         self.waiting: list[tuple[bytes, int]] = []
-        self.zone = rights.client.zone
-        self.urgent = rights.client.urgent
+        self.zone = role.role.zone
+        self.urgent = role.role.urgent
         self._probes = False
         """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
-        self._use(rights)
+        self._use(role)
 
-    def _use(self, rights: Rights) -> None:
-        self._rights = rights
+    def _use(self, role: ServedRole) -> None:
+        self._role = role
+        self._units = role.units
         # A probe's stays empty, so that each of its requests is carried out.
-        self._cache = ReplyCache() if self._probes else rights.cache
+        self._cache = ReplyCache() if self._probes else role.cache
         self._cached = self._cache.cached_reply
-        self._reader = rights.reader
-        self._served = rights.reader.totals
-        self._tx = rights.reader.tx
-        self._received = rights.writer.totals
-        self._rx = rights.writer.rx
+        self._reader = role.reader
+        self._served = role.reader.totals
+        self._tx = role.reader.tx
+        self._received = role.writer.totals
+        self._rx = role.writer.rx
 
     def cached_reply(self, segment: bytes) -> bytes | None:
         """Return the reply to a segment that is exactly one read that is cached; else None.
@@ -286,29 +281,29 @@ class Session:
 
     def respond(self, request: bytes) -> bytes:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
-        grant = self._rights.units.get(request[UNIT])
+        access = self._units.get(request[UNIT])
         if (
-            grant is not None
-            and len(request) == grant.sample_size
-            and request[_SAMPLE_HEAD] == grant.sample_head
+            access is not None
+            and len(request) == access.sample_size
+            and request[_SAMPLE_HEAD] == access.sample_head
             and not self._probes
         ):
             # Nearly every write is one of a whole sample: only the values are left to be checked.
-            if grant.meter.store(request[13:], self._concentrator.now()):
-                self._stored(grant.meter, request)
+            if access.meter.store(request[13:], self._concentrator.now()):
+                self._stored(access.meter, request)
                 return request[:4] + b"\0\6" + request[6:12]
-            self._out_of_range(grant.meter, request)
+            self._out_of_range(access.meter, request)
             return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
         if self._probes or (request[FUNCTION] == _DIAGNOSTICS and announces(request)):
             return self._answer_probe(request)
-        return self._carry_out(grant, request)
+        return self._carry_out(access, request)
 
-    def _carry_out(self, grant: Grant | None, request: bytes) -> bytes:
-        if grant is None:
+    def _carry_out(self, access: MeterAccess | None, request: bytes) -> bytes:
+        if access is None:
             return self._exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
-        meter = grant.meter
+        meter = access.meter
         code = request[FUNCTION]
-        function = grant.functions.get(code)
+        function = access.functions.get(code)
         if function is None:
             if code in FUNCTIONS:
                 self._refused(meter, request)
@@ -338,19 +333,19 @@ class Session:
         """Answer by the client's rights, count nothing, carry out no write: one that it may make gets 03."""
         if not self._probes:
             self._become_probe(request[UNIT])
-        grant = self._rights.units.get(request[UNIT])
-        if grant is None:
+        access = self._units.get(request[UNIT])
+        if access is None:
             return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
         code = request[FUNCTION]
-        function = grant.functions.get(code)
+        function = access.functions.get(code)
         if function is None:
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
         if function.writes is not None:
             return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
         if code == _READ_INPUT_REGISTERS:
-            grant.meter.now = self._concentrator.now()
-            grant.meter.refresh()
-        return function.execute(grant.meter, request)
+            access.meter.now = self._concentrator.now()
+            access.meter.refresh()
+        return function.execute(access.meter, request)
 
     def _become_probe(self, unit: int) -> None:
         self._probes = True
@@ -359,9 +354,9 @@ class Session:
         concentrator = self._concentrator
         concentrator.statistics.connections -= 1
         concentrator.statistics.open_connections -= 1
-        grant = self._rights.units.get(unit)
-        name = None if grant is None else grant.meter.name
-        functions = () if grant is None else tuple(grant.functions)
+        access = self._units.get(unit)
+        name = None if access is None else access.meter.name
+        functions = () if access is None else tuple(access.functions)
         peer = self._reader.name
         concentrator.told_at_times(
             # The meters are few, and all units that are none of them count as one.
@@ -389,7 +384,7 @@ class Session:
             self._rx.left -= 1.0
             self._rx.told += 1
             sample = meter.last_sample(concentrator.wall())
-            writer = self._rights.writer
+            writer = self._role.writer
             concentrator.tell(concentrator.lines.received(sample, writer.name, writer.totals.received))
         if meter.recovered:
             meter.recovered = False
@@ -414,10 +409,10 @@ class Session:
 
     def readmit(self) -> bool:
         """Take the rights of a new configuration; return whether there are any."""
-        rights = self._concentrator.rights(self._address, self._local)
-        if rights is None:
+        role = self._concentrator.role(self._address, self._local)
+        if role is None:
             return False
-        self._use(rights)
+        self._use(role)
         return True
 
     def bad_frame(self, reason: str) -> None:
@@ -479,7 +474,7 @@ class Session:
         code = request[FUNCTION]
         if FUNCTIONS[code].writes is not None:
             meter.refused += 1
-        writes = any(FUNCTIONS[each].writes for each in self._rights.units[request[UNIT]].functions)
+        writes = any(FUNCTIONS[each].writes for each in self._units[request[UNIT]].functions)
         what = "may not do that" if writes else "may only read"
         self._tell_refused(meter, request, f"{what}: function {code} got exception 01")
 
