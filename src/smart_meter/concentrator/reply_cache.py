@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from smart_meter.meters.meter import Meter
 from smart_meter.modbus.functions import FunctionCode
 
 MAX_REPLIES = 64
 """Different reads that are kept; a PLC sends a handful."""
-_KEY = slice(2, None)
-"""What decides the reply to a read: everything after the transaction identifier.
+KEY = slice(2, None)
+"""The part of a request by which its reply is found. Everything after the transaction identifier.
 
 Protocol identifier and length are part of it, so a segment that matches is exactly one whole request.
 """
@@ -28,34 +30,36 @@ class CachedReply:
         self.body = b""
         """The reply after its first five bytes."""
         self.version = -1
-        """The meter's version that `body` was made from."""
+        """The meter's version that `body` was made from; `refresh` before use if it is another by now."""
+
+    def refresh(self) -> bool:
+        """Copy the registers again; return False if they can't be read now."""
+        meter = self.meter
+        if meter.failure:
+            return False
+        self.body = self.head + meter.view[self.registers]
+        self.version = meter.version
+        return True
 
 
 class ReplyCache:
     """Cached replies by request; holds at most `MAX_REPLIES`."""
 
-    __slots__ = ("_replies",)
+    __slots__ = ("_replies", "find")
 
     def __init__(self) -> None:
         self._replies: dict[bytes, CachedReply] = {}
+        self.find: Callable[[bytes], CachedReply | None] = self._replies.get
+        """Find a cached reply by its request's `KEY`. The dictionary's own method: this is the hot path."""
 
     def __len__(self) -> int:
         return len(self._replies)
 
     def cached_reply(self, segment: bytes) -> bytes | None:
-        """Return the reply to a segment that is exactly one whole cached request; else None.
-
-        This is the hot path. The registers are copied again only if one has changed since.
-        """
-        cached = self._replies.get(segment[_KEY])
-        if cached is None:
+        """Return the reply to a segment that is exactly one whole cached request; else None."""
+        cached = self.find(segment[KEY])
+        if cached is None or (cached.version != cached.meter.version and not cached.refresh()):
             return None
-        meter = cached.meter
-        if cached.version != meter.version:
-            if meter.failure:
-                return None
-            cached.body = cached.head + meter.view[cached.registers]
-            cached.version = meter.version
         return segment[:5] + cached.body
 
     def add(self, meter: Meter, request: bytes, reply: bytes) -> None:
@@ -66,7 +70,7 @@ class ReplyCache:
         if len(self._replies) >= MAX_REPLIES:
             self.clear()
         registers = slice(first, first + len(reply) - 9)
-        self._replies[request[_KEY]] = CachedReply(meter, reply[5:9], registers)
+        self._replies[request[KEY]] = CachedReply(meter, reply[5:9], registers)
 
     def clear(self) -> None:
         """Forget every reply."""

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smart_meter.concentrator.concentrator import Concentrator, Session
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.concentrator.session import Session
 from smart_meter.config import Config, JournalConfig, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.modbus.test_oracle import requests as pdus
-from tests.unit.wire import SAMPLE_REGISTERS, adu, read, write, write_one
+from tests.unit.wire import SAMPLE_REGISTERS, adu, read, sent, write, write_one
 
 LIMITED = RegisterMap((Measurement("P", 0, maximum=300), *PV_MAP.measurements[1:]))
 CONFIGS = {
@@ -45,7 +46,7 @@ class Trial:
             self.now += action
             self.concentrator.check()
             return None
-        return (self.cache and self.session.cached_reply(action)) or self.session.respond(action)
+        return (self.cache and self.session.cached_reply(action)) or sent(self.session.respond(action))
 
 
 values = st.lists(st.integers(0, 0xFFFF), min_size=8, max_size=8).map(tuple)

@@ -46,7 +46,7 @@ def test_the_cache_is_bounded() -> None:
     for address in range(100):
         for quantity in range(1, 100 - address):
             request = read(address, quantity)
-            cache.add(wide, request, FUNCTIONS[3].execute(wide, request))
+            cache.add(wide, request, FUNCTIONS[3].execute(wide, request, 0.0)[0])
             assert 1 <= len(cache) <= MAX_REPLIES
             assert cache.cached_reply(request) == answer(1, (0,) * quantity)
 
