@@ -21,7 +21,7 @@ from smart_meter.modbus.adu import AduReader
 from smart_meter.modbus.functions import FUNCTIONS, Bank, exception
 from smart_meter.registers.register_map import PV_MAP
 from tests.integration.program import PATIENCE, Program, run
-from tests.unit.wire import adu, read, wire, write
+from tests.unit.wire import adu, read, sent, wire, write
 
 Start = Callable[..., Program]
 Answer = Callable[[bytes], bytes]
@@ -61,7 +61,7 @@ def concentrator(*rules: AccessRule, on_stale: OnStale = OnStale.HOLD) -> tuple[
     made = Concentrator(config, lambda _: None, lambda: 100.0, lambda: 0.0)
     session = made.admit("192.168.1.50")
     assert session is not None
-    return made, session.respond
+    return made, lambda request: sent(session.respond(request))
 
 
 @pytest.mark.parametrize(("code", "detail"), [(16, "read and written"), (6, "6"), (22, "22"), (23, "23")])
@@ -133,7 +133,7 @@ class Other:
         if self._careless and request[7] in (6, 22):
             # It does not look at the length, and takes what lies behind the request for the values.
             request = request[:4] + b"\0\6" + (request[6:] + bytes(6))[: 14 if request[7] == 22 else 6]
-        reply = FUNCTIONS[request[7]].execute(self.bank, request)
+        reply, _ = FUNCTIONS[request[7]].execute(self.bank, request, 0.0)
         return b"" if self._deaf_to_bad and reply[7] & 0x80 and request[7] in (6, 22) else reply
 
 

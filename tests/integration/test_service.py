@@ -197,7 +197,7 @@ async def test_a_client_with_thousands_of_requests_does_not_hold_up_another() ->
         crowd = 5000
         totals = served.service.concentrator.statistics
         noting = Noting(totals)
-        served.service.concentrator.recorder = noting
+        served.service.concentrator.use_sink(noting, durable=False)
         # Both are in the kernel before the service looks.
         with served.held_up():
             os.write(writer.get_extra_info("socket").fileno(), read(0, 1) * crowd)

@@ -2,6 +2,8 @@
 
 import struct
 
+from smart_meter.modbus.connection import Held
+
 SAMPLE_REGISTERS = (250, 260, 485, 536, 850, 456, 0x5686, 0x15E0)
 """One sample of the PV map, measured at 2016-01-01T06:00:00+00:00."""
 
@@ -30,3 +32,9 @@ def write(address: int, registers: tuple[int, ...] = SAMPLE_REGISTERS, unit: int
 def answer(unit: int, registers: tuple[int, ...], transaction: int = 1) -> bytes:
     values = struct.pack(f">{len(registers)}H", *registers)
     return adu(unit, struct.pack(">BB", 3, len(values)) + values, transaction)
+
+
+def sent(reply: bytes | Held) -> bytes:
+    """Return a reply that is not held."""
+    assert isinstance(reply, bytes)
+    return reply

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smart_meter.config import Access, Config, OnStale, ZoneConfig
-from smart_meter.meters.access import AccessControl, Client
+from smart_meter.meters.access import AccessControl, Role
 
 READ, IDENTIFY = 0x03, 0x2B  # Application Protocol V1.1b3, 6.3 and 6.21
 
@@ -52,19 +52,19 @@ def target(config: Config, client: str, seconds: float) -> dict[str, Any]:
     client: the address that it will ask from; empty: the Pi's own in that zone. Raises NotProvableError.
     """
     zone = reader(config)
-    rights = AccessControl(config).client(client or str(zone.address), str(zone.address))
-    if rights is None:
+    role = AccessControl(config).role(client or str(zone.address), str(zone.address))
+    if role is None:
         message = f"this controller's address, {client}, is in no zone of it: it cuts off whoever reads there"
         raise NotProvableError(message)
     return {
         "host": str(zone.address),
         "port": config.server.port,
         "seconds": seconds,
-        "meters": _meters(config, rights),
+        "meters": _meters(config, role),
     }
 
 
-def _meters(config: Config, rights: Client) -> list[dict[str, Any]]:
+def _meters(config: Config, role: Role) -> list[dict[str, Any]]:
     return [
         {
             "name": meter.name,
@@ -72,9 +72,9 @@ def _meters(config: Config, rights: Client) -> list[dict[str, Any]]:
             "start": meter.map.start,
             "quantity": meter.map.quantity,
             "fingerprint": meter.map.fingerprint,
-            "reads": permission.allows(READ, reads=True, writes=False),
-            "identifies": permission.allows(IDENTIFY, reads=False, writes=False),
+            "reads": READ in permission.functions,
+            "identifies": IDENTIFY in permission.functions,
             "silent": meter.on_stale is OnStale.EXCEPTION,
         }
-        for meter, permission in zip(config.meters, rights.permissions, strict=True)
+        for meter, permission in zip(config.meters, role.permissions, strict=True)
     ]

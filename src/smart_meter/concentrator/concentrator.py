@@ -1,106 +1,22 @@
-"""Meters, zones and totals in one place: what a client's request does. No sockets, no clock of its own."""
+"""Meters, roles and totals in one place. No sockets, no clock of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from smart_meter.concentrator.probe import announces
+from smart_meter.concentrator.dispatcher import Dispatcher, Peer
+from smart_meter.concentrator.reply_cache import ReplyCache
+from smart_meter.concentrator.session import MeterAccess, ServedRole, Session
+from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
-from smart_meter.log.formatter import Direction, Lines, lines
-from smart_meter.log.throttle import RateLimit
-from smart_meter.log.token_bucket import Quota
-from smart_meter.meters.access import AccessControl, Client
+from smart_meter.log.formatter import Lines, lines
+from smart_meter.meters.access import AccessControl, Role
 from smart_meter.meters.meter import Meter
-from smart_meter.meters.statistics import PeerTotals, Statistics
-from smart_meter.modbus.adu import FUNCTION, UNIT
-from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
-from smart_meter.registers.status_block import State
+from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 
-# Either addresses the device itself where nothing lies behind it:
+# Either addresses the device itself if nothing lies behind it:
 # Messaging on TCP/IP Implementation Guide V1.0b, 4.4, "Unit Identifier".
 _DEVICE_ITSELF = (0, 255)
-_TELL_SECONDS = 10.0
-_MAX_PLANS = 64
-_LOOK_TICKETS = 256
-"""Samples between two looks at the recorder's backlog; a power of two."""
-BUSY_BACKLOG = 1_000
-"""Samples that wait, from which on the recorder gets its turn after each pass of the loop."""
-FULL_BACKLOG = 50_000
-"""Samples that wait, from which on a write is acknowledged late: half of what the history keeps in memory."""
-_PLAN = slice(2, 12)
-"""What decides how a request is carried out: all between the transaction identifier and the values.
-
-Protocol identifier and length are among it: a segment that has a plan, and its size, is one whole request.
-"""
-
-
-class Recorder(Protocol):
-    """Keeps samples; none of the methods blocks or raises."""
-
-    def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
-        """Keep a sample; return its ticket, which counts up from 1. now: monotonic seconds."""
-
-    def stored_up_to(self, ticket: int) -> bool | None:
-        """Whether the sample is on disk; None: it is not known yet."""
-
-    @property
-    def backlog(self) -> int:
-        """How many samples wait to be written, while they can be written; 0 while they can't."""
-
-
-class Peer:
-    """A peer's totals, and how many more lines of it the journal takes now."""
-
-    __slots__ = ("name", "rx", "totals", "tx")
-
-    def __init__(self, name: str, totals: PeerTotals, rate: float, now: float) -> None:
-        self.name = name
-        self.totals = totals
-        self.rx = Quota(rate, now, totals.received)
-        self.tx = Quota(rate, now, totals.served)
-
-
-class Grant:
-    """One meter, as a kind of client may use it."""
-
-    __slots__ = ("functions", "meter")
-
-    def __init__(self, meter: Meter, functions: dict[int, Function]) -> None:
-        self.meter = meter
-        self.functions = functions
-
-
-class Plan:
-    """A request that was carried out before: a read of some registers, or a write of a whole sample."""
-
-    __slots__ = ("answer", "head", "meter", "registers", "size", "version")
-
-    def __init__(self, meter: Meter, size: int, head: bytes, registers: slice | None) -> None:
-        self.meter = meter
-        self.size = size
-        """How long the request is."""
-        self.head = head
-        """The reply's bytes between its first five and the registers."""
-        self.registers = registers
-        """Where the registers that are read lie in the meter's view; None: this is a write."""
-        self.answer = b""
-        """The reply behind its first five bytes, as it was last; behind the first four of a write's."""
-        self.version = -1
-        """The meter's, as it was then: where it is the same, so is a read's answer."""
-
-
-class Rights:
-    """What a kind of client may do: its meters by unit identifier, and what its reads are made of."""
-
-    __slots__ = ("client", "plans", "reader", "units", "writer")
-
-    def __init__(self, client: Client, units: dict[int, Grant], reader: Peer, writer: Peer) -> None:
-        self.client = client
-        self.units = units
-        self.reader = reader
-        self.writer = writer
-        self.plans: dict[bytes, Plan] = {}
 
 
 class Concentrator:
@@ -114,36 +30,35 @@ class Concentrator:
         wall: Callable[[], float],
         *,
         trial: bool = False,
+        yield_to_sink: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """`tell` takes the journal's lines and may neither block nor raise; the clocks give seconds."""
-        self.statistics = Statistics()
+        """`tell` takes the log's lines and may neither block nor raise; the clocks give seconds.
+
+        `yield_to_sink` is called with whether the thread of the sink of samples needs its turn.
+        """
+        self._dispatcher = Dispatcher(tell, now, wall, yield_to_sink)
+        self.statistics = self._dispatcher.statistics
         self.tell = tell
         self.now = now
-        self.wall = wall
-        self.limit = RateLimit(_TELL_SECONDS)
-        self.recorder: Recorder | None = None
-        self.acknowledge_late = False
-        """Whether a write that completes a sample is answered once the sample is on disk.
-
-        The configuration may have it so; and so it is while more samples come in than the disk takes.
-        """
-        self.always_late = False
-        """Whether the configuration has it so."""
-        self.let_record: Callable[[bool], None] = lambda _: None
-        """Is told whether the recorder needs its turn."""
+        self._wall = wall
         self._trial = trial
         self.meters = [Meter(meter, config.name) for meter in config.meters]
-        self._adopt(config)
+        self._apply(config)
 
-    def _adopt(self, config: Config) -> None:
-        self.lines: Lines = lines(config, self.wall)
+    def _apply(self, config: Config) -> None:
+        self._dispatcher.reconfigure(lines(config, self._wall), {meter.name: meter for meter in self.meters})
         self._access = AccessControl(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
-        self._rights: dict[Client, Rights] = {}
+        self._roles: dict[Role, ServedRole] = {}
+
+    @property
+    def lines(self) -> Lines:
+        """Return the log's format."""
+        return self._dispatcher.lines
 
     def reconfigure(self, config: Config) -> None:
-        """Go on with another configuration; every session has to be asked to `readmit` itself afterwards."""
+        """Apply another configuration; every session has to be asked to `readmit` itself afterwards."""
         self.tick(final=True)
         earlier = {meter.name: meter for meter in self.meters}
         self.meters = [Meter(meter, config.name) for meter in config.meters]
@@ -151,40 +66,40 @@ class Concentrator:
         for meter in self.meters:
             if meter.name in earlier:
                 meter.take_over(earlier[meter.name], now)
-        self._adopt(config)
+        self._apply(config)
+
+    def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
+        """Record samples in a sink. durable: whether each is acknowledged after its commit."""
+        self._dispatcher.use_sink(sink, durable=durable)
+
+    def review_backlog(self) -> None:
+        """Slow the writers down before the sink loses samples; readers are not affected."""
+        self._dispatcher.review_backlog()
 
     def admit(self, address: str, local: str | None = None) -> Session | None:
         """Return a session for a client, or None for one in no zone.
 
         local: the address of this machine that it reached; None: it is not looked at.
         """
-        rights = self.rights(address, local)
-        if rights is None:
-            self.statistics.strangers += 1
-            left_out = self.limit.allow("stranger", self.now())
-            if left_out is not None:
-                self.tell(self.lines.stranger(address, left_out))
+        role = self.role(address, local)
+        if role is None:
+            self._dispatcher.unknown_client(address)
             return None
         self.statistics.connections += 1
         self.statistics.open_connections += 1
-        return Session(self, rights, address, local)
+        return Session(self._dispatcher, self.now, role, address, lambda: self.role(address, local))
 
-    def look_at_backlog(self) -> None:
-        """Slow the writers down before the recorder loses samples; readers go on as ever."""
-        backlog = self.recorder.backlog if self.recorder is not None else 0
-        self.acknowledge_late = self.always_late or backlog >= FULL_BACKLOG
-        self.let_record(backlog >= BUSY_BACKLOG)
-
-    def rights(self, address: str, local: str | None) -> Rights | None:
-        """Return what a client may do, or None for one in no zone."""
-        client = self._access.client(address, local)
-        if client is None:
+    def role(self, address: str, local: str | None) -> ServedRole | None:
+        """Return the role of a client, or None for one in no zone."""
+        role = self._access.role(address, local)
+        if role is None:
             return None
-        rights = self._rights.get(client)
-        if rights is None:
-            rights = Rights(client, self._units(client), self._peer(client.reader), self._peer(client.writer))
-            self._rights[client] = rights
-        return rights
+        served = self._roles.get(role)
+        if served is None:
+            units = self._units(role)
+            reader, writer = self._peer(role.reader), self._peer(role.writer)
+            self._roles[role] = served = ServedRole(role, units, reader, writer, ReplyCache())
+        return served
 
     def next_check(self) -> float:
         """Return when to `check` next, in monotonic seconds: no later than any sample can be too old."""
@@ -192,49 +107,29 @@ class Concentrator:
         return min(min(meter.due, now + meter.patience) for meter in self.meters)
 
     def check(self) -> None:
-        """Let the samples be too old that are."""
+        """Mark overdue samples as stale."""
         now = self.now()
         for meter in self.meters:
-            if meter.check(now):
-                self.tell(self.lines.state(meter.name, State.STALE, meter.age(now)))
+            event = meter.check(now)
+            if event is not None:
+                self._dispatcher.became_stale(event)
 
     def tick(self, *, final: bool = False) -> None:
-        """Let the time that has passed count, for journal and totals: once a second, and at the end."""
-        now = self.now()
-        for totals in self.statistics.peers.values():
-            totals.notice(now)
-        for peer in self._peers.values():
-            for direction, quota, total in (
-                (Direction.RX, peer.rx, peer.totals.received),
-                (Direction.TX, peer.tx, peer.totals.served),
-            ):
-                quota.refill(now)
-                left_out = quota.sum_up(total, now, final=final)
-                if left_out is not None:
-                    self.tell(self.lines.summed_up(direction, peer.name, *left_out, total))
+        """Let the time that has passed count, for log and totals: once a second, and at the end."""
+        self._dispatcher.sum_up(self._peers.values(), final=final)
 
     def age(self) -> float | None:
         """Return the age of the youngest sample in seconds; None before the first."""
         now = self.now()
         return min((age for meter in self.meters if (age := meter.age(now)) is not None), default=None)
 
-    def told_at_times(self, kind: str, peer: str, line: Callable[[int], str]) -> None:
-        """Tell something of a peer, unless its kind was told a short while ago."""
-        left_out = self.limit.allow((kind, peer), self.now())
-        if left_out is not None:
-            self.tell(line(left_out))
-
-    def _units(self, client: Client) -> dict[int, Grant]:
+    def _units(self, role: Role) -> dict[int, MeterAccess]:
         units = {}
-        for meter, permission in zip(self.meters, client.permissions, strict=True):
-            allowed = {
-                code: function
-                for code, function in FUNCTIONS.items()
-                if permission.allows(
-                    code, reads=function.reads is not None, writes=function.writes is not None
-                )
-            }
-            units[meter.unit_id] = Grant(meter, allowed)
+        for meter, permission in zip(self.meters, role.permissions, strict=True):
+            allowed = {code: FUNCTIONS[code] for code in FUNCTIONS if code in permission.functions}
+            writes_samples = FunctionCode.WRITE_MULTIPLE_REGISTERS in allowed
+            head = meter.sample_head if writes_samples else b""
+            units[meter.unit_id] = MeterAccess(meter, allowed, head, 13 + len(meter.data))
         if len(self.meters) == 1:
             units.update(dict.fromkeys(_DEVICE_ITSELF, units[self.meters[0].unit_id]))
         return units
@@ -243,308 +138,3 @@ class Concentrator:
         if name not in self._peers:
             self._peers[name] = Peer(name, self.statistics.peer(name), self._rate, self.now())
         return self._peers[name]
-
-
-class Session:
-    """One client's connection."""
-
-    __slots__ = (
-        "_address",
-        "_concentrator",
-        "_local",
-        "_plans",
-        "_probes",
-        "_reader",
-        "_received",
-        "_rights",
-        "_rx",
-        "_served",
-        "_tx",
-        "urgent",
-        "waiting",
-        "zone",
-    )
-
-    def __init__(self, concentrator: Concentrator, rights: Rights, address: str, local: str | None) -> None:
-        self._concentrator = concentrator
-        self._address = address
-        self._local = local
-        self.waiting: list[tuple[bytes, int]] = []
-        self.zone = rights.client.zone
-        self.urgent = rights.client.urgent
-        self._probes = False
-        """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
-        self._use(rights)
-
-    def _use(self, rights: Rights) -> None:
-        self._rights = rights
-        # A probe has none and gets none, so that each of its requests is looked at closely.
-        self._plans = {} if self._probes else rights.plans
-        self._reader = rights.reader
-        self._served = rights.reader.totals
-        self._tx = rights.reader.tx
-        self._received = rights.writer.totals
-        self._rx = rights.writer.rx
-
-    def known(self, segment: bytes) -> bytes | None:
-        """Return the reply to a segment that is one whole request like one before; else None.
-
-        This is the hot path. A read is answered as the last time where no register has changed since.
-        """
-        plan = self._plans.get(segment[_PLAN])
-        if plan is None or len(segment) != plan.size:
-            return None
-        meter = plan.meter
-        if plan.registers is None:
-            concentrator = self._concentrator
-            # What follows the quantity is the byte count, then the values.
-            if (
-                segment[12] + 13 != plan.size
-                or concentrator.acknowledge_late
-                or not meter.store(segment[13:], concentrator.now())
-            ):
-                return None
-            self._stored(meter, segment)
-            return segment[:4] + plan.answer
-        if plan.version != meter.version:
-            if meter.failure:
-                return None
-            plan.answer = plan.head + meter.view[plan.registers]
-            plan.version = meter.version
-        self._served.served += 1
-        if self._tx.left >= 1.0:
-            self._tell_served(meter, segment)
-        return segment[:5] + plan.answer
-
-    def forget(self) -> None:
-        """Look closely at the next request of every kind."""
-        self._plans.clear()
-
-    def respond(self, request: bytes) -> bytes:
-        """Return the reply ADU to a request ADU."""
-        reply = self.known(request)
-        if reply is not None:
-            return reply
-        if self._probes or (request[FUNCTION] == FunctionCode.DIAGNOSTICS and announces(request)):
-            return self._answer_probe(request)
-        return self._carry_out(request)
-
-    def _carry_out(self, request: bytes) -> bytes:
-        grant = self._rights.units.get(request[UNIT])
-        if grant is None:
-            return self._exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
-        code = request[FUNCTION]
-        function = grant.functions.get(code)
-        meter = grant.meter
-        if function is None:
-            if code in FUNCTIONS:
-                self._refused(meter, request)
-                return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-            return self._exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-        meter.now = self._concentrator.now()
-        if code == FunctionCode.READ_INPUT_REGISTERS:
-            meter.refresh()
-        reply = function.execute(meter, request)
-        if reply[FUNCTION] != code:
-            if meter.out_of_range is not None:
-                self._out_of_range(meter, request)
-                return reply
-            self._concentrator.statistics.exceptions += 1
-            return reply
-        self._plan(meter, request, reply)
-        if meter.completed:
-            meter.completed = False
-            self._stored(meter, request)
-        if function.reads is not None:
-            self._served.served += 1
-            if self._tx.left >= 1.0:
-                self._tell_served(meter, request)
-        return reply
-
-    def _answer_probe(self, request: bytes) -> bytes:
-        """Answer by the client's rights, count nothing, carry out no write: one that it may make gets 03."""
-        if not self._probes:
-            self._become_probe(request[UNIT])
-        grant = self._rights.units.get(request[UNIT])
-        if grant is None:
-            return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
-        code = request[FUNCTION]
-        function = grant.functions.get(code)
-        if function is None:
-            return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-        if function.writes is not None:
-            return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
-        if code == FunctionCode.READ_INPUT_REGISTERS:
-            grant.meter.now = self._concentrator.now()
-            grant.meter.refresh()
-        return function.execute(grant.meter, request)
-
-    def _become_probe(self, unit: int) -> None:
-        self._probes = True
-        self._plans = {}
-        concentrator = self._concentrator
-        concentrator.statistics.connections -= 1
-        concentrator.statistics.open_connections -= 1
-        grant = self._rights.units.get(unit)
-        name = None if grant is None else grant.meter.name
-        functions = () if grant is None else tuple(grant.functions)
-        peer = self._reader.name
-        concentrator.told_at_times(
-            # The meters are few, and all units that are none of them count as one.
-            "probe" if name is None else f"probe of {name}",
-            peer,
-            lambda left_out: concentrator.lines.probe(
-                peer, self._address, name, unit=unit, functions=functions, left_out=left_out
-            ),
-        )
-
-    def _plan(self, meter: Meter, request: bytes, reply: bytes) -> None:
-        """Remember how a request was carried out that was right, if the like of it will come again."""
-        code = request[FUNCTION]
-        if code == FunctionCode.READ_HOLDING_REGISTERS:
-            first = 2 * ((request[8] << 8 | request[9]) - meter.start)
-            plan = Plan(meter, 12, reply[5:9], slice(first, first + len(reply) - 9))
-        elif code == FunctionCode.WRITE_MULTIPLE_REGISTERS and len(request) - 13 == len(meter.data):
-            plan = Plan(meter, len(request), b"", None)
-            plan.answer = reply[4:]
-        else:
-            return
-        plans = self._plans
-        if len(plans) >= _MAX_PLANS:
-            self.forget()
-        plans[request[_PLAN]] = plan
-
-    def _stored(self, meter: Meter, request: bytes) -> None:
-        """Let everybody know who wants to know of a sample."""
-        concentrator = self._concentrator
-        self._received.received += 1
-        recorder = concentrator.recorder
-        if recorder is not None:
-            ticket = recorder.record(
-                meter.name, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
-            )
-            if concentrator.acknowledge_late:
-                self.waiting.append((request, ticket))
-            if not ticket & (_LOOK_TICKETS - 1):
-                concentrator.look_at_backlog()
-        if self._rx.left >= 1.0:
-            self._rx.left -= 1.0
-            self._rx.told += 1
-            sample = meter.last_sample(concentrator.wall())
-            writer = self._rights.writer
-            concentrator.tell(concentrator.lines.received(sample, writer.name, writer.totals.received))
-        if meter.recovered:
-            meter.recovered = False
-            concentrator.tell(concentrator.lines.state(meter.name, State.FRESH, 0.0))
-
-    def outcome(self, ticket: int) -> bool | None:
-        """Whether the reply to a write may go: its sample is on disk; None: it is not known yet.
-
-        Where writers only wait for the disk to keep up, the reply goes as soon as it does, or has failed.
-        """
-        concentrator = self._concentrator
-        recorder = concentrator.recorder
-        if concentrator.always_late:
-            return recorder.stored_up_to(ticket) if recorder is not None else False
-        if not concentrator.acknowledge_late or recorder is None:
-            return True
-        return None if recorder.stored_up_to(ticket) is None else True
-
-    def failed(self, request: bytes) -> bytes:
-        """Return the reply to a write whose sample is in the registers, and could not be stored."""
-        return self._exception(request, ExceptionCode.SERVER_DEVICE_FAILURE)
-
-    def readmit(self) -> bool:
-        """Take the rights of a new configuration; return whether there are any."""
-        rights = self._concentrator.rights(self._address, self._local)
-        if rights is None:
-            return False
-        self._use(rights)
-        return True
-
-    def bad_frame(self, reason: str) -> None:
-        """Take note that the client's stream can't be followed; its connection is being closed."""
-        concentrator = self._concentrator
-        concentrator.statistics.bad_frames += 1
-        peer = self._reader.name
-        concentrator.told_at_times(
-            "bad frame",
-            peer,
-            lambda left_out: concentrator.lines.bad_frame(peer, self._address, reason, left_out),
-        )
-
-    def expired(self, reason: str) -> None:
-        """Take note that the connection is being closed for what the client did not do in time."""
-        self._concentrator.statistics.expired += 1
-        self._tell_closed("expired", reason)
-
-    def gave_way(self) -> None:
-        """Take note that the connection is being closed in favour of a new one."""
-        self._concentrator.statistics.gave_way += 1
-        self._tell_closed("gave way", "it was idle for longest, and there were too many connections")
-
-    def closed(self) -> None:
-        """Take note that the connection is gone."""
-        if not self._probes:
-            self._concentrator.statistics.open_connections -= 1
-
-    def _tell_closed(self, kind: str, reason: str) -> None:
-        concentrator = self._concentrator
-        peer = self._reader.name
-        concentrator.told_at_times(
-            kind, peer, lambda left_out: concentrator.lines.closed(peer, self._address, reason, left_out)
-        )
-
-    def _tell_served(self, meter: Meter, request: bytes) -> None:
-        reader = self._reader
-        reader.tx.left -= 1.0
-        reader.tx.told += 1
-        function = FUNCTIONS[request[FUNCTION]]
-        assert function.reads is not None  # noqa: S101 - for the type checker: it was served
-        address, quantity = function.reads(request)
-        concentrator = self._concentrator
-        line = concentrator.lines.served(
-            meter.name,
-            reader.name,
-            address,
-            quantity,
-            reader.totals.served,
-            inputs=request[FUNCTION] == FunctionCode.READ_INPUT_REGISTERS,
-        )
-        concentrator.tell(line)
-
-    def _exception(self, request: bytes, code: int) -> bytes:
-        self._concentrator.statistics.exceptions += 1
-        return exception(request, code)
-
-    def _refused(self, meter: Meter, request: bytes) -> None:
-        code = request[FUNCTION]
-        if FUNCTIONS[code].writes is not None:
-            meter.refused += 1
-        writes = any(FUNCTIONS[each].writes for each in self._rights.units[request[UNIT]].functions)
-        what = "may not do that" if writes else "may only read"
-        self._tell_refused(meter, request, f"{what}: function {code} got exception 01")
-
-    def _out_of_range(self, meter: Meter, request: bytes) -> None:
-        assert meter.out_of_range is not None  # noqa: S101 - for the type checker: the caller has looked
-        measurement, value = meter.out_of_range
-        meter.out_of_range = None
-        meter.refused += 1
-        self._tell_refused(
-            meter,
-            request,
-            f"wrote {measurement.name}={measurement.format(value)}, which is out of range: "
-            f"function {request[FUNCTION]} got exception 03",
-        )
-
-    def _tell_refused(self, meter: Meter, request: bytes, reason: str) -> None:
-        concentrator = self._concentrator
-        concentrator.statistics.refused += 1
-        peer = self._reader.name
-        concentrator.told_at_times(
-            "refused",
-            peer,
-            lambda left_out: concentrator.lines.refused(
-                peer, self._address, meter.name, request[FUNCTION], reason=reason, left_out=left_out
-            ),
-        )

@@ -6,44 +6,38 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 from smart_meter.config import Access, Config, MeterConfig, ZoneConfig
+from smart_meter.modbus.functions import FUNCTIONS
 
 LOCALHOST = "LOCALHOST"
 
 
 class Permission(NamedTuple):
-    """What a client may do with one meter."""
+    """What a role may do with one meter."""
 
-    access: Access
-    functions: frozenset[int] = frozenset()
-    """Function codes; empty: all that `access` allows."""
-
-    def allows(self, code: int, *, reads: bool, writes: bool) -> bool:
-        """Whether a function code may be used; one that neither reads nor writes goes with either right."""
-        if self.functions and code not in self.functions:
-            return False
-        if reads or writes:
-            return (not reads or self.access.reads) and (not writes or self.access.writes)
-        return self.access is not Access.NONE
+    writes: bool
+    """Whether its access includes writing."""
+    functions: frozenset[int]
+    """The function codes that it may use."""
 
 
-class Client(NamedTuple):
-    """A kind of client: whose zone it is in, and what it may do. Equal clients share their rights."""
+class Role(NamedTuple):
+    """A kind of client: whose zone it is in, and what it may do. Clients of equal roles are treated alike."""
 
     zone: str
     reader: str
-    """The peer's name under which the journal and the totals keep its reads."""
+    """The peer under whose name the log and the totals keep its reads."""
     writer: str
     permissions: tuple[Permission, ...]
-    """One a meter, in the configuration's order."""
+    """One for each meter, in the configuration's order."""
 
     @property
     def urgent(self) -> bool:
         """Whether it is served before others: it may only read, so it is a PLC that waits for an answer."""
-        return not any(permission.access.writes for permission in self.permissions)
+        return not any(permission.writes for permission in self.permissions)
 
 
 class AccessControl:
-    """Finds the zone that a client lies in, and what it may do there."""
+    """Finds the role of a client by the zone that it lies in."""
 
     def __init__(self, config: Config, *, trial: bool = False) -> None:
         """`trial`: this machine's own programs stand in for the peers, and may write."""
@@ -53,8 +47,8 @@ class AccessControl:
         self._meters = config.meters
         self._localhost = _stand_in(config) if trial else _local(config)
 
-    def client(self, address: str, local: str | None = None) -> Client | None:
-        """Return what a client may do, or None for one in no zone; an IPv4-mapped address counts as IPv4.
+    def role(self, address: str, local: str | None = None) -> Role | None:
+        """Return a client's role, or None for one in no zone; an IPv4-mapped address counts as IPv4.
 
         local: the address of this machine that it reached. Within a zone that has to be the zone's own: a
         host of one zone does not come in by the door of another. None: it is not looked at.
@@ -69,24 +63,40 @@ class AccessControl:
                     return self._localhost
                 if local is not None and _ipv4(local) != int(zone.address):
                     return None
-                return self._in_zone(zone, IPv4Address(number))
+                return self._role(zone, IPv4Address(number))
         return None
 
-    def _in_zone(self, zone: ZoneConfig, address: IPv4Address) -> Client:
+    def _role(self, zone: ZoneConfig, address: IPv4Address) -> Role:
         tag = zone.peer.upper()
-        permissions = tuple(_permission(meter, zone, address) for meter in self._meters)
-        return Client(zone.name, tag, tag, permissions)
+        permissions = tuple(_in_zone(meter, zone, address) for meter in self._meters)
+        return Role(zone.name, tag, tag, permissions)
 
 
-def _permission(meter: MeterConfig, zone: ZoneConfig, address: IPv4Address) -> Permission:
+def permission(access: Access, functions: frozenset[int] = frozenset()) -> Permission:
+    """Return what an access allows. functions: the codes that it is restricted to; empty: it is not.
+
+    A function that neither reads nor writes registers goes with either right.
+    """
+    allowed = frozenset(
+        int(code)
+        for code, function in FUNCTIONS.items()
+        if access is not Access.NONE
+        and (not functions or code in functions)
+        and (function.reads is None or access.reads)
+        and (function.writes is None or access.writes)
+    )
+    return Permission(access.writes, allowed)
+
+
+def _in_zone(meter: MeterConfig, zone: ZoneConfig, address: IPv4Address) -> Permission:
     if not meter.access:
-        return Permission(zone.access)
+        return permission(zone.access)
     for rule in meter.access:
         if rule.zone == zone.name and (
             not rule.clients or any(address in network for network in rule.clients)
         ):
-            return Permission(rule.access, rule.functions)
-    return Permission(Access.NONE)
+            return permission(rule.access, rule.functions)
+    return permission(Access.NONE)
 
 
 def _ipv4(address: str) -> int | None:
@@ -102,12 +112,12 @@ def _is_loopback(number: int) -> bool:
     return number >> 24 == 127
 
 
-def _local(config: Config) -> Client:
-    return Client(LOCALHOST, LOCALHOST, LOCALHOST, tuple(Permission(Access.READ) for _ in config.meters))
+def _local(config: Config) -> Role:
+    return Role(LOCALHOST, LOCALHOST, LOCALHOST, (permission(Access.READ),) * len(config.meters))
 
 
-def _stand_in(config: Config) -> Client:
+def _stand_in(config: Config) -> Role:
     writer = next((zone for zone in config.zones if zone.access.writes), config.zones[0])
     reader = next((zone for zone in config.zones if not zone.access.writes), writer)
-    permissions = tuple(Permission(Access.READ_WRITE) for _ in config.meters)
-    return Client(LOCALHOST, reader.peer.upper(), writer.peer.upper(), permissions)
+    permissions = (permission(Access.READ_WRITE),) * len(config.meters)
+    return Role(LOCALHOST, reader.peer.upper(), writer.peer.upper(), permissions)

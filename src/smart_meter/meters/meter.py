@@ -1,4 +1,7 @@
-"""One meter: a unit identifier, its registers, and how fresh they are. Pure: time is an argument."""
+"""One meter: a unit identifier, its registers, and how fresh they are.
+
+Pure: the time is an argument, and what happened is returned as events.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import struct
 
 from smart_meter import __version__
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
+from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
 from smart_meter.meters.sample import Sample
-from smart_meter.modbus.functions import Bank, ExceptionCode
+from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
 from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
 from smart_meter.registers.register_map import Measurement, WordOrder
@@ -26,7 +30,9 @@ class Meter(Bank):
 
     __slots__ = (
         "_addresses",
+        "_completed",
         "_config",
+        "_fingerprint",
         "_limited",
         "_mask",
         "_published",
@@ -36,16 +42,13 @@ class Meter(Bank):
         "_timestamp_words",
         "_written",
         "arrived",
-        "completed",
         "due",
         "flags",
         "map",
         "name",
-        "now",
-        "out_of_range",
         "patience",
-        "recovered",
         "refused",
+        "sample_head",
         "samples",
         "state",
         "unit_id",
@@ -61,7 +64,11 @@ class Meter(Bank):
         self.name = config.name
         self.unit_id = config.unit_id
         self.map = config.map
+        self._completed = (SampleCompleted(config.name),)
+        self.sample_head = whole_write_head(self.start, self.end - self.start)
+        """How a request that writes a whole sample begins: what follows the unit identifier."""
         self._addresses = config.map.addresses
+        self._fingerprint = config.map.fingerprint
         self._limited = tuple(m for m in config.map.measurements if m.limited)
         timestamp = config.map.timestamp
         self._timestamp = timestamp
@@ -69,16 +76,8 @@ class Meter(Bank):
         self._written = _NOTHING
         self._published = bytearray(len(self.data)) if config.publish is Publish.COMPLETE else self.data
         self._sentinels = _sentinels(config) if config.on_stale is OnStale.SENTINEL else None
-        self.now = 0.0
-        """When the request arrived that is being carried out, in monotonic seconds."""
         self.version = 0
         """Changes with whatever changes what is read."""
-        self.completed = False
-        """Whether a write has just completed a sample; whoever takes note of it says so here."""
-        self.recovered = False
-        """Whether that ended a time without samples."""
-        self.out_of_range: tuple[Measurement, float] | None = None
-        """The measurement and the value for which the last write was refused."""
         self.flags = 0
         self._mask = 0
         self.samples = 0
@@ -86,7 +85,7 @@ class Meter(Bank):
         self._sequence = 0
         """The last sample's number before the start."""
         self.refused = 0
-        """Writes that were refused since the start; whoever answers them counts them."""
+        """Writes that were refused since the start; counted by the dispatcher."""
         self.state = State.WAITING
         self.arrived = -math.inf
         """When the last sample was complete, in monotonic seconds; minus infinity before the first."""
@@ -96,71 +95,79 @@ class Meter(Bank):
 
     # What clients do
 
-    def store(self, values: bytes, now: float) -> bool:
-        """Take a whole sample, unless a value is out of range and may not be; return whether it was taken.
+    def store(self, values: bytes, now: float) -> tuple[int, Events]:
+        """Store a whole sample; return 0, or exception code 03 if a value is out of range and may not be.
 
-        values: every register of the span, in wire order. now: monotonic seconds.
+        With it comes what happened. values: every register of the span, in wire order. now: monotonic
+        seconds.
         """
-        if self._limited and self._refuses(values, self._addresses):
-            return False
+        if self._limited:
+            refused = self._refused_value(values, self._addresses)
+            if refused is not None:
+                return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
         self.data[:] = values
         self.version += 1
         if self._written:
             self._written = _NOTHING
-        self._complete(now)
-        return True
+        return 0, self._complete(now)
 
-    def write(self, address: int, values: bytes, *, then_read: bool = False) -> int:
-        """Store registers at the time `self.now`; return 0, or the exception code where nothing is stored.
+    def write(
+        self, address: int, values: bytes, now: float, *, then_read: bool = False
+    ) -> tuple[int, Events]:
+        """Store registers; return 0, or the exception code if nothing is stored, and what happened.
 
-        It is 03 for a value that is out of range. then_read: whether the same request reads registers
-        afterwards; where stale values are answered with an exception, the write has to complete a sample.
+        It is 03 for a value that is out of range. now: monotonic seconds. then_read: whether the same
+        request reads registers afterwards; if stale values are answered with an exception, the write has to
+        complete a sample.
 
         A sample is complete once every register of the map was written since the last one. A register that is
         written again before belongs to a new sample, which begins with that write.
         """
         size = len(values)
         data = self.data
+        if size == len(data):
+            return self.store(values, now)
         first = 2 * (address - self.start)
         touched = self._addresses.intersection(range(address, address + size // 2))
         written = touched if touched & self._written else touched | self._written
-        if self._limited and self._refuses(data[:first] + values + data[first + size :], written):
-            return ExceptionCode.ILLEGAL_DATA_VALUE
+        if self._limited:
+            refused = self._refused_value(data[:first] + values + data[first + size :], written)
+            if refused is not None:
+                return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
         complete = len(written) == len(self._addresses)
         if then_read and self.failure and not complete:
             # Only a complete sample makes the meter fresh, so that it can be read.
-            return self.failure
+            return self.failure, ()
         self._written = written
         data[first : first + size] = values
         self.version += 1
-        if complete:
-            self._written = _NOTHING
-            self._complete(self.now)
-            self.completed = True
-        return 0
+        if not complete:
+            return 0, ()
+        self._written = _NOTHING
+        return 0, self._complete(now)
 
-    def refresh(self) -> None:
-        """Bring the status block up to date at the time `self.now`; it is read as input registers."""
-        self.inputs = status_block.encode(
+    def input_registers(self, now: float) -> bytes:
+        """Return the status block: it is read as input registers. now: monotonic seconds."""
+        return status_block.encode(
             self.state,
-            self.age(self.now),
+            self.age(now),
             samples=self.samples,
             refused=self.refused,
-            fingerprint=self.map.fingerprint,
+            fingerprint=self._fingerprint,
             sequence=self._sequence + self.samples,
             out_of_range=self._mask,
         )
 
     # What time does
 
-    def check(self, now: float) -> bool:
-        """Let the sample be too old where it is; return whether it just became so. now: monotonic seconds."""
+    def check(self, now: float) -> BecameStale | None:
+        """Mark an overdue sample as stale; return that it just became so. now: monotonic seconds."""
         if now < self.due:
-            return False
+            return None
         self.due = math.inf
         self.state = State.STALE
         self._show_stale()
-        return True
+        return BecameStale(self.name, self.age(now))
 
     def age(self, now: float) -> float | None:
         """Return the seconds since the last sample was complete; None before the first."""
@@ -219,7 +226,7 @@ class Meter(Bank):
     # What others ask for
 
     def last_sample(self, wall: float) -> Sample:
-        """Return the sample that was taken last. wall: Unix seconds when it arrived."""
+        """Return the sample that was completed last. wall: Unix seconds when it arrived."""
         values = self.map.decode(self.registers())
         measured = values.pop(self._timestamp.name) if self._timestamp else None
         return Sample(
@@ -239,8 +246,8 @@ class Meter(Bank):
         data = self.data
         return data[high] << 24 | data[high + 1] << 16 | data[low] << 8 | data[low + 1]
 
-    def _complete(self, now: float) -> None:
-        """Let the registers count as a sample that arrived. now: monotonic seconds."""
+    def _complete(self, now: float) -> Events:
+        """Count the registers as a sample that arrived; return what happened. now: monotonic seconds."""
         self.samples += 1
         self.arrived = now
         self.due = now + self.patience
@@ -249,10 +256,12 @@ class Meter(Bank):
             self.flags = OUT_OF_RANGE if self._mask else 0
         if self._published is not self.data:
             self._published[:] = self.data
-        if self.state is not State.FRESH:
-            self.recovered = self.state is State.STALE
-            self.state = State.FRESH
-            self._show_held()
+        if self.state is State.FRESH:
+            return self._completed
+        recovered = self.state is State.STALE
+        self.state = State.FRESH
+        self._show_held()
+        return (*self._completed, BecameFresh(self.name)) if recovered else self._completed
 
     def _show_held(self) -> None:
         self.version += 1
@@ -269,17 +278,16 @@ class Meter(Bank):
             for first, registers in self._sentinels:
                 self.view[first : first + len(registers)] = registers
 
-    def _refuses(self, image: bytes | bytearray, written: frozenset[int]) -> bool:
-        """Whether a value that `written` makes whole is out of range and may not be so."""
+    def _refused_value(self, image: bytes | bytearray, written: frozenset[int]) -> ValueRefused | None:
+        """Return the first value that `written` completes and that is out of range, if none may be."""
         if self._config.out_of_range is not OutOfRange.REFUSE:
-            return False
+            return None
         for measurement in self._limited:
             if all(address in written for address in range(measurement.address, measurement.end)):
                 value = self._decoded(measurement, image)
                 if not measurement.in_range(value):
-                    self.out_of_range = measurement, value
-                    return True
-        return False
+                    return ValueRefused(self.name, measurement, value)
+        return None
 
     def _out_of_range_mask(self) -> int:
         return sum(

@@ -18,6 +18,12 @@ MAX_LENGTH = 254  # a unit identifier and the largest PDU, 253 bytes: Applicatio
 MAX_ADU = 260  # Application Protocol V1.1b3, 4.1
 
 
+def is_one_request(segment: bytes) -> bool:
+    """Whether a segment is exactly one whole ADU, as nearly all segments are."""
+    size = len(segment)
+    return size > FUNCTION and segment[5] + 6 == size and segment[2:5] == b"\0\0\0"
+
+
 def _all_alike(stream: bytes, length: int) -> bool:
     """Whether a stream is nothing but ADUs of one length, as a client's are that asks the same over and over.
 
@@ -45,13 +51,7 @@ class AduReader:
         After a framing error nothing more comes: the stream has no mark by which to find the next frame.
         """
         # Most segments hold exactly one request: nothing is copied then.
-        if (
-            not self.rest
-            and len(data) > FUNCTION
-            and data[2:5] == b"\0\0\0"
-            and data[5] + 6 == len(data)
-            and self.error is None
-        ):
+        if not self.rest and self.error is None and is_one_request(data):
             return (data,)
         return self._cut(data)
 

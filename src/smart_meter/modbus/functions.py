@@ -1,4 +1,4 @@
-"""Function codes on a bank of registers. Pure: a request ADU in, a reply ADU out.
+"""Function codes on a bank of registers. Pure: a request ADU in, a reply ADU and events out.
 
 What is wrong with a request is looked for in the order of the specification's state diagrams: the function
 code (exception 01), the lengths and quantities (03), the addresses (02), the device itself (0B).
@@ -50,6 +50,11 @@ class ExceptionCode(enum.IntEnum):
     GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND = 0x0B
 
 
+Events = tuple[object, ...]
+"""What happened to a bank; what the events are is the bank's business."""
+Result = tuple[bytes, Events]
+"""A reply ADU, and what happened."""
+_NO_EVENTS: Events = ()
 _NAMELESS = Identification({0: "", 1: "", 2: ""})
 
 
@@ -73,16 +78,23 @@ class Bank:
         """The exception code with which holding registers are not read; 0: they are."""
         self.inputs = b""
 
-    def write(self, address: int, values: bytes, *, then_read: bool = False) -> int:
-        """Store registers that lie in the bank; return 0, or the exception code where nothing is stored.
+    def write(
+        self, address: int, values: bytes, now: float, *, then_read: bool = False
+    ) -> tuple[int, Events]:
+        """Store registers that lie in the bank; return 0, or the exception code if nothing is stored.
 
-        then_read: whether the same request reads registers afterwards; they are stored only if it can.
+        With it comes what happened. now: monotonic seconds. then_read: whether the same request reads
+        registers afterwards; they are stored only if it can.
         """
         if then_read and self.failure:
-            return self.failure
+            return self.failure, _NO_EVENTS
         first = 2 * (address - self.start)
         self.data[first : first + len(values)] = values
-        return 0
+        return 0, _NO_EVENTS
+
+    def input_registers(self, now: float) -> bytes:
+        """Return the input registers, from 0 on, in wire order. now: monotonic seconds."""
+        return self.inputs
 
     def registers(self) -> tuple[int, ...]:
         """Return the value of every register that was written."""
@@ -98,32 +110,33 @@ def exception(request: bytes, code: int) -> bytes:
     return request[:4] + bytes((0, 3, request[UNIT], request[FUNCTION] | EXCEPTION_FLAG, code))
 
 
-def read_holding_registers(bank: Bank, request: bytes) -> bytes:
+def read_holding_registers(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 03 (6.3)."""
     if len(request) != 12:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     address, quantity = _TWO_WORDS.unpack_from(request, 8)
     if not 1 <= quantity <= MAX_READ_REGISTERS:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if address < bank.start or address + quantity > bank.end:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
     if bank.failure:
-        return exception(request, bank.failure)
+        return exception(request, bank.failure), _NO_EVENTS
     first = 2 * (address - bank.start)
-    return _registers_reply(request, bank.view[first : first + 2 * quantity])
+    return _registers_reply(request, bank.view[first : first + 2 * quantity]), _NO_EVENTS
 
 
-def read_input_registers(bank: Bank, request: bytes) -> bytes:
+def read_input_registers(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 04 (6.4)."""
     if len(request) != 12:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     address, quantity = _TWO_WORDS.unpack_from(request, 8)
     if not 1 <= quantity <= MAX_READ_REGISTERS:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     first, last = 2 * address, 2 * (address + quantity)
-    if last > len(bank.inputs):
-        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    return _registers_reply(request, bank.inputs[first:last])
+    inputs = bank.input_registers(now)
+    if last > len(inputs):
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
+    return _registers_reply(request, inputs[first:last]), _NO_EVENTS
 
 
 def _registers_reply(request: bytes, values: bytes | bytearray) -> bytes:
@@ -132,52 +145,62 @@ def _registers_reply(request: bytes, values: bytes | bytearray) -> bytes:
     return request[:5] + bytes((size + 3, request[UNIT], request[FUNCTION], size)) + values
 
 
-def write_single_register(bank: Bank, request: bytes) -> bytes:
+def write_single_register(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 06 (6.6): the reply is the request."""
     if len(request) != 12:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     address, _ = _TWO_WORDS.unpack_from(request, 8)
     if not bank.start <= address < bank.end:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    code = bank.write(address, request[10:12])
-    return exception(request, code) if code else request
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
+    code, events = bank.write(address, request[10:12], now)
+    return exception(request, code) if code else request, events
 
 
-def write_multiple_registers(bank: Bank, request: bytes) -> bytes:
+def write_multiple_registers(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 16 (6.12)."""
     if len(request) < 13:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     address, quantity = _TWO_WORDS.unpack_from(request, 8)
     size = 2 * quantity
     if not 1 <= quantity <= MAX_WRITE_REGISTERS or request[12] != size or len(request) != 13 + size:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if address < bank.start or address + quantity > bank.end:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    code = bank.write(address, request[13:])
-    return exception(request, code) if code else request[:4] + b"\x00\x06" + request[6:12]
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
+    code, events = bank.write(address, request[13:], now)
+    return exception(request, code) if code else request[:4] + b"\x00\x06" + request[6:12], events
 
 
-def mask_write_register(bank: Bank, request: bytes) -> bytes:
+def whole_write_head(start: int, quantity: int) -> bytes:
+    """Return what lies between unit identifier and values when function code 16 writes a whole bank (6.12).
+
+    Empty if one request can't carry so many registers.
+    """
+    if quantity > MAX_WRITE_REGISTERS:
+        return b""
+    return struct.pack(">BHHB", FunctionCode.WRITE_MULTIPLE_REGISTERS, start, quantity, 2 * quantity)
+
+
+def mask_write_register(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 22 (6.16): the bits of the AND mask are kept, the others are the OR mask's."""
     if len(request) != 14:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     address = request[8] << 8 | request[9]
     if not bank.start <= address < bank.end:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
     keep, bits = _TWO_WORDS.unpack_from(request, 10)
     first = 2 * (address - bank.start)
     held = bank.data[first] << 8 | bank.data[first + 1]
-    code = bank.write(address, (held & keep | bits & ~keep).to_bytes(2))
-    return exception(request, code) if code else request
+    code, events = bank.write(address, (held & keep | bits & ~keep).to_bytes(2), now)
+    return exception(request, code) if code else request, events
 
 
-def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
+def read_write_multiple_registers(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 23 (6.17): the write comes before the read, and neither without the other.
 
     Where the reply is an exception, nothing was written.
     """
     if len(request) < 17:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     read_address, read_quantity, address, quantity = _FOUR_WORDS.unpack_from(request, 8)
     size = 2 * quantity
     if (
@@ -186,46 +209,46 @@ def read_write_multiple_registers(bank: Bank, request: bytes) -> bytes:
         or request[16] != size
         or len(request) != 17 + size
     ):
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if (
         read_address < bank.start
         or read_address + read_quantity > bank.end
         or address < bank.start
         or address + quantity > bank.end
     ):
-        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
-    code = bank.write(address, request[17:], then_read=True)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
+    code, events = bank.write(address, request[17:], now, then_read=True)
     if code:
-        return exception(request, code)
+        return exception(request, code), events
     first = 2 * (read_address - bank.start)
-    return _registers_reply(request, bank.view[first : first + 2 * read_quantity])
+    return _registers_reply(request, bank.view[first : first + 2 * read_quantity]), events
 
 
-def diagnostics(_: Bank, request: bytes) -> bytes:
+def diagnostics(_: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 08 with sub-function 00 (6.8): the reply is the request, however long."""
     if len(request) < 10:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if request[8] << 8 | request[9] != RETURN_QUERY_DATA:
-        return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
-    return request
+        return exception(request, ExceptionCode.ILLEGAL_FUNCTION), _NO_EVENTS
+    return request, _NO_EVENTS
 
 
-def encapsulated_interface_transport(bank: Bank, request: bytes) -> bytes:
+def encapsulated_interface_transport(bank: Bank, request: bytes, now: float) -> Result:
     """Carry out function code 43 with MEI type 14, Read Device Identification (6.21)."""
     if len(request) < 9:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if request[8] != MEI_TYPE:
-        return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        return exception(request, ExceptionCode.ILLEGAL_FUNCTION), _NO_EVENTS
     if len(request) != 11 or not Access.BASIC <= request[9] <= Access.INDIVIDUAL:
-        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     access, number = Access(request[9]), request[10]
     if access is Access.INDIVIDUAL:
         told = bank.identification.one(number)
         if told is None:
-            return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS)
+            return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
     else:
         told = bank.identification.stream(access, number)
-    return request[:5] + bytes((2 + len(told), request[UNIT], request[FUNCTION])) + told
+    return request[:5] + bytes((2 + len(told), request[UNIT], request[FUNCTION])) + told, _NO_EVENTS
 
 
 Span = Callable[[bytes], tuple[int, int]]
@@ -247,7 +270,7 @@ def _second_span(request: bytes) -> tuple[int, int]:
 class Function(NamedTuple):
     """How a function code is carried out, and which registers it reads and writes: None where it does not."""
 
-    execute: Callable[[Bank, bytes], bytes]
+    execute: Callable[[Bank, bytes, float], Result]
     reads: Span | None = None
     writes: Span | None = None
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from smart_meter.modbus.adu import AduReader
+from smart_meter.modbus.adu import AduReader, is_one_request
+from smart_meter.modbus.connection import Held
+from smart_meter.modbus.functions import ExceptionCode, exception
 from smart_meter.net.event_loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
 
 BACKLOG = 4096
@@ -47,20 +49,18 @@ class Session(Protocol):
     """Whom the connection counts for where there are too many."""
     urgent: bool
     """Whether the client is served before those that are not."""
-    waiting: list[tuple[bytes, int]]
-    """Requests whose replies have to wait until `outcome` knows, with their tickets; `respond` adds them."""
 
-    def known(self, segment: bytes) -> bytes | None:
-        """Return the reply where a segment is one whole request that needs no closer look; None: it does."""
+    def cached_reply(self, segment: bytes) -> bytes | None:
+        """Return the reply to a segment that is exactly one request whose reply is cached; else None."""
 
-    def respond(self, request: bytes) -> bytes:
-        """Return the reply ADU to a request ADU."""
+    def respond(self, request: bytes) -> bytes | Held:
+        """Return the reply ADU to a request ADU for which there is no cached reply."""
 
-    def outcome(self, ticket: int) -> bool | None:
-        """Whether the reply that waits may be sent; None: it is not known yet."""
+    def commit_status(self, ticket: int) -> bool | None:
+        """Whether the sample of a held reply is on disk; None: it is not known yet."""
 
-    def failed(self, request: bytes) -> bytes:
-        """Return the reply to a request whose outcome is False."""
+    def store_failed(self) -> None:
+        """Count a held reply that became an exception: its sample could not be stored."""
 
     def readmit(self) -> bool:
         """Take what a new configuration gives the client; return whether it is still let in."""
@@ -102,10 +102,10 @@ class Connection:
     __slots__ = (
         "_at_end",
         "_began",
+        "_cached_reply",
         "_ending",
         "_finishing",
         "_held",
-        "_known",
         "_loop",
         "_plain",
         "_reader",
@@ -134,7 +134,7 @@ class Connection:
         # They stay what they were when it came, whatever a new configuration makes of the session.
         self.zone = session.zone
         self._urgent = session.urgent
-        self._known = session.known
+        self._cached_reply = session.cached_reply
         self._respond = session.respond
         self._reader = AduReader()
         self._plain = True
@@ -142,7 +142,7 @@ class Connection:
         self._at_end = False
         """Whether the client has told that it sends no more; what it has sent may still be unread."""
         self._unsent = b""
-        self._held: list[tuple[bytes, bytes]] = []
+        self._held: list[bytes | Held] = []
         """Requests and replies that wait until it is known what becomes of the session's waiting ones."""
         self._began = 0.0
         """When the request began to arrive whose rest is missing (0: none), or when the end was told."""
@@ -166,7 +166,7 @@ class Connection:
             return
         except OSError:
             data = b""
-        reply = self._known(data) if plain else None
+        reply = self._cached_reply(data) if plain else None
         if reply is not None:
             try:
                 sent = self._transmit(reply)
@@ -206,47 +206,58 @@ class Connection:
             return
         self.last = self._loop.now
         reader = self._reader
+        if self._plain and is_one_request(data):
+            # Known not to be cached.
+            reply = self._respond(data)
+            if isinstance(reply, bytes):
+                self._send(reply)
+            else:
+                self._hold([reply])
+            return
         requests = reader.feed(data)
         if requests:
-            self._answer_each(requests)
+            cached_reply = self._cached_reply
+            respond = self._respond
+            replies = [cached_reply(request) or respond(request) for request in requests]
+            try:
+                # Nearly always all are bytes.
+                self._send(b"".join(replies))  # type: ignore[arg-type]  # a held reply raises TypeError
+            except TypeError:
+                self._hold(replies)
         if not reader.rest:
             self._began = 0.0
         elif requests or not self._began:
             self._began = self._loop.now
         self._settle()
 
-    def _answer_each(self, requests: Sequence[bytes]) -> None:
-        known = self._known
-        respond = self._respond
-        replies = [known(request) or respond(request) for request in requests]
-        if self.session.waiting:
-            self._hold(requests, replies)
-        else:
-            self._send(b"".join(replies))
-
-    def _hold(self, requests: Sequence[bytes], replies: list[bytes]) -> None:
-        """Keep replies back, in their order, and take no more requests meanwhile."""
+    def _hold(self, replies: list[bytes | Held]) -> None:
+        """Hold replies, in their order, and take no more requests meanwhile."""
         self._plain = False
-        self._held = list(zip(requests, replies, strict=True))
+        self._held = replies
         self._server.holding.append(self)
 
     def release(self) -> bool:
-        """Send the replies that were kept back; return whether what becomes of the last is still unknown."""
+        """Send the held replies; return whether it is still unknown if the last sample is committed."""
         session = self.session
-        if self._held and session.outcome(session.waiting[-1][1]) is None:
+        held = self._held
+        tickets = [reply.ticket for reply in held if not isinstance(reply, bytes)]
+        if not tickets:
+            return False
+        if session.commit_status(tickets[-1]) is None:
             return True
-        held, self._held = self._held, []
-        waiting, session.waiting = session.waiting, []
-        if held:
-            # Two requests may be equal, bytes and all; they are told apart by being two objects.
-            failed = {id(request) for request, ticket in waiting if not session.outcome(ticket)}
-            self._send(
-                b"".join(
-                    session.failed(request) if id(request) in failed else reply for request, reply in held
-                )
-            )
-            self._settle()
-            self._loop.again(self.ready)
+        self._held = []
+        replies = []
+        for reply in held:
+            if isinstance(reply, bytes):
+                replies.append(reply)
+            elif session.commit_status(reply.ticket):
+                replies.append(reply.reply)
+            else:
+                session.store_failed()
+                replies.append(exception(reply.request, ExceptionCode.SERVER_DEVICE_FAILURE))
+        self._send(b"".join(replies))
+        self._settle()
+        self._loop.again(self.ready)
         return False
 
     def _send(self, data: bytes) -> None:

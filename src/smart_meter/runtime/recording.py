@@ -43,8 +43,7 @@ class Recording:
         else:
             # Without a path it takes no more samples, and what it has goes on to the disk.
             self._history.reconfigure(config.history, config.meters)
-            self._concentrator.always_late = _late(config)
-            self._concentrator.look_at_backlog()
+            self._concentrator.use_sink(self._history, durable=_durable(config))
 
     def count(self, statistics: Statistics) -> None:
         """Bring the totals up to date."""
@@ -71,11 +70,9 @@ class Recording:
 
         self._history = History(config.history, config.meters, self._tell, self._committed)
         restored = self._history.open()
-        self._concentrator.recorder = self._history
-        self._concentrator.always_late = _late(config)
-        self._concentrator.look_at_backlog()
+        self._concentrator.use_sink(self._history, durable=_durable(config))
         return restored
 
 
-def _late(config: Config) -> bool:
+def _durable(config: Config) -> bool:
     return bool(config.history.path) and config.history.commit_interval == 0

@@ -72,9 +72,13 @@ class Service:
         self._journal = Journal(self._options.output, self._tell_lost)
         self._loop = EventLoop(self._unexpected)
         self.concentrator = Concentrator(
-            config, self._journal.tell, self._loop.time, time.time, trial=self._options.trial
+            config,
+            self._journal.tell,
+            self._loop.time,
+            time.time,
+            trial=self._options.trial,
+            yield_to_sink=self._loop.give_way,
         )
-        self.concentrator.let_record = self._loop.give_way
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
         self._notifier = Notifier(os.environ)
@@ -182,7 +186,7 @@ class Service:
         self._loop.post(self._go_on)
 
     def _go_on(self) -> None:
-        self.concentrator.look_at_backlog()
+        self.concentrator.review_backlog()
         self._server.release()
 
     def _reload(self) -> None:

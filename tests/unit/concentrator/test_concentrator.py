@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from smart_meter import __version__
-from smart_meter.concentrator.concentrator import BUSY_BACKLOG, FULL_BACKLOG, Concentrator, Session
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.concentrator.dispatcher import BUSY_BACKLOG, FULL_BACKLOG
+from smart_meter.concentrator.session import Session
 from smart_meter.config import (
     FIELD_ZONE,
     Access,
@@ -16,8 +18,9 @@ from smart_meter.config import (
     OnStale,
     OutOfRange,
 )
+from smart_meter.modbus.connection import Held
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
-from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write, write_one
+from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write, write_one
 
 TWO_METERS = Config(meters=(MeterConfig("east", 1, PV_MAP), MeterConfig("west", 7, PV_MAP)))
 
@@ -28,8 +31,14 @@ class Trial:
     def __init__(self, config: Config = Config(), *, trial: bool = False) -> None:  # noqa: B008 - frozen
         self.journal: list[str] = []
         self.now = 100.0
+        self.turns: list[bool] = []
         self.concentrator = Concentrator(
-            config, self.journal.append, lambda: self.now, lambda: 1.7e9 + self.now, trial=trial
+            config,
+            self.journal.append,
+            lambda: self.now,
+            lambda: 1.7e9 + self.now,
+            trial=trial,
+            yield_to_sink=self.turns.append,
         )
 
     def client(self, address: str) -> Session:
@@ -166,7 +175,7 @@ def test_a_masked_register_belongs_to_the_sample(trial: Trial) -> None:
 @pytest.mark.parametrize("request_", [adu(1, wire("08 0000 a537")), adu(1, wire("2b 0e 01 00"))])
 def test_an_echo_and_an_identification_are_no_read_and_no_sample(trial: Trial, request_: bytes) -> None:
     reply = trial.client("192.168.2.10").respond(request_)
-    assert reply[7] == request_[7]
+    assert sent(reply)[7] == request_[7]
     statistics = trial.concentrator.statistics
     assert (trial.journal, statistics.served, statistics.received, statistics.exceptions) == ([], 0, 0, 0)
 
@@ -242,7 +251,7 @@ def ruled(*rules: AccessRule, **changes: Any) -> Trial:
 def test_a_meter_takes_writes_of_its_own_writers_alone() -> None:
     writer = AccessRule("field", (IPv4Network("192.168.1.50/32"),), Access.READ_WRITE)
     trial = ruled(writer, AccessRule("field", (), Access.READ))
-    assert trial.client("192.168.1.50").respond(write(0))[7] == 0x10
+    assert sent(trial.client("192.168.1.50").respond(write(0)))[7] == 0x10
     assert trial.client("192.168.1.51").respond(write(0)) == wire(ILLEGAL_FUNCTION.format(0x90))
     assert trial.client("192.168.1.51").respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
     assert trial.journal[-2] == "[REFUSED] ESP32 (192.168.1.51) may only read: function 16 got exception 01"
@@ -251,7 +260,7 @@ def test_a_meter_takes_writes_of_its_own_writers_alone() -> None:
 def test_a_writer_that_may_not_read_gets_exception_01_for_reads() -> None:
     trial = ruled(AccessRule("field", (), Access.WRITE), AccessRule("control", (), Access.READ))
     esp32 = trial.client("192.168.1.50")
-    assert esp32.respond(write(0))[7] == 0x10
+    assert sent(esp32.respond(write(0)))[7] == 0x10
     assert esp32.respond(read(0, 8)) == wire(ILLEGAL_FUNCTION.format(0x83))
     assert esp32.respond(READ_WRITE) == wire(ILLEGAL_FUNCTION.format(0x97))
     assert "may not do that: function 3 got exception 01" in trial.journal[-1]
@@ -263,17 +272,17 @@ def test_a_client_may_use_the_function_codes_of_its_rule_alone() -> None:
         AccessRule("control", (), Access.READ, frozenset({4})),
     )
     opta = trial.client("192.168.2.10")
-    assert opta.respond(adu(1, wire("04 0000 000d")))[7] == 4
+    assert sent(opta.respond(adu(1, wire("04 0000 000d"))))[7] == 4
     for refused in (read(0, 8), adu(1, wire("08 0000 a537"))):
         assert opta.respond(refused)[7:] == bytes((refused[7] | 0x80, 1))
-    assert trial.client("192.168.1.50").respond(write_one(0, 1))[7] == 0x86
+    assert sent(trial.client("192.168.1.50").respond(write_one(0, 1)))[7] == 0x86
 
 
 # Freshness, range, status
 
 
 def status_of(session: Session) -> tuple[int, ...]:
-    return struct.unpack(">HHIIIIIH", session.respond(adu(1, wire("04 0000 000d")))[9:])
+    return struct.unpack(">HHIIIIIH", sent(session.respond(adu(1, wire("04 0000 000d"))))[9:])
 
 
 def test_the_status_block_is_read_as_input_registers_in_whole_or_in_part() -> None:
@@ -312,7 +321,7 @@ def test_a_value_out_of_range_is_refused_and_told_with_its_name() -> None:
     esp32 = trial.client("192.168.1.50")
     for request in (write_one(0, 101), write(0, (101,)), adu(1, wire("16 0000 0000 0065"))):
         assert esp32.respond(request)[7:] == bytes((request[7] | 0x80, 3))
-    assert esp32.respond(write(0, (100,)))[7] == 0x10
+    assert sent(esp32.respond(write(0, (100,))))[7] == 0x10
     assert esp32.respond(write(0, (101,)))[7:] == wire("90 03")
     assert trial.journal[0] == (
         "[REFUSED] ESP32 (192.168.1.50) wrote T=101.0°C, which is out of range: function 6 got exception 03"
@@ -367,61 +376,54 @@ class Recorder:
 
 
 def test_every_sample_is_recorded_however_it_came() -> None:
-    trial = Trial()
-    trial.concentrator.recorder = recorder = Recorder()
+    trial, recorder = Trial(), Recorder()
+    trial.concentrator.use_sink(recorder, durable=False)
     esp32 = trial.client("192.168.1.50")
-    esp32.respond(write(0))
-    esp32.respond(write(0))
-    for offset, value in enumerate(SAMPLE_REGISTERS):
-        esp32.respond(write_one(offset, value))
-    assert esp32.waiting == []
+    replies = [esp32.respond(write(0)), esp32.respond(write(0))]
+    replies += [esp32.respond(write_one(offset, value)) for offset, value in enumerate(SAMPLE_REGISTERS)]
+    assert all(isinstance(reply, bytes) for reply in replies)
     assert recorder.rows == [("pv", 100.0, write(0)[13:], 1451628000, 0)] * 3
 
 
-def test_with_late_acknowledgement_a_write_that_completes_a_sample_has_a_ticket() -> None:
+def test_with_durable_writes_a_reply_to_a_write_that_completes_a_sample_is_held() -> None:
     trial = Trial()
-    trial.concentrator.recorder = Recorder()
-    trial.concentrator.always_late = True
-    trial.concentrator.look_at_backlog()
+    trial.concentrator.use_sink(Recorder(), durable=True)
     esp32 = trial.client("192.168.1.50")
-    requests = (write(0), write(0), write_one(0, 1), read(0, 8))
-    for request in requests:
-        esp32.respond(request)
-    assert esp32.waiting == [(requests[0], 1), (requests[1], 2)]
-    assert esp32.outcome(1) is None
-    trial.concentrator.recorder = None
-    assert esp32.outcome(1) is False
+    acknowledged = wire("0001 0000 0006 01 10 0000 0008")
+    for ticket in (1, 2):
+        assert esp32.respond(write(0)) == Held(ticket, acknowledged, write(0))
+    assert esp32.respond(write_one(0, 1)) == write_one(0, 1)
+    assert esp32.respond(read(0, 1)) == answer(1, (1,))
+    assert esp32.commit_status(1) is None
+    trial.concentrator.use_sink(None, durable=True)
+    assert esp32.commit_status(1) is False
 
 
-def test_where_more_comes_in_than_the_disk_takes_writers_wait_and_readers_do_not() -> None:
-    trial = Trial()
-    trial.concentrator.recorder = recorder = Recorder()
-    turns: list[bool] = []
-    trial.concentrator.let_record = turns.append
+def test_if_more_comes_in_than_the_disk_takes_writers_wait_and_readers_do_not() -> None:
+    trial, recorder = Trial(), Recorder()
+    trial.concentrator.use_sink(recorder, durable=False)
     esp32 = trial.client("192.168.1.50")
 
-    def write_until_looked_at() -> None:
-        for _ in range(256):
-            esp32.respond(write(0))
+    def write_until_reviewed() -> set[type]:
+        return {type(esp32.respond(write(0))) for _ in range(256)}
 
-    write_until_looked_at()
-    assert (turns, esp32.waiting) == ([False], [])
+    assert write_until_reviewed() == {bytes}
     recorder.backlog = BUSY_BACKLOG
-    write_until_looked_at()
-    assert (turns, esp32.waiting) == ([False, True], [])
+    assert write_until_reviewed() == {bytes}
+    assert trial.turns == [False, False, True]
     recorder.backlog = FULL_BACKLOG
-    write_until_looked_at()
-    esp32.respond(write(0))
-    assert [ticket for _, ticket in esp32.waiting] == [769]
+    assert write_until_reviewed() == {bytes}
+    held = esp32.respond(write(0))
+    assert isinstance(held, Held)
+    assert held.ticket == 769
     assert trial.client("192.168.2.10").respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
-    assert esp32.outcome(769) is None
+    assert esp32.commit_status(769) is None
     # The disk keeps up again, or has failed: nobody has to wait for either.
     recorder.backlog = 0
-    trial.concentrator.look_at_backlog()
-    assert esp32.outcome(769) is True
-    esp32.respond(write(0))
-    assert len(esp32.waiting) == 1
-    assert turns[-1] is False
+    trial.concentrator.review_backlog()
+    assert esp32.commit_status(769) is True
+    assert isinstance(esp32.respond(write(0)), bytes)
+    assert trial.turns[-1] is False
 
 
 # A new configuration

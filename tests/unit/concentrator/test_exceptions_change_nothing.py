@@ -7,11 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smart_meter.concentrator.concentrator import Concentrator, Session
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.concentrator.session import Session
 from smart_meter.config import Config, JournalConfig, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.modbus.test_oracle import requests as pdus
-from tests.unit.wire import SAMPLE_REGISTERS, adu, read, write, write_one
+from tests.unit.wire import SAMPLE_REGISTERS, adu, read, sent, write, write_one
 
 LIMITED = RegisterMap((Measurement("P", 0, maximum=300), *PV_MAP.measurements[1:]))
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -43,7 +44,7 @@ class Trial:
             journal=JournalConfig(lines_per_second=1000),
         )
         self.concentrator = Concentrator(config, self.journal.append, lambda: self.now, lambda: 0.0)
-        self.concentrator.recorder = self
+        self.concentrator.use_sink(self, durable=False)
         session = self.concentrator.admit("192.168.1.50")
         assert session is not None
         self.session: Session = session
@@ -63,7 +64,7 @@ class Trial:
             self.now += action
             self.concentrator.check()
             return b""
-        return self.session.respond(action)
+        return sent(self.session.respond(action))
 
     def after(self, *actions: bytes | float) -> "Trial":
         for action in actions:
@@ -84,7 +85,6 @@ class Trial:
             meter.due,
             meter.flags,
             meter.version,
-            meter.completed,
             meter._written,
             (totals.received, totals.served),
             list(self.rows),

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from roles.concentrator.files import prove
 
 from smart_meter.concentrator import probe
-from smart_meter.concentrator.concentrator import Concentrator, Session
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.concentrator.session import Session
 from smart_meter.config import Access, AccessRule, Config, JournalConfig, LogFormat, MeterConfig, OnStale
 from smart_meter.log.formatter import lines
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.modbus.test_oracle import requests as pdus
 from tests.unit.net.test_server import House
-from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write, write_one
+from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write, write_one
 
 ANNOUNCEMENT = adu(1, probe.PDU)
 READS = [read(0, 8), read(2, 3), adu(1, wire("04 0000 000d")), adu(1, wire("2b 0e 04 80"))]
@@ -44,7 +45,7 @@ class Trial:
         self.rows: list[object] = []
         config = Config(meters=meters) if meters else Config()
         self.concentrator = Concentrator(config, self.journal.append, lambda: self.now, lambda: 0.0)
-        self.concentrator.recorder = self
+        self.concentrator.use_sink(self, durable=False)
 
     def record(self, *row: object) -> int:
         self.rows.append(row)
@@ -61,7 +62,7 @@ class Trial:
     def probe(self, address: str, *requests: bytes) -> list[bytes]:
         """Return what a probe is answered that comes, asks and goes."""
         session = self.client(address)
-        replies = [session.respond(request) for request in (ANNOUNCEMENT, *requests)]
+        replies = [sent(session.respond(request)) for request in (ANNOUNCEMENT, *requests)]
         session.closed()
         return replies[1:]
 

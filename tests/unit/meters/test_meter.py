@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
+from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
 from smart_meter.meters.meter import Meter
 from smart_meter.registers import status_block
 from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
@@ -21,10 +22,9 @@ def meter(register_map: RegisterMap = PV_MAP, **changes: Any) -> Meter:
 
 def write(target: Meter, address: int, *registers: int, now: float = 1.0) -> bool:
     """Write registers; return whether that completed a sample."""
-    target.now = now
-    target.completed = False
-    assert target.write(address, struct.pack(f">{len(registers)}H", *registers)) == 0
-    return target.completed
+    code, events = target.write(address, struct.pack(f">{len(registers)}H", *registers), now)
+    assert code == 0
+    return SampleCompleted("pv") in events
 
 
 def registers_read(target: Meter) -> tuple[int, ...]:
@@ -32,9 +32,7 @@ def registers_read(target: Meter) -> tuple[int, ...]:
 
 
 def status(target: Meter, now: float) -> Status:
-    target.now = now
-    target.refresh()
-    return status_block.decode(target.inputs)
+    return status_block.decode(target.input_registers(now))
 
 
 # When a sample is complete
@@ -42,7 +40,7 @@ def status(target: Meter, now: float) -> Status:
 
 def test_one_write_over_the_whole_map_completes_a_sample() -> None:
     pv = meter()
-    assert pv.store(SAMPLE, 5.0)
+    assert pv.store(SAMPLE, 5.0) == (0, (SampleCompleted("pv"),))
     sample = pv.last_sample(1700000000.0)
     values = {"P_ac": 250, "P_dc": 260, "V_dc": 48.5, "I_dc": 5.36, "G": 850, "T_cell": 45.6}
     assert (sample.meter, sample.values, sample.measured) == ("pv", values, 1451628000)
@@ -75,7 +73,7 @@ def test_a_register_that_is_written_again_begins_a_new_sample() -> None:
 def test_a_whole_write_after_a_half_one_is_one_sample() -> None:
     pv = meter()
     assert not write(pv, 0, 1, 2, 3, 4)
-    assert pv.store(SAMPLE, 2.0)
+    assert pv.store(SAMPLE, 2.0) == (0, (SampleCompleted("pv"),))
     assert not write(pv, 4, 1, 2, 3, 4)
     assert pv.samples == 1
 
@@ -131,10 +129,10 @@ def test_a_meter_waits_for_its_first_sample_and_its_values_are_held_by_default()
     assert (pv.state, pv.age(5.0), pv.failure, registers_read(pv)) == (State.WAITING, None, 0, (0,) * 8)
     pv.store(SAMPLE, 10.0)
     assert (pv.state, pv.age(12.5)) == (State.FRESH, 2.5)
-    assert not pv.check(19.9)
-    assert pv.check(20.0)
+    assert pv.check(19.9) is None
+    assert pv.check(20.0) == BecameStale("pv", 10.0)
     assert (pv.state, pv.failure, registers_read(pv)) == (State.STALE, 0, SAMPLE_REGISTERS)
-    assert not pv.check(21.0)
+    assert pv.check(21.0) is None
 
 
 def test_age_counts_from_the_arrival_whatever_the_timestamp_says() -> None:
@@ -151,8 +149,8 @@ def test_with_exceptions_a_stale_meter_fails_until_the_next_sample() -> None:
     assert pv.failure == 0
     pv.check(10.0)
     assert pv.failure == 0x0B
-    pv.store(SAMPLE, 11.0)
-    assert (pv.failure, pv.recovered) == (0, True)
+    assert pv.store(SAMPLE, 11.0) == (0, (SampleCompleted("pv"), BecameFresh("pv")))
+    assert pv.failure == 0
 
 
 def test_with_sentinels_a_stale_meter_shows_them_and_its_timestamp() -> None:
@@ -175,7 +173,7 @@ def test_a_meter_that_is_never_stale_stays_fresh() -> None:
     pv = meter(stale_after=0)
     pv.store(SAMPLE, 0.0)
     assert pv.due == math.inf
-    assert not pv.check(1e9)
+    assert pv.check(1e9) is None
 
 
 # The range of values
@@ -202,18 +200,19 @@ def test_a_value_out_of_range_is_taken_and_flagged() -> None:
 def test_a_value_out_of_range_is_refused_where_it_is_to_be() -> None:
     refusing = meter(TEMPERATURE, out_of_range=OutOfRange.REFUSE)
     write(refusing, 0, 1, 2, 0, 3)
-    assert refusing.write(1, struct.pack(">H", 1201)) == 3
-    assert refusing.out_of_range == (TEMPERATURE.measurements[1], 120.1)
-    assert not refusing.store(struct.pack(">4H", 501, 0, 0, 0), 2.0)
+    power, temperature, _ = TEMPERATURE.measurements
+    assert refusing.write(1, struct.pack(">H", 1201), 1.5) == (3, (ValueRefused("pv", temperature, 120.1),))
+    assert refusing.store(struct.pack(">4H", 501, 0, 0, 0), 2.0) == (3, (ValueRefused("pv", power, 501),))
     assert refusing.registers() == (1, 2, 0, 3)
     assert refusing.samples == 1
 
 
 def test_half_a_value_is_not_judged_before_its_other_half_comes() -> None:
     refusing = meter(TEMPERATURE, out_of_range=OutOfRange.REFUSE)
-    assert refusing.write(2, struct.pack(">H", 0xFFFF)) == 0
-    assert refusing.write(3, struct.pack(">H", 0xFFFF)) == 3
-    assert refusing.write(3, struct.pack(">H", 0xFFFE)) == 3
+    codes = [
+        refusing.write(a, struct.pack(">H", v), 1.0)[0] for a, v in ((2, 0xFFFF), (3, 0xFFFF), (3, 0xFFFE))
+    ]
+    assert codes == [0, 3, 3]
 
 
 # The status block
@@ -242,7 +241,7 @@ def test_restored_values_are_served_and_marked_and_grow_stale() -> None:
         5.0,
     )
     assert status(pv, 101.0).sequence == 77
-    assert pv.check(106.0)
+    assert pv.check(106.0) == BecameStale("pv", 10.0)
     assert (pv.state, pv.failure) == (State.STALE, 0x0B)
     pv.store(SAMPLE, 107.0)
     assert (pv.state, pv.failure, status(pv, 107.0).sequence, pv.samples) == (State.FRESH, 0, 78, 1)

@@ -35,7 +35,7 @@ def bank(start: int = 0, registers: tuple[int, ...] = (250, 260, 485, 536, 850, 
 
 def answer(request: str, held: Bank) -> str:
     frame = wire(request)
-    return FUNCTIONS[frame[7]].execute(held, frame).hex()
+    return FUNCTIONS[frame[7]].execute(held, frame, 0.0)[0].hex()
 
 
 def same(text: str) -> str:
@@ -207,7 +207,7 @@ def test_the_longest_read_and_the_longest_write_are_carried_out() -> None:
 
 def test_a_longer_write_is_refused_though_no_frame_could_bring_it() -> None:
     request = struct.pack(">HHHBBHHB", 1, 0, 255, 1, 16, 0, 124, 248) + bytes(248)
-    assert FUNCTIONS[16].execute(Bank(0, 200), request) == exception(
+    assert FUNCTIONS[16].execute(Bank(0, 200), request, 0.0)[0] == exception(
         request, ExceptionCode.ILLEGAL_DATA_VALUE
     )
 

@@ -210,7 +210,9 @@ def requests(draw: st.DrawFn) -> tuple[int, bytes]:
 
 def execute(bank: Bank, frame: bytes) -> bytes:
     function = FUNCTIONS.get(frame[7])
-    return function.execute(bank, frame) if function else exception(frame, ExceptionCode.ILLEGAL_FUNCTION)
+    if function is None:
+        return exception(frame, ExceptionCode.ILLEGAL_FUNCTION)
+    return function.execute(bank, frame, 0.0)[0]
 
 
 def first_of_all(function: int, body: bytes, objects: dict[int, str]) -> bytes:

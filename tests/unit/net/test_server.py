@@ -115,6 +115,7 @@ class House:
 
     def __init__(self, limits: Limits = Limits(), config: Config = Config()) -> None:  # noqa: B008 - frozen
         self.journal: list[str] = []
+        self.sink: Recorder
         self.loop = Loop()
         self.concentrator = Concentrator(config, self.journal.append, lambda: self.loop.now, lambda: 0.0)
         self.server = Server(cast(EventLoop, self.loop), self.concentrator.admit, limits)
@@ -312,9 +313,8 @@ def test_at_the_end_every_timer_comes_and_none_meets_a_closed_connection(
     data: bytes, room: int, waits: bool
 ) -> None:
     house = House(Limits(idle=0.3, frame=0.3))
-    house.concentrator.recorder = recorder = Recorder()
-    house.concentrator.always_late = waits
-    house.concentrator.look_at_backlog()
+    recorder = Recorder()
+    house.concentrator.use_sink(recorder, durable=waits)
     clients = [house.client("192.168.1.50"), house.client("192.168.2.10")]
     house.loop.now += 1
     for client in clients:
@@ -461,14 +461,13 @@ class Recorder:
 def late() -> Client:
     """A client whose writes are acknowledged once they are stored."""
     house = House()
-    house.concentrator.recorder = Recorder()
-    house.concentrator.always_late = True
-    house.concentrator.look_at_backlog()
+    house.sink = Recorder()
+    house.concentrator.use_sink(house.sink, durable=True)
     return house.client("192.168.1.50")
 
 
 def recorder_of(client: Client) -> Recorder:
-    return cast(Recorder, client.concentrator.recorder)
+    return client.house.sink
 
 
 def test_a_write_is_acknowledged_once_its_sample_is_stored(late: Client) -> None:

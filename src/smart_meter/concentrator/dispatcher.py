@@ -1,0 +1,262 @@
+"""Where events go: the only place that knows counters, log and history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from smart_meter.concentrator.events import (
+    AccessRefused,
+    Disconnected,
+    Evicted,
+    ExceptionReturned,
+    FrameInvalid,
+    ProbeAnnounced,
+    ReadServed,
+    StoreFailed,
+    TimedOut,
+)
+from smart_meter.concentrator.sink import SampleSink
+from smart_meter.log.formatter import Direction, Lines
+from smart_meter.log.throttle import RateLimit
+from smart_meter.log.token_bucket import Quota
+from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
+from smart_meter.meters.meter import Meter
+from smart_meter.meters.statistics import PeerTotals, Statistics
+from smart_meter.registers.status_block import State
+
+_SECONDS_BETWEEN_LINES = 10.0
+_REVIEW_TICKETS = 256
+"""Samples between two reviews of the sink's backlog; a power of two."""
+BUSY_BACKLOG = 1_000
+"""Samples that wait from which on the sink's thread gets its turn after each pass of the loop."""
+FULL_BACKLOG = 50_000
+"""Samples that wait from which on writes are acknowledged after their commit: half of what may wait."""
+
+
+class Peer:
+    """A peer's totals, and how many more lines of it the log takes now."""
+
+    __slots__ = ("name", "rx", "totals", "tx")
+
+    def __init__(self, name: str, totals: PeerTotals, rate: float, now: float) -> None:
+        self.name = name
+        self.totals = totals
+        self.rx = Quota(rate, now, totals.received)
+        self.tx = Quota(rate, now, totals.served)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The client that an event comes from."""
+
+    address: str
+    reader: Peer
+    writer: Peer
+
+
+class Dispatcher:
+    """Hands each event to counters, log and history."""
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        yield_to_sink: Callable[[bool], None],
+    ) -> None:
+        """`yield_to_sink` is called with whether the sink's thread needs its turn."""
+        self.statistics = Statistics()
+        self.tell = tell
+        self.ack_after_commit = False
+        """Whether a write that completes a sample is answered once the sample is on disk.
+
+        If the configuration says so; also while more samples come in than the disk takes (backpressure).
+        """
+        self.lines: Lines
+        self.meters: Mapping[str, Meter]
+        self._now = now
+        self._wall = wall
+        self._yield_to_sink = yield_to_sink
+        self._limit = RateLimit(_SECONDS_BETWEEN_LINES)
+        self._sink: SampleSink | None = None
+        self._durable = False
+
+    def reconfigure(self, lines: Lines, meters: Mapping[str, Meter]) -> None:
+        """Use another format of the log, and other meters (by name)."""
+        self.lines = lines
+        self.meters = meters
+
+    def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
+        """Record samples in a sink. durable: whether each is acknowledged after its commit."""
+        self._sink = sink
+        self._durable = durable
+        self.review_backlog()
+
+    def review_backlog(self) -> None:
+        """Slow the writers down before the sink loses samples; readers are not affected."""
+        backlog = self._sink.backlog if self._sink is not None else 0
+        self.ack_after_commit = self._durable or backlog >= FULL_BACKLOG
+        self._yield_to_sink(backlog >= BUSY_BACKLOG)
+
+    def commit_status(self, ticket: int) -> bool | None:
+        """Whether a held reply may be sent: its sample is on disk. None: it is not known yet.
+
+        If writers only wait for the disk to keep up, the reply may go as soon as it does, or has failed.
+        """
+        sink = self._sink
+        if self._durable:
+            return sink.stored_up_to(ticket) if sink is not None else False
+        if not self.ack_after_commit or sink is None:
+            return True
+        return None if sink.stored_up_to(ticket) is None else True
+
+    def dispatch(self, events: Iterable[object], origin: Origin, function: int = 0) -> int:
+        """Count, store and log events of one request; return the ticket that its reply has to wait for, or 0.
+
+        function: the request's function code.
+        """
+        ticket = 0
+        for event in events:
+            if type(event) is SampleCompleted:
+                # This is the hot path of every write.
+                writer = origin.writer
+                writer.totals.received += 1
+                if self._sink is not None:
+                    ticket = self._record(self._sink, event)
+                if writer.rx.left >= 1.0:
+                    self._log_sample(event, writer)
+            elif type(event) is BecameFresh:
+                self.tell(self.lines.state(event.meter, State.FRESH, 0.0))
+            else:
+                self._rare(event, origin, function)
+        return ticket
+
+    def became_stale(self, event: BecameStale) -> None:
+        """Log that a meter became stale."""
+        self.tell(self.lines.state(event.meter, State.STALE, event.age))
+
+    def unknown_client(self, address: str) -> None:
+        """Count and log a client in no zone."""
+        self.statistics.strangers += 1
+        left_out = self._limit.allow("stranger", self._now())
+        if left_out is not None:
+            self.tell(self.lines.stranger(address, left_out))
+
+    def sum_up(self, peers: Iterable[Peer], *, final: bool) -> None:
+        """Refill the quotas of the log, and log how many lines were left out."""
+        now = self._now()
+        for totals in self.statistics.peers.values():
+            totals.notice(now)
+        for peer in peers:
+            for direction, quota, total in (
+                (Direction.RX, peer.rx, peer.totals.received),
+                (Direction.TX, peer.tx, peer.totals.served),
+            ):
+                quota.refill(now)
+                left_out = quota.sum_up(total, now, final=final)
+                if left_out is not None:
+                    self.tell(self.lines.summed_up(direction, peer.name, *left_out, total))
+
+    def _record(self, sink: SampleSink, event: SampleCompleted) -> int:
+        meter = self.meters[event.meter]
+        ticket = sink.record(meter.name, meter.arrived, bytes(meter.data), meter.measured(), meter.flags)
+        # Before the review: it may change the mode for the samples that follow.
+        held = self.ack_after_commit
+        if not ticket & (_REVIEW_TICKETS - 1):
+            self.review_backlog()
+        return ticket if held else 0
+
+    def _log_sample(self, event: SampleCompleted, writer: Peer) -> None:
+        writer.rx.left -= 1.0
+        writer.rx.told += 1
+        sample = self.meters[event.meter].last_sample(self._wall())
+        self.tell(self.lines.received(sample, writer.name, writer.totals.received))
+
+    def _rare(self, event: object, origin: Origin, function: int) -> None:
+        statistics = self.statistics
+        match event:
+            case ReadServed():
+                quota = origin.reader.tx
+                quota.left -= 1.0
+                quota.told += 1
+                peer, total = origin.reader.name, origin.reader.totals.served
+                self.tell(
+                    self.lines.served(
+                        event.meter, peer, event.address, event.quantity, total, inputs=event.inputs
+                    )
+                )
+            case ExceptionReturned() | StoreFailed():
+                statistics.exceptions += 1
+            case AccessRefused():
+                if event.writes:
+                    self.meters[event.meter].refused += 1
+                may = "may only read" if event.read_only else "may not do that"
+                self._refused(event.meter, origin, function, f"{may}: function {function} got exception 01")
+            case ValueRefused(meter, measurement, value):
+                self.meters[meter].refused += 1
+                reason = (
+                    f"wrote {measurement.name}={measurement.format(value)}, which is out of range: "
+                    f"function {function} got exception 03"
+                )
+                self._refused(meter, origin, function, reason)
+            case ProbeAnnounced():
+                statistics.connections -= 1
+                statistics.open_connections -= 1
+                self._probe(event, origin)
+            case FrameInvalid(reason):
+                statistics.bad_frames += 1
+                self._throttled(
+                    "bad frame",
+                    origin,
+                    lambda name, left_out: self.lines.bad_frame(name, origin.address, reason, left_out),
+                )
+            case TimedOut(reason):
+                statistics.expired += 1
+                self._closed("expired", origin, reason)
+            case Evicted():
+                statistics.gave_way += 1
+                self._closed(
+                    "gave way", origin, "it was idle for longest, and there were too many connections"
+                )
+            case Disconnected():
+                statistics.open_connections -= 1
+            case _:
+                raise TypeError(f"{event!r} is not an event of the concentrator")
+
+    def _refused(self, meter: str, origin: Origin, function: int, reason: str) -> None:
+        self.statistics.refused += 1
+        self._throttled(
+            "refused",
+            origin,
+            lambda name, left_out: self.lines.refused(
+                name, origin.address, meter, function, reason=reason, left_out=left_out
+            ),
+        )
+
+    def _probe(self, event: ProbeAnnounced, origin: Origin) -> None:
+        self._throttled(
+            # The meters are few, and all units without a meter count as one.
+            "probe" if event.meter is None else f"probe of {event.meter}",
+            origin,
+            lambda name, left_out: self.lines.probe(
+                name,
+                origin.address,
+                event.meter,
+                unit=event.unit,
+                functions=event.functions,
+                left_out=left_out,
+            ),
+        )
+
+    def _closed(self, kind: str, origin: Origin, reason: str) -> None:
+        self._throttled(
+            kind, origin, lambda name, left_out: self.lines.closed(name, origin.address, reason, left_out)
+        )
+
+    def _throttled(self, kind: str, origin: Origin, line: Callable[[str, int], str]) -> None:
+        """Log a line about a peer unless one of its kind was logged a short while ago."""
+        name = origin.reader.name
+        left_out = self._limit.allow((kind, name), self._now())
+        if left_out is not None:
+            self.tell(line(name, left_out))

@@ -1,0 +1,227 @@
+"""What a client's requests do. No sockets, no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from smart_meter.concentrator.dispatcher import Dispatcher, Origin, Peer
+from smart_meter.concentrator.events import (
+    AccessRefused,
+    Disconnected,
+    Evicted,
+    ExceptionReturned,
+    FrameInvalid,
+    ProbeAnnounced,
+    ReadServed,
+    StoreFailed,
+    TimedOut,
+)
+from smart_meter.concentrator.probe import announces
+from smart_meter.concentrator.reply_cache import KEY, ReplyCache
+from smart_meter.meters.access import Role
+from smart_meter.meters.meter import Meter
+from smart_meter.modbus.adu import FUNCTION, UNIT
+from smart_meter.modbus.connection import Held
+from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
+
+# Plain integers: an enumeration's member costs a look-up each time.
+_DIAGNOSTICS = int(FunctionCode.DIAGNOSTICS)
+_READ_INPUT_REGISTERS = int(FunctionCode.READ_INPUT_REGISTERS)
+_SAMPLE_HEAD = slice(FUNCTION, 13)
+
+
+@dataclass(frozen=True, slots=True)
+class MeterAccess:
+    """What a role may do with one meter."""
+
+    meter: Meter
+    functions: Mapping[int, Function]
+    """By function code; those that the role may use."""
+    sample_head: bytes
+    """What stands between unit identifier and values in a write of a whole sample; empty: not allowed."""
+    sample_size: int
+    """Bytes of such a request."""
+
+
+class ServedRole(NamedTuple):
+    """A role with all that its requests need, resolved once; shared by the sessions of its clients."""
+
+    role: Role
+    units: Mapping[int, MeterAccess]
+    """By unit identifier."""
+    reader: Peer
+    writer: Peer
+    cache: ReplyCache
+
+
+class Session:
+    """One client's connection."""
+
+    __slots__ = (
+        "_cache",
+        "_dispatch",
+        "_dispatcher",
+        "_find",
+        "_find_role",
+        "_now",
+        "_origin",
+        "_probes",
+        "_served",
+        "_tx",
+        "_units",
+        "urgent",
+        "zone",
+    )
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        now: Callable[[], float],
+        role: ServedRole,
+        address: str,
+        find_role: Callable[[], ServedRole | None],
+    ) -> None:
+        """`find_role` returns the client's role in the present configuration. now: monotonic seconds."""
+        self._dispatcher = dispatcher
+        self._dispatch = dispatcher.dispatch
+        self._now = now
+        self._find_role = find_role
+        self.zone = role.role.zone
+        self.urgent = role.role.urgent
+        self._probes = False
+        """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
+        self._use(role, address)
+
+    def _use(self, role: ServedRole, address: str) -> None:
+        self._units = role.units
+        self._origin = Origin(address, role.reader, role.writer)
+        # A probe's stays empty, so that each of its requests is carried out.
+        self._cache = ReplyCache() if self._probes else role.cache
+        self._find = self._cache.find
+        self._served = role.reader.totals
+        self._tx = role.reader.tx
+
+    def cached_reply(self, segment: bytes) -> bytes | None:
+        """Return the reply to a segment that is exactly one read that is cached; else None.
+
+        This is the hot path: it is `ReplyCache.cached_reply` without the call, and counts. While the log
+        still takes a line for each read, every read is carried out.
+        """
+        cached = self._find(segment[KEY])
+        if (
+            cached is None
+            or self._tx.left >= 1.0
+            or (cached.version != cached.meter.version and not cached.refresh())
+        ):
+            return None
+        self._served.served += 1
+        return segment[:5] + cached.body
+
+    def respond(self, request: bytes) -> bytes | Held:
+        """Return the reply ADU to a request ADU for which there is no cached reply."""
+        access = self._units.get(request[UNIT])
+        if (
+            access is not None
+            and len(request) == access.sample_size
+            and request[_SAMPLE_HEAD] == access.sample_head
+            and not self._probes
+        ):
+            # Nearly every write is one of a whole sample: only the values are left to be checked.
+            code, events = access.meter.store(request[13:], self._now())
+            reply = exception(request, code) if code else request[:4] + b"\0\6" + request[6:12]
+            ticket = self._dispatch(events, self._origin, request[FUNCTION])
+            return Held(ticket, reply, request) if ticket else reply
+        if self._probes or (request[FUNCTION] == _DIAGNOSTICS and announces(request)):
+            return self._answer_probe(access, request)
+        return self._carry_out(access, request)
+
+    def _carry_out(self, access: MeterAccess | None, request: bytes) -> bytes | Held:
+        if access is None:
+            self._happened(ExceptionReturned())
+            return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
+        meter = access.meter
+        code = request[FUNCTION]
+        function = access.functions.get(code)
+        if function is None:
+            self._happened(_refusal(access, code), code)
+            return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        reply, events = function.execute(meter, request, self._now())
+        ticket = self._dispatch(events, self._origin, code) if events else 0
+        if reply[FUNCTION] != code:
+            if not events:
+                self._happened(ExceptionReturned())
+            return reply
+        if function.reads is not None:
+            self._cache.add(meter, request, reply)
+            self._served.served += 1
+            if self._tx.left >= 1.0:
+                inputs = code == _READ_INPUT_REGISTERS
+                self._happened(ReadServed(meter.name, *function.reads(request), inputs))
+        return Held(ticket, reply, request) if ticket else reply
+
+    def _answer_probe(self, access: MeterAccess | None, request: bytes) -> bytes:
+        """Answer by the client's role, count nothing, carry out no write: one that it may make gets 03."""
+        if not self._probes:
+            self._become_probe(access, request[UNIT])
+        if access is None:
+            return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
+        function = access.functions.get(request[FUNCTION])
+        if function is None:
+            return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        if function.writes is not None:
+            return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE)
+        reply, _ = function.execute(access.meter, request, self._now())
+        return reply
+
+    def _become_probe(self, access: MeterAccess | None, unit: int) -> None:
+        self._probes = True
+        self._cache = ReplyCache()
+        self._find = self._cache.find
+        name = None if access is None else access.meter.name
+        self._happened(ProbeAnnounced(name, unit, () if access is None else tuple(access.functions)))
+
+    def _happened(self, event: object, function: int = 0) -> None:
+        self._dispatch((event,), self._origin, function)
+
+    def commit_status(self, ticket: int) -> bool | None:
+        """Whether the sample of a held reply is on disk; None: it is not known yet."""
+        return self._dispatcher.commit_status(ticket)
+
+    def store_failed(self) -> None:
+        """Count a held reply that became an exception: its sample could not be stored."""
+        self._happened(StoreFailed())
+
+    def readmit(self) -> bool:
+        """Take the role of a new configuration; return whether there is one."""
+        role = self._find_role()
+        if role is None:
+            return False
+        self._use(role, self._origin.address)
+        return True
+
+    def bad_frame(self, reason: str) -> None:
+        """Report that the client's stream can't be followed; its connection is being closed."""
+        self._happened(FrameInvalid(reason))
+
+    def expired(self, reason: str) -> None:
+        """Report that the connection is being closed because the client exceeded a timeout."""
+        self._happened(TimedOut(reason))
+
+    def gave_way(self) -> None:
+        """Report that the connection is being closed in favour of a new one."""
+        self._happened(Evicted())
+
+    def closed(self) -> None:
+        """Report that the connection is gone."""
+        if not self._probes:
+            self._happened(Disconnected())
+
+
+def _refusal(access: MeterAccess, code: int) -> AccessRefused | ExceptionReturned:
+    function = FUNCTIONS.get(code)
+    if function is None:
+        return ExceptionReturned()
+    read_only = not any(allowed.writes for allowed in access.functions.values())
+    return AccessRefused(access.meter.name, function.writes is not None, read_only)

@@ -1,0 +1,58 @@
+import pytest
+
+from smart_meter.concentrator.reply_cache import MAX_REPLIES, ReplyCache
+from smart_meter.config import MeterConfig
+from smart_meter.meters.meter import Meter
+from smart_meter.modbus.functions import FUNCTIONS
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter(MeterConfig("pv", 1, PV_MAP))
+
+
+def test_a_reply_is_made_again_only_after_a_register_has_changed(meter: Meter) -> None:
+    cache = ReplyCache()
+    cache.add(meter, read(0, 8), answer(1, (0,) * 8))
+    assert cache.cached_reply(read(0, 8, transaction=7)) == answer(1, (0,) * 8, transaction=7)
+    meter.data[:2] = b"\0\7"
+    assert cache.cached_reply(read(0, 8)) == answer(1, (0,) * 8)
+    meter.store(write(0)[13:], 1.0)
+    assert cache.cached_reply(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+
+
+def test_asking_changes_nothing_that_could_be_counted(meter: Meter) -> None:
+    cache = ReplyCache()
+    cache.add(meter, read(0, 8), answer(1, (0,) * 8))
+    before = (bytes(meter.data), meter.version, meter.samples, meter.state)
+    for segment in (read(0, 8), read(0, 7), write(0), b"", read(0, 8) * 2):
+        cache.cached_reply(segment)
+    assert (bytes(meter.data), meter.version, meter.samples, meter.state) == before
+    assert len(cache) == 1
+
+
+@pytest.mark.parametrize("request_", [write(0), adu(1, wire("04 0000 0001")), adu(1, wire("08 0000 a537"))])
+def test_only_reads_of_holding_registers_are_cached(meter: Meter, request_: bytes) -> None:
+    cache = ReplyCache()
+    cache.add(meter, request_, request_)
+    assert (len(cache), cache.cached_reply(request_)) == (0, None)
+
+
+def test_the_cache_is_bounded() -> None:
+    wide = Meter(MeterConfig("wide", 1, RegisterMap(tuple(Measurement(f"m{n}", n) for n in range(100)))))
+    cache = ReplyCache()
+    for address in range(100):
+        for quantity in range(1, 100 - address):
+            request = read(address, quantity)
+            cache.add(wide, request, FUNCTIONS[3].execute(wide, request, 0.0)[0])
+            assert 1 <= len(cache) <= MAX_REPLIES
+            assert cache.cached_reply(request) == answer(1, (0,) * quantity)
+
+
+def test_a_cleared_cache_is_empty(meter: Meter) -> None:
+    cache = ReplyCache()
+    cache.add(meter, read(0, 8), answer(1, (0,) * 8))
+    cache.clear()
+    assert (len(cache), cache.cached_reply(read(0, 8))) == (0, None)
