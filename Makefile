@@ -1,14 +1,14 @@
-# `make` lists the targets. Each does its own set-up (tools/setup), and does nothing where it is done already.
+# `make` lists the targets. Each does its own set-up (tools/setup), which does nothing if it is done already.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
-# Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root leaves no files of its own in this folder.
+# Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
 PYTHON := .venv/bin/python
-# The password for all sites, and those of single sites (make vault SITE=north).
+# The passwords of the vaults: of all sites, and of single sites (make vault SITE=north).
 VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,) \
 	$(foreach file,$(wildcard inventory/.vault-password-*),--vault-id $(file:inventory/.vault-password-%=%)@$(file))
 PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
@@ -27,7 +27,7 @@ try: ## Run ESP32, concentrator and Opta side by side on this machine; no root, 
 	@tools/setup venv
 	@tools/try
 
-test: ## Lint, unit, integration, and all that is shown on virtual Pis
+test: ## Lint, unit and integration tests, and the tests on virtual Pis
 	@tools/setup virtual-pi
 	@$(MAKE) --no-print-directory lint unit integration pi ARGS=
 
@@ -69,7 +69,7 @@ bench-fleet: ## Measure a redeployment over 20 virtual Pis beside pyinfra; some 
 	@tools/setup peers
 	@$(ROOT) $(PYTHON) -m bench.fleet $(ARGS)
 
-soak: ## Put the concentrator through hardships, print what was lost; some 4 minutes (ARGS=--help)
+soak: ## Run the concentrator under faults and print what was lost; some 4 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 
@@ -77,11 +77,11 @@ generate: ## Write what is made from the code: argument specs, tables of docs/, 
 	@tools/setup venv
 	@PYTHONPATH=src $(PYTHON) -m tools.generate
 
-format: ## Let ruff format the code
+format: ## Format the code with ruff
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-lock: ## Lock the requirements anew, with hashes
+lock: ## Lock the requirements again, with hashes
 	@tools/setup venv
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/pi.in -o requirements/pi.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/pi.txt requirements/dev.in -o requirements/dev.txt
@@ -91,44 +91,44 @@ site: ## Add a site to the inventory (NAME=east)
 	@tools/setup venv
 	@$(PYTHON) tools/add_site.py "$(NAME)"
 
-vault: ## Make or edit the inventory's secrets, of all sites or of one (SITE=north)
+vault: ## Create or edit the inventory's secrets, of all sites or of one (SITE=north)
 	@tools/setup venv
 	@tools/vault "$(SITE)"
 
-check: ## Say everything that is wrong with the inventory; touches no Pi (LIMIT=site_north)
+check: ## Report every mistake in the inventory; touches no Pi (LIMIT=site_north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/check.yml
 
-provision: ## Bring the Pis to what the inventory says (LIMIT=pi-north, ARGS=--check)
+provision: ## Bring the Pis to the state in the inventory (LIMIT=pi-north, ARGS=--check)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/site.yml
 
-configure: ## Redeploy configuration alone, one Pi first, each proven or undone (LIMIT=site_north, ARGS=--check)
+configure: ## Redeploy only the configuration, one Pi first, each proven or undone (LIMIT=site_north, ARGS=--check)
 	@tools/setup venv
 	$(PLAYBOOK) --diff playbooks/configure.yml
 
-rollback: ## Go back to the release before, with the configuration that ran with it (LIMIT=pi-north)
+rollback: ## Restore the previous release and its configuration (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/rollback.yml
 
-drift: ## Say what on each Pi differs from the inventory, and change nothing; fails where something does
+drift: ## Show how each Pi differs from the inventory, without changing it; fails if one does
 	@tools/setup venv
 	@ANSIBLE_CALLBACK_PLUGINS=playbooks/callback_plugins ANSIBLE_STDOUT_CALLBACK=drift $(PLAYBOOK) --check --diff playbooks/drift.yml
 
-verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
+verify: ## Prove that the Pis match the inventory (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/verify.yml
 
-doctor: ## Look at the Pis: what is wrong, and what mends it; changes nothing (LIMIT=pi-north)
+doctor: ## Check the Pis and show how to fix what is wrong; changes nothing (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/doctor.yml
 
-report: ## Make one page of the same for the customer (OUT=.cache/report.html)
+report: ## Write the result of the doctor as one page for the customer (OUT=.cache/report.html)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/doctor.yml -e '{"doctor_strict": false}'
 	@$(PYTHON) tools/report.py $(if $(OUT),--out $(OUT),)
 
-wheels: ## Fetch all that Pis install, so that the controller needs no Internet at the site
+wheels: ## Download everything that Pis install, so that the controller needs no Internet at the site
 	@tools/setup venv
 	@$(PYTHON) tools/wheelhouse.py --fetch
 
@@ -136,6 +136,6 @@ wheel: ## Build the concentrator's wheel into dist/
 	@tools/setup venv
 	$(PYTHON) -m hatchling build --target wheel
 
-clean: ## Remove what was built; virtual Pis and their cached root, too
+clean: ## Remove what was built, virtual Pis and their cached root included
 	@if [ -x $(PYTHON) ]; then $(ROOT) $(PYTHON) -m tests.virtual_pi down --all; fi
 	$(ROOT) rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible

@@ -1,7 +1,8 @@
 """The event loop: descriptors, timers, and calls from other threads, on epoll.
 
 asyncio would take 56 ms of the start and 6.6 MiB, a third of the memory, and has one queue for all. Here are
-two: what is urgent is looked at before each handful of the rest, so that a crowd in one zone can't hold up another.
+two: what is urgent is looked at before each handful of the rest, so that a crowd in one zone can't hold up
+another.
 """
 
 from __future__ import annotations
