@@ -110,11 +110,11 @@ verify: ## Prove that the Pis are what the inventory says (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/verify.yml
 
-doctor: ## Look at the Pis: what is wrong, and what mends it; changes nothing (LIMIT=pi-north)
+doctor: ## Check the Pis: what is wrong, and how to fix it; changes nothing (LIMIT=pi-north)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/doctor.yml
 
-report: ## Make one page of the same for the customer (OUT=.cache/report.html)
+report: ## Make a page of the doctor's results for the customer (OUT=.cache/report.html)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/doctor.yml -e '{"doctor_strict": false}'
 	@$(PYTHON) tools/report.py $(if $(OUT),--out $(OUT),)
