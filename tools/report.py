@@ -1,6 +1,6 @@
-"""Make a page of what playbooks/doctor.yml found: a row a Pi, its checks below. For a browser and for paper.
+"""Make an HTML page of the results of playbooks/doctor.yml: one row per Pi, its checks below. Also for print.
 
-The page is one file: no script, no font, no picture from elsewhere. It holds addresses, and no secrets.
+The page is one self-contained file without scripts. It contains addresses, but no secrets.
 """
 
 from __future__ import annotations
@@ -19,41 +19,43 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 RESULTS = REPOSITORY / ".cache" / "doctor.json"
 PAGE = REPOSITORY / ".cache" / "report.html"
 LAYOUT = 1
-# Word, sign and style of each level: colour is never the only mark.
+# Word, sign and style of each level, the worst first. Colour is never the only mark.
 LEVELS = {
     "bad": ("bad", "✖", "bad"),
-    "warning": ("look", "!", "look"),
-    "unknown": ("not known", "?", "grey"),
+    "warning": ("warning", "!", "look"),
+    "unknown": ("unknown", "?", "grey"),
     "ok": ("good", "✔", "good"),
 }
 
 
 def row(host: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page says of a Pi: verdict (good, bad, grey), a sentence, checks (worst first)."""
+    """Return the template's data for a Pi: verdict (good, bad or grey), summary, and checks (worst first)."""
     report = host["report"]
     if report is None:
         left_out = host["state"] == "left out"
-        said = {"off": "does not answer", "left out": "not asked"}.get(host["state"], "could not be asked")
+        summary = {"off": "does not answer", "left out": "not asked"}.get(host["state"], "could not be asked")
         reason = "" if left_out else f": {host['reason']}"
         verdict, sign = ("grey", "○") if left_out else ("bad", "✖")
-        return {**host, "verdict": verdict, "sign": sign, "said": f"{said}{reason}", "checks": []}
+        return {**host, "verdict": verdict, "sign": sign, "summary": f"{summary}{reason}", "checks": []}
     order = list(LEVELS)
-    checks = sorted(report["checks"], key=lambda check: order.index(check["level"]))
+    # A Pi with a release before layout 2 reports `mend` instead of `fix`.
+    checks = [{**check, "fix": check.get("fix", check.get("mend", ""))} for check in report["checks"]]
+    checks.sort(key=lambda check: order.index(check["level"]))
     names = {level: [check["name"] for check in checks if check["level"] == level] for level in LEVELS}
     parts = []
     if names["bad"]:
         parts.append("bad: " + "; ".join(names["bad"]))
     if names["warning"]:
-        parts.append(("To" if parts else "to") + " look at: " + "; ".join(names["warning"]))
-    said = ". ".join(parts) or "all good"
+        parts.append("warning: " + "; ".join(names["warning"]))
+    summary = " | ".join(parts) or "all good"
     verdict, sign = ("bad", "✖") if names["bad"] else ("good", "✔")
-    return {**host, "verdict": verdict, "sign": sign, "said": said, "checks": checks}
+    return {**host, "verdict": verdict, "sign": sign, "summary": summary, "checks": checks}
 
 
 def render(results: dict[str, Any], title: str) -> str:
-    """Return the page. Raises ValueError where the results are of another layout."""
+    """Return the page as HTML. Raises ValueError if the results have an unknown layout."""
     if results.get("layout") != LAYOUT:
-        raise ValueError(f"layout {results.get('layout')!r} is not known; run the doctor anew")
+        raise ValueError(f"unknown layout {results.get('layout')!r}; run playbooks/doctor.yml again")
     rows = [row(host) for host in results["hosts"]]
     counts = {verdict: sum(one["verdict"] == verdict for one in rows) for verdict in ("good", "bad", "grey")}
     at = datetime.fromisoformat(results["at"]).strftime("%-d %B %Y, %H:%M UTC")
@@ -65,11 +67,16 @@ def render(results: dict[str, Any], title: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page; return 0, or 2 where there is nothing to make it of."""
-    parser = argparse.ArgumentParser(description="Make one page of what playbooks/doctor.yml found.")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="what the playbook kept")
-    parser.add_argument("--out", type=Path, default=PAGE, help="the page (.cache/report.html)")
-    parser.add_argument("--title", default="Smart Meter: state of the fleet")
+    """Write the page and return 0; return 2 if the results can't be read."""
+    parser = argparse.ArgumentParser(description="Make an HTML page of the results of playbooks/doctor.yml.")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        help="file that the playbook wrote (default: .cache/doctor.json)",
+    )
+    parser.add_argument("--out", type=Path, default=PAGE, help="page to write (default: .cache/report.html)")
+    parser.add_argument("--title", default="Smart Meter: state of the fleet", help="title of the page")
     parsed = parser.parse_args(arguments)
     try:
         page = render(json.loads(parsed.results.read_text()), parsed.title)

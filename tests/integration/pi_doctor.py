@@ -1,4 +1,4 @@
-"""What the doctor says of a virtual Pi, and doing what it says."""
+"""Runs the doctor on a virtual Pi, and applies its fixes."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from tests.integration.pi_story import EXAMPLE, Story
 
 PROGRAM = "/opt/smart-meter/current/bin/smart-meter"
 SECONDS = 20.0
-# What a virtual Pi has not: a clock of its own, a card, a firmware. Its host's disk may be full.
+# A virtual Pi has no clock, card or firmware of its own, and the disk of its host may be full.
 HARDWARE = {"clock", "card's wear", "temperature", "supply voltage", "disk, /"}
 
 
-class Told(dict[str, dict[str, str]]):
-    """What the doctor told: each check by its name, and the exit code."""
+class Report(dict[str, dict[str, str]]):
+    """The doctor's checks by their names, and its exit code."""
 
     code: int
 
     def bad(self) -> set[str]:
-        """Return what is bad or to look at, of what a virtual Pi can show."""
+        """Return the names of the checks that are bad or warnings, except for HARDWARE."""
         return {name for name, check in self.items() if check["level"] in ("bad", "warning")} - HARDWARE
 
 
-def doctor(story: Story) -> Told:
+def doctor(story: Story) -> Report:
     done = story.pi.run([PROGRAM, "doctor", "--json"], check=False)
-    told = Told({check["name"]: check for check in json.loads(done.stdout)["checks"]})
-    told.code = done.returncode
-    return told
+    report = Report({check["name"]: check for check in json.loads(done.stdout)["checks"]})
+    report.code = done.returncode
+    return report
 
 
-def until(story: Story, condition: Callable[[Told], bool]) -> Told:
-    """Ask until a condition holds: the service tells its state every few seconds."""
+def until(story: Story, condition: Callable[[Report], bool]) -> Report:
+    """Run the doctor until a condition holds: the service writes its state file every few seconds."""
     deadline = time.monotonic() + SECONDS
-    while not condition(told := doctor(story)):
-        assert time.monotonic() < deadline, json.dumps(told, indent=1)
-    return told
+    while not condition(report := doctor(story)):
+        assert time.monotonic() < deadline, json.dumps(report, indent=1)
+    return report
 
 
 def play_both_peers(story: Story) -> None:
@@ -44,8 +44,8 @@ def play_both_peers(story: Story) -> None:
     assert story.read("control") == EXAMPLE
 
 
-def mend(story: Story, check: dict[str, str]) -> None:
-    """Do what the doctor says, up to the first semicolon, as root."""
-    command = check["mend"].split(";")[0]
+def fix(story: Story, check: dict[str, str]) -> None:
+    """Run a check's fix, up to the first semicolon, as root."""
+    command = check["fix"].split(";")[0]
     assert command.startswith("sudo "), command
     story.pi.run(["sh", "-c", command.removeprefix("sudo ")])

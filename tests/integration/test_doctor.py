@@ -1,4 +1,4 @@
-"""The doctor beside the real program: what it sees of a service that runs, and of one that does not."""
+"""The doctor beside the real program: what it reports of a service that runs, and of one that does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ path = "{history}"
 
 
 def unused_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -32,7 +32,7 @@ def unused_port() -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens soon."""
+    """Wait until a condition holds; fail after PATIENCE seconds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -62,11 +62,12 @@ class Patient:
         where = ("--config", str(self.config), "--runtime", str(self.runtime))
         done = run("doctor", "--json", *where, *arguments)
         assert done.stderr == ""
-        told = json.loads(done.stdout)
-        return done.returncode, {check["name"]: check for check in told["checks"]}
+        report = json.loads(done.stdout)
+        assert report["layout"] == 2
+        return done.returncode, {check["name"]: check for check in report["checks"]}
 
     def wait_for_peers(self) -> None:
-        """Wait until the service has told that both were there: it does so every few seconds."""
+        """Wait until the state file, written every few seconds, has both peers."""
         wait_until(
             lambda: bool(
                 self.peers and self.peers["ESP32"]["last_received"] and self.peers["OPTA"]["last_served"]
@@ -75,7 +76,7 @@ class Patient:
 
     @property
     def peers(self) -> dict[str, Any]:
-        """Return what the service told last of its peers."""
+        """Return the peers in the state file."""
         peers: dict[str, Any] = (state_file.read(self.runtime) or {"peers": {}})["peers"]
         return peers
 
@@ -85,7 +86,7 @@ def patient(start: Callable[..., Program], tmp_path: Path) -> Patient:
     return Patient(start, tmp_path)
 
 
-def test_a_service_that_is_written_to_and_read_is_seen_so(patient: Patient) -> None:
+def test_a_service_with_both_peers_is_good(patient: Patient) -> None:
     with patient.program.connect() as client:
         client.ask(write(0))
         client.ask(read(0, 8))
@@ -108,18 +109,18 @@ def test_a_service_that_is_written_to_and_read_is_seen_so(patient: Patient) -> N
     assert f"(process {patient.program.process.pid})" in checks[f"port {patient.port}"]["found"]
     # The history is this user's here, and the service user's on a Pi.
     assert checks["history"]["found"].startswith("its file belongs to ")
-    assert checks["field zone, wlan0"]["level"] == "bad", "this machine is no Pi"
+    assert checks["field zone, wlan0"]["level"] == "bad", "this machine is not a Pi"
     assert code == 1
 
 
-def test_a_peer_that_was_not_there_yet_is_told_as_new(patient: Patient) -> None:
+def test_a_peer_that_is_not_there_yet_is_only_a_warning_after_the_start(patient: Patient) -> None:
     _, checks = patient.doctor()
     assert checks["Opta reading"]["level"] == "warning"
     assert checks["Opta reading"]["found"].startswith("never since the service started")
     assert checks["meter pv, unit 1"]["found"].startswith("waiting")
 
 
-def test_looking_at_the_service_makes_no_peer_look_alive(patient: Patient) -> None:
+def test_the_doctor_and_a_probe_do_not_make_a_peer_look_active(patient: Patient) -> None:
     # In a trial this machine stands in for the Opta, as a controller in the control zone does for its zone.
     patient.doctor()
     assert run("probe", f"127.0.0.1:{patient.port}").returncode == 1
@@ -130,42 +131,44 @@ def test_looking_at_the_service_makes_no_peer_look_alive(patient: Patient) -> No
     assert checks["ESP32 heard"]["found"].startswith("never since the service started")
 
 
-def test_a_configuration_that_was_not_taken_is_found(patient: Patient) -> None:
+def test_a_configuration_that_was_not_loaded_is_bad(patient: Patient) -> None:
     patient.config.write_text(f"{patient.config.read_text()}\n# changed\n")
     code, checks = patient.doctor()
     assert checks["configuration"]["level"] == "bad"
-    assert checks["configuration"]["mend"] == "sudo systemctl reload smart-meter"
+    assert checks["configuration"]["fix"] == "sudo systemctl reload smart-meter"
     assert code == 1
 
 
-def test_a_refused_configuration_is_exit_code_2_and_the_rest_is_told_all_the_same(patient: Patient) -> None:
+def test_a_refused_configuration_is_exit_code_2_and_the_rest_is_checked_all_the_same(
+    patient: Patient,
+) -> None:
     patient.config.write_text("prot = 502\n")
     code, checks = patient.doctor()
     assert code == 2
     assert "prot" in checks["configuration"]["found"]
-    assert checks["meter pv, unit 1"]["level"] != "bad", "it is judged by what it runs with"
+    assert checks["meter pv, unit 1"]["level"] != "bad", "it is judged by the configuration that it runs with"
 
 
-def test_a_service_that_has_ended_is_seen_so(patient: Patient) -> None:
+def test_a_stopped_service_is_bad(patient: Patient) -> None:
     assert patient.program.stop()[0] == 0
     assert state_file.read(patient.runtime) is None
     code, checks = patient.doctor()
     assert code == 1
     assert checks["meter pv, unit 1"]["found"].endswith("connection refused")
-    assert checks[f"port {patient.unused}"]["found"] == "closed: nobody listens"
+    assert checks[f"port {patient.unused}"]["found"] == "closed: no process listens"
     assert checks["Opta reading"]["level"] == "unknown"
 
 
-def test_a_service_that_was_killed_is_not_taken_for_alive(patient: Patient) -> None:
+def test_a_killed_service_is_not_taken_for_a_running_one(patient: Patient) -> None:
     patient.program.kill()
     assert state_file.read(patient.runtime) is not None
     _, checks = patient.doctor()
     assert checks["Opta reading"]["level"] == "unknown"
 
 
-def test_people_get_a_table_with_mends(patient: Patient) -> None:
+def test_the_table_has_the_fixes(patient: Patient) -> None:
     done = run("doctor", "--config", str(patient.config), "--runtime", str(patient.runtime))
     assert done.returncode == 1
     assert "\nBAD   field zone, wlan0 " in done.stdout
-    assert "mend: " in done.stdout
+    assert "fix: " in done.stdout
     assert " checks: " in done.stdout.splitlines()[-1]

@@ -14,7 +14,7 @@ import pytest
 from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Played
-from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, mend, play_both_peers, until
+from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, fix, play_both_peers, until
 from tests.integration.pi_people import (
     add_strange_rules,
     give_it_a_name_that_nothing_resolves,
@@ -243,7 +243,7 @@ def test_a_journal_that_is_in_memory_only_is_bad_and_comes_to_the_card_by_the_me
 
     assert checks["journal"]["found"].startswith("in memory only (/run/log/journal/")
     assert re.search(r"BAD\s+journal\s+/run/log/journal/", accepted(story).output)
-    mend(story, checks["journal"])
+    fix(story, checks["journal"])
     assert doctor(story)["journal"]["level"] == "ok"
 
 
@@ -279,7 +279,7 @@ def test_an_interface_that_is_plugged_in_again_refuses_them_too(story: Story) ->
     story.pi.run(["/usr/lib/systemd/systemd-sysctl", *rule])
     assert doctor(story)["ICMP redirects"]["level"] == "ok"
     story.pi.run(["sysctl", "-w", *settings])
-    mend(story, checks["ICMP redirects"])
+    fix(story, checks["ICMP redirects"])
     assert doctor(story)["ICMP redirects"]["level"] == "ok"
     story.pi.run(["ip", "link", "del", "eth7"])
 
@@ -343,7 +343,7 @@ def test_a_damaged_release_is_seen_and_installed_again(story: Story) -> None:
     assert re.search(r"BAD release \S+ is damaged: \S+/smart_meter/service\.py and 0 more", seen), seen
     check = doctor(story)["release"]
     assert check["level"] == "bad"
-    assert "smart_meter/runtime/service.py not as installed" in check["found"]
+    assert "smart_meter/runtime/service.py changed since the installation" in check["found"]
     story.pi.run(["sh", "-c", "rm /opt/smart-meter/current/bin/python"])
     release = story.pi.run(["readlink", "/opt/smart-meter/current"]).stdout
 
@@ -545,63 +545,63 @@ def test_a_power_cut_during_an_unconfirmed_change_is_undone_at_the_next_boot(sto
 def test_the_doctor_finds_a_provisioned_pi_with_both_peers_all_good(story: Story) -> None:
     play_both_peers(story)
 
-    told = until(story, lambda told: not told.bad())
+    report = until(story, lambda report: not report.bad())
 
-    assert told["ESP32 heard"]["level"] == told["Opta reading"]["level"] == "ok"
-    assert told["field zone, wlan0"]["found"] == "up with 192.168.1.100/24"
-    assert told["control zone, eth0"]["found"] == "up with 192.168.2.100/24"
-    assert told["firewall, control zone"]["found"] == "502/tcp let in"
-    assert told["permission for port 502"]["found"] == "owner smart-meter, mode 0500"
-    assert told["configuration"]["found"] == "accepted and running"
-    assert told["history"]["found"].startswith("kept, ")
-    known = {name for name, check in told.items() if check["level"] != "unknown"}
-    assert known | HARDWARE == set(told), "root sees all"
+    assert report["ESP32 heard"]["level"] == report["Opta reading"]["level"] == "ok"
+    assert report["field zone, wlan0"]["found"] == "up with 192.168.1.100/24"
+    assert report["control zone, eth0"]["found"] == "up with 192.168.2.100/24"
+    assert report["firewall, control zone"]["found"] == "502/tcp allowed"
+    assert report["permission for port 502"]["found"] == "owner smart-meter, mode 0500"
+    assert report["configuration"]["found"] == "accepted and running"
+    assert report["history"]["found"].startswith("recorded, ")
+    known = {name for name, check in report.items() if check["level"] != "unknown"}
+    assert known | HARDWARE == set(report), "root sees all"
 
 
-def test_the_doctor_tells_a_user_who_sees_less_so(story: Story) -> None:
+def test_the_doctor_names_what_only_root_may_see(story: Story) -> None:
     asked = ["setpriv", "--reuid=pi", "--regid=pi", "--init-groups", PROGRAM, "doctor"]
     done = story.pi.run(asked, check=False)
     assert done.returncode == 2
-    assert "is not for this user to read" in done.stdout
-    assert f"mend: sudo {PROGRAM} doctor sees it" in done.stdout
+    assert "this user may not read /etc/smart-meter/config.toml" in done.stdout
+    assert f"fix: sudo {PROGRAM} doctor shows it" in done.stdout
     assert "Traceback" not in done.stderr
 
 
-def test_a_stopped_service_is_bad_and_starts_by_the_mend(story: Story) -> None:
+def test_a_stopped_service_is_bad_and_the_fix_starts_it(story: Story) -> None:
     story.pi.run(["systemctl", "stop", "smart-meter"])
 
-    told = doctor(story)
+    report = doctor(story)
 
-    assert told.code == 1
-    assert {"service", "port 502", "meter pv, unit 1"} <= told.bad()
-    assert told["service"]["found"] == "inactive (dead)"
-    assert told["port 502"]["found"] == "closed: nobody listens"
-    mend(story, told["service"])
+    assert report.code == 1
+    assert {"service", "port 502", "meter pv, unit 1"} <= report.bad()
+    assert report["service"]["found"] == "inactive (dead)"
+    assert report["port 502"]["found"] == "closed: no process listens"
+    fix(story, report["service"])
     play_both_peers(story)
-    until(story, lambda told: not told.bad())
+    until(story, lambda report: not report.bad())
 
 
-def test_an_address_that_is_gone_is_bad_and_comes_back_by_the_mend(story: Story) -> None:
+def test_a_missing_address_is_bad_and_the_fix_restores_it(story: Story) -> None:
     story.pi.run(["ip", "address", "del", "192.168.1.100/24", "dev", "wlan0"])
 
-    told = doctor(story)
+    report = doctor(story)
 
-    assert told["field zone, wlan0"]["found"] == "up with no address"
-    assert told["control zone, eth0"]["level"] == "ok"
-    story.pi.run(["sh", "-c", told["field zone, wlan0"]["mend"].replace("sudo ", "")])
+    assert report["field zone, wlan0"]["found"] == "up with no address"
+    assert report["control zone, eth0"]["level"] == "ok"
+    story.pi.run(["sh", "-c", report["field zone, wlan0"]["fix"].replace("sudo ", "")])
     assert doctor(story)["field zone, wlan0"]["level"] == "ok"
 
 
-def test_a_rule_that_is_gone_is_bad_and_comes_back_by_the_mend(story: Story) -> None:
+def test_a_missing_firewall_rule_is_bad_and_the_fix_restores_it(story: Story) -> None:
     added = story.pi.run(["ufw", "show", "added"]).stdout.splitlines()
     [rule] = [line for line in added if "in on eth0" in line and "port 502" in line]
     story.pi.run(["sh", "-c", rule.replace("ufw ", "ufw delete ", 1)])
 
-    told = doctor(story)
+    report = doctor(story)
 
-    assert told["firewall, control zone"]["found"] == "no rule lets it in"
-    assert told["firewall, field zone"]["level"] == "ok"
-    mend(story, told["firewall, control zone"])
+    assert report["firewall, control zone"]["found"] == "no rule allows it"
+    assert report["firewall, field zone"]["level"] == "ok"
+    fix(story, report["firewall, control zone"])
     assert doctor(story)["firewall, control zone"]["level"] == "ok"
 
 
@@ -610,7 +610,7 @@ def test_the_fleets_doctor_lists_what_is_off_and_asks_the_others(story: Story, t
     story.controller.write()
     results = tmp_path / "doctor.json"
     play_both_peers(story)
-    until(story, lambda told: not told.bad())
+    until(story, lambda report: not report.bad())
     try:
         played = story.controller.playbook("doctor.yml", "-e", f"doctor_results={results}", check=False)
     finally:
@@ -620,7 +620,7 @@ def test_the_fleets_doctor_lists_what_is_off_and_asks_the_others(story: Story, t
     assert played.count(NAME, "changed") == played.count("pi-off", "changed") == 0
     assert played.count(NAME, "failed") == 0, played.output
     assert played.count("pi-off", "failed") == 1, "a Pi that is off is bad"
-    assert "pi-off: something is bad; its lines above say what" in " ".join(played.output.split())
+    assert "pi-off: a check is bad; the results above show which" in " ".join(played.output.split())
     assert f"ok   {NAME}: " in played.output
     assert "BAD  pi-off: does not answer: " in played.output
     found = {host["name"]: host for host in json.loads(results.read_text())["hosts"]}

@@ -149,7 +149,7 @@ def test_a_server_without_a_status_block_is_read_all_the_same(inputs: bytes | No
         record = json.loads(run("read", f"127.0.0.1:{port}", "--timeout", "0.5", "--json").stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
-    assert lines[-1] == "State: not known, the server gives no status block"
+    assert lines[-1] == "State: unknown, the server has no status block"
     assert lines[1].split() == ["0", "P_ac", "250.0", "W", "250"]
     assert (record["state"], record["age"], record["measurements"][0]["value"]) == (None, None, 250)
 

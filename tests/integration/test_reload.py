@@ -111,4 +111,4 @@ def test_a_process_that_is_not_there_is_told(tmp_path: Path) -> None:
     config.write_text("")
     gone = run("reload", "--config", str(config), "--pid", "4194303", "--runtime", str(tmp_path))
     assert gone.returncode == 1
-    assert "process 4194303 can't be told: No such process" in gone.stderr
+    assert "can't signal process 4194303: No such process" in gone.stderr

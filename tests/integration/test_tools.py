@@ -172,7 +172,7 @@ def test_read_tells_of_a_server_that_is_silent() -> None:
         port = silent.getsockname()[1]
         ended = run("read", f"127.0.0.1:{port}", "--timeout", "0.3")
     assert ended.returncode == 1
-    assert ended.stderr == f"smart-meter: 127.0.0.1:{port}: no answer came (reading registers 0 to 7)\n"
+    assert ended.stderr == f"smart-meter: 127.0.0.1:{port}: no reply in time (reading registers 0 to 7)\n"
 
 
 def test_read_tells_which_exception_was_answered(server: Program) -> None:

@@ -1,1 +1,1 @@
-"""The command line: arguments, commands, and the client that they share."""
+"""The command line: argument parser, sub-commands, and the Modbus client that they share."""

@@ -1,4 +1,4 @@
-"""A Modbus TCP client for our own tools: pymodbus's, with errors that say what happened."""
+"""A Modbus TCP client for our own tools: pymodbus's client with errors that explain what happened."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ from smart_meter.registers.register_map import RegisterMap
 from smart_meter.registers.status_block import State, Status
 
 MEANINGS: dict[int, str] = {
-    ExceptionCode.ILLEGAL_FUNCTION: "illegal function: the server does not do this, or not for this client",
+    ExceptionCode.ILLEGAL_FUNCTION: "illegal function: not supported, or not permitted for this client",
     ExceptionCode.ILLEGAL_DATA_ADDRESS: "illegal data address: the server has no such registers",
     ExceptionCode.ILLEGAL_DATA_VALUE: "illegal data value: the request's quantity or value is not allowed",
     ExceptionCode.SERVER_DEVICE_FAILURE: "server device failure",
-    ExceptionCode.ACKNOWLEDGE: "acknowledge: accepted, but it takes long",
+    ExceptionCode.ACKNOWLEDGE: "acknowledge: accepted, but it takes a long time",
     ExceptionCode.SERVER_DEVICE_BUSY: "server device busy: try again later",
     ExceptionCode.MEMORY_PARITY_ERROR: "memory parity error",
     ExceptionCode.GATEWAY_PATH_UNAVAILABLE: "gateway path unavailable",
     ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND: "gateway target device failed to respond",
 }
 
-# It would print to stderr what we tell in our own words.
+# pymodbus would print to stderr the errors that our own messages report.
 logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL + 1)
 
 
 class ClientError(Exception):
-    """A request was not carried out; the text says why."""
+    """A request failed; the message explains why."""
 
 
 class UnreachableError(ClientError):
-    """There is no connection, or it ended before the answer."""
+    """The connection could not be opened, or ended before the reply arrived."""
 
 
 class ExceptionAnsweredError(ClientError):
-    """The server answered with a Modbus exception, whose code is `code`."""
+    """The server replied with a Modbus exception; `code` is its exception code."""
 
     def __init__(self, what: str, code: int, reason: str = "") -> None:
-        """`reason`: what is known beyond the specification's words."""
+        """what: the failed request. reason: details beyond the specification's meaning of the code."""
         self.code = code
         meaning = MEANINGS.get(code, "not in the specification")
         if reason:
@@ -67,23 +67,23 @@ class ExceptionAnsweredError(ClientError):
 
 _NOWHERE = b"\xff\xff"
 _NO_WRITES: dict[int, bytes] = {
-    # A quantity of 0, in either half where there are two.
+    # A quantity of 0, in both parts if there are two.
     FunctionCode.WRITE_MULTIPLE_REGISTERS: _NOWHERE + bytes(3),
     FunctionCode.READ_WRITE_MULTIPLE_REGISTERS: _NOWHERE + bytes(2) + _NOWHERE + bytes(3),
-    # No value, and no masks.
+    # No value, or no masks.
     FunctionCode.WRITE_SINGLE_REGISTER: _NOWHERE,
     FunctionCode.MASK_WRITE_REGISTER: _NOWHERE,
 }
-"""What follows the function code in a write that no server can carry out.
+"""By function code: the rest of a write request that no server can carry out.
 
-Its address is the last one there is: a server that overlooks the length writes where no register lies.
+Its address is 65535, so that a server that ignores the missing data writes to an unused register.
 """
 WRITES = tuple(_NO_WRITES)
-"""The function codes that write, the usual one first."""
+"""The function codes that write registers, the usual one first."""
 
 
 class _Request(ModbusPDU):
-    """A request as it stands on the wire, which need not be a right one."""
+    """A request with a given PDU, which need not be valid."""
 
     def __init__(self, pdu: bytes, unit_id: int) -> None:
         super().__init__(dev_id=unit_id)
@@ -95,10 +95,10 @@ class _Request(ModbusPDU):
 
 
 class Client:
-    """One connection, opened with the first request, and anew with the next one after a failure."""
+    """One connection, opened by the first request, and opened again by the next request after a failure."""
 
     def __init__(self, host: str, port: int, unit_id: int, timeout: float = 3.0) -> None:
-        """`timeout` in seconds, for the connection and for each answer."""
+        """timeout: seconds for the connection and for each reply."""
         self.host = host
         self.port = port
         self._unit_id = unit_id
@@ -116,7 +116,7 @@ class Client:
         self._modbus.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
 
     def read(self, start: int, quantity: int) -> list[int]:
-        """Return holding registers (FC03, as many requests as it takes). Raises ClientError."""
+        """Return `quantity` holding registers (FC03, in as many requests as needed). Raises ClientError."""
         registers: list[int] = []
         while len(registers) < quantity:
             address = start + len(registers)
@@ -124,7 +124,7 @@ class Client:
         return registers
 
     def read_map(self, register_map: RegisterMap) -> list[int]:
-        """Return the registers of a map's whole span; those of gaps may not be asked for, and are 0.
+        """Return the registers of a map's whole span; gaps between measurements are not read, and are 0.
 
         Raises ClientError.
         """
@@ -136,10 +136,10 @@ class Client:
         return registers
 
     def read_status(self) -> Status | None:
-        """Return the meter's status block (FC04); None where the server has none, as others' servers have.
+        """Return the meter's status block (FC04); None if the server has none, like servers other than ours.
 
-        Raises UnreachableError where no answer comes, and ExceptionAnsweredError where the server knows no
-        such unit identifier.
+        Raises UnreachableError if no reply arrives, and ExceptionAnsweredError if the server does not know
+        the unit identifier.
         """
         what = f"reading input {_span(status_block.START, status_block.QUANTITY)}"
         request = ReadInputRegistersRequest(
@@ -154,7 +154,7 @@ class Client:
         if len(registers) != status_block.QUANTITY:
             return None
         status = status_block.decode(struct.pack(f">{len(registers)}H", *registers))
-        # Another device's input registers may hold anything.
+        # The input registers of another device may hold anything.
         known = status.layout_version == status_block.LAYOUT_VERSION and status.state in list(State)
         return status if known else None
 
@@ -164,22 +164,22 @@ class Client:
         self._ask(f"writing {_span(start, len(registers))}", request)
 
     def announce_probe(self) -> None:
-        """Have a concentrator count nothing of this connection (FC08). Raises UnreachableError."""
-        # A server that does not know diagnostics, or not for this client, says so; that is an answer, too.
+        """Make a concentrator ignore this connection in its counters (FC08). Raises UnreachableError."""
+        # A server that does not support diagnostics replies with an exception, which is good enough.
         with contextlib.suppress(ExceptionAnsweredError):
             self._ask("announcing the probe", _Request(probe.PDU, self._unit_id))
 
     def try_write(self, function: int) -> None:
         """Send a write that no server can carry out, with one of the function codes of `WRITES`.
 
-        The exception that it is answered with says whether the function code may be used: 01 where not, 03
-        (or 02) where it may. Raises ClientError.
+        The exception in the reply shows whether the function code is permitted: 01 if not, 03 (or 02) if it
+        is. Raises ClientError.
         """
         request = _Request(bytes((function,)) + _NO_WRITES[function], self._unit_id)
         self._ask(f"a write of nothing with function code {function}", request)
 
     def write_map(self, register_map: RegisterMap, registers: Sequence[int]) -> None:
-        """Write a sample: every measurement of a map, in as many requests as it takes (FC16).
+        """Write a sample: every measurement of a map (FC16, in as many requests as needed).
 
         registers: the map's whole span. Raises ClientError.
         """
@@ -204,7 +204,7 @@ class Client:
         return registers
 
     def _why_no_response(self) -> str:
-        """Return which of its meanings exception 0B has for holding registers: the status block knows."""
+        """Return why holding registers were answered with exception 0B, according to the status block."""
         nobody = f"no meter has unit identifier {self._unit_id}"
         try:
             status = self.read_status()
@@ -222,8 +222,8 @@ class Client:
         try:
             answer = self._modbus.execute(False, request)
         except (ModbusException, OSError) as error:
-            # pymodbus closes the socket when the other end does, and keeps it when no answer came in time.
-            reason = "no answer came" if self._modbus.connected else "the server closed the connection"
+            # pymodbus closes the socket when the server does, and keeps it after a time-out.
+            reason = "no reply in time" if self._modbus.connected else "the server closed the connection"
             self.close()
             raise UnreachableError(f"{self.host}:{self.port}: {reason} ({what})") from error
         if answer.isError():
@@ -234,10 +234,10 @@ class Client:
         if self._modbus.connected:
             return
         try:
-            # pymodbus's own connect() keeps the reason of a failure to itself.
+            # pymodbus's own connect() does not report the reason of a failure.
             self._modbus.socket = socket.create_connection((self.host, self.port), self._timeout)
         except OSError as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            reason = "timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
             raise UnreachableError(f"can't connect to {self.host}:{self.port}: {reason}") from error
 
 

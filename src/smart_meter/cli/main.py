@@ -1,4 +1,4 @@
-"""The command `smart-meter`: parse, call, return the exit code."""
+"""The command `smart-meter`: parses the arguments, runs the sub-command, returns the exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_DIGITS = 18
 _MAX_SHOWN = 80
 
 EXIT_CODES = """\
-exit codes: 0 done or stopped, 1 failed at run time, 2 refused configuration or arguments"""
+exit codes: 0 success, 1 failure at run time, 2 invalid configuration or arguments"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,19 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _execute(parser().parse_args(arguments))
         finally:
-            # What can't be written has to show here, not when Python ends.
+            # A failed write has to show here, not when Python exits.
             sys.stdout.flush()
     except KeyboardInterrupt:
-        # 128 + the signal's number is what a shell makes of it.
+        # The shells' convention: 128 + the number of the signal.
         return 128 + signal.SIGINT
     except OSError as error:
         refused = sys.stdout.refused if isinstance(sys.stdout, _Output) else None
         if refused is None and not isinstance(error, BrokenPipeError):
             raise
-        # Python would complain once more when it closes stdout.
+        # Otherwise Python would report the error again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(refused, BrokenPipeError):
-            # The reader of the output has seen enough.
+            # The reader, for example `head`, has closed the pipe: not a failure.
             return 0
         if refused is not None:
             print(f"smart-meter: can't write the output: {refused.strerror}", file=sys.stderr)
@@ -55,7 +55,7 @@ def _execute(parsed: argparse.Namespace) -> int:
 
 
 class _Output(io.TextIOWrapper):
-    """Remembers why it could not be written: an OSError does not say which file it is about."""
+    """Remembers its write error: an OSError itself does not show which file it is from."""
 
     refused: OSError | None = None
 
@@ -75,12 +75,12 @@ class _Output(io.TextIOWrapper):
 
 
 def _prepare_streams() -> None:
-    # Python has None for a stream that was closed when it started. Written to, that would end a command.
+    # A stream that was closed when Python started is None, and a write to it would raise an exception.
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - it stays open to the end
-    # A unit such as °C must not end a command where the terminal's encoding has no such letter.
+    # A unit such as °C must not raise an exception if the terminal's encoding lacks the character.
     if type(sys.stdout) is io.TextIOWrapper:
         encoding, buffered = sys.stdout.encoding, sys.stdout.line_buffering
         through = sys.stdout.write_through
@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
         prog="smart-meter",
         description="Modbus TCP data concentrator: a field zone writes telemetry, a control zone reads it.",
         epilog="examples:\n"
-        "  smart-meter run --trial                       try it on this machine, without root\n"
+        "  smart-meter run --trial                       try it out, without root\n"
         "  smart-meter simulate esp32 --to localhost:1502\n"
         "  smart-meter read localhost:1502\n"
         "  smart-meter check-config config.toml\n"
@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of the examples."""
+    """Keeps the line breaks of descriptions and examples."""
 
     def __init__(self, **keywords: object) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords)  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ class _Parser(argparse.ArgumentParser):
 def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run = commands.add_parser(
         "run",
-        help="serve until a signal ends it",
+        help="run the concentrator",
         description="Serve Modbus TCP until SIGTERM or Ctrl-C. Without --config: one PV meter, port 502.",
         epilog="examples:\n"
         "  smart-meter run --trial\n"
@@ -133,26 +133,26 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         "  smart-meter run --port 5020 --log-format json\n\n" + EXIT_CODES,
     )
     run.add_argument("--config", metavar="FILE", type=_path, help="TOML file (see check-config)")
-    run.add_argument("--host", metavar="H", type=_ip_address, help="listen on this address alone")
-    run.add_argument("--port", metavar="N", type=_port, help="listen on this port; 0: any free one")
+    run.add_argument("--host", metavar="H", type=_ip_address, help="address to listen on")
+    run.add_argument("--port", metavar="N", type=_port, help="port to listen on; 0: any free port")
     run.add_argument(
-        "--log-format", choices=["text", "json"], help="the journal's lines, for people or machines"
+        "--log-format", choices=["text", "json"], help="format of the log, for people or for programs"
     )
     run.add_argument(
         "--trial",
         action="store_true",
-        help="listen on 127.0.0.1:1502, and let this machine's own programs write and read",
+        help="listen on 127.0.0.1:1502, and let programs on this machine read and write",
     )
 
 
 def _add_reload(commands: argparse._SubParsersAction[_Parser]) -> None:
     reload = commands.add_parser(
         "reload",
-        help="have a running service take its configuration file anew",
-        description="Check the configuration file, tell the service (SIGHUP), and wait for what comes of it. "
-        "No connection ends, no value is lost; a refused configuration leaves the running one as it is.",
+        help="reload the configuration of a running service",
+        description="Check the configuration file, signal the service to load it (SIGHUP), and wait for the\n"
+        "result. Connections and values are kept. An invalid file leaves the running configuration.",
         epilog="examples:\n"
-        "  sudo systemctl reload smart-meter            what systemd does is this\n"
+        "  sudo systemctl reload smart-meter            runs this command\n"
         "  smart-meter reload --config c.toml --pid 1234 --runtime /run/smart-meter\n\n" + EXIT_CODES,
     )
     reload.add_argument(
@@ -160,15 +160,15 @@ def _add_reload(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="FILE",
         type=_path,
         default="/etc/smart-meter/config.toml",
-        help="the service's file",
+        help="configuration file of the service (default: /etc/smart-meter/config.toml)",
     )
-    reload.add_argument("--pid", metavar="N", type=_pid, help="the service's process (MAINPID)")
+    reload.add_argument("--pid", metavar="N", type=_pid, help="PID of the service (default: $MAINPID)")
     reload.add_argument(
         "--runtime",
         metavar="DIR",
         type=_path,
         default=os.environ.get("RUNTIME_DIRECTORY", "/run/smart-meter"),
-        help="where the service tells what became of it (RUNTIME_DIRECTORY)",
+        help="directory of the result (default: $RUNTIME_DIRECTORY, or /run/smart-meter)",
     )
 
 
@@ -176,47 +176,53 @@ def _add_check_config(commands: argparse._SubParsersAction[_Parser]) -> None:
     check = commands.add_parser(
         "check-config",
         help="check configuration files",
-        description="Check configuration files and print every problem of each, with what would be right.",
+        description="Check configuration files and print every problem, each with how to fix it.",
         epilog="examples:\n"
         "  smart-meter check-config /etc/smart-meter/config.toml\n"
         "  smart-meter check-config --json site/*.toml\n\n" + EXIT_CODES,
     )
     check.add_argument("files", metavar="FILE", type=_path, nargs="+", help="TOML file")
     check.add_argument(
-        "--json", action="store_true", help="one JSON object: problems, zones and meters by file"
+        "--json", action="store_true", help="print JSON: problems, zones and meters of each file"
     )
 
 
 def _add_simulate(commands: argparse._SubParsersAction[_Parser]) -> None:
     simulate = commands.add_parser(
         "simulate",
-        help="play the ESP32 or the Opta",
-        description="Play the ESP32, which writes a PV day, or the Opta, which reads and prints it. "
-        "Both wait for a server that is away.",
+        help="simulate the ESP32 or the Opta",
+        description="Simulate the ESP32, which writes the samples of a PV day, or the Opta, which reads and\n"
+        "prints them. Both wait for a server that is not reachable.",
         epilog="examples:\n"
         "  smart-meter simulate esp32 --to localhost:1502\n"
         "  smart-meter simulate opta --to localhost:1502 --count 10\n"
         "  smart-meter simulate esp32 --to 192.168.1.100 --start 2016-01-01T06:00:00+00:00 --speed 1\n\n"
         + EXIT_CODES,
     )
-    simulate.add_argument("peer", choices=["esp32", "opta"], help="whom to play")
-    simulate.add_argument("--to", metavar="HOST[:PORT]", type=_target, required=True, help="the server")
+    simulate.add_argument("peer", choices=["esp32", "opta"], help="device to simulate")
+    simulate.add_argument(
+        "--to", metavar="HOST[:PORT]", type=_target, required=True, help="address of the server (port: 502)"
+    )
     _add_meter(simulate)
     simulate.add_argument(
-        "--interval", metavar="S", type=_positive, default=2.0, help="seconds between two samples (2)"
+        "--interval", metavar="S", type=_positive, default=2.0, help="seconds between samples (default: 2)"
     )
-    simulate.add_argument("--count", metavar="N", type=_count, help="end after so many samples")
+    simulate.add_argument("--count", metavar="N", type=_count, help="stop after this many samples")
     simulate.add_argument(
-        "--seed", metavar="N", type=_seed, default=0, help="esp32: another day's clouds (0)"
+        "--seed", metavar="N", type=_seed, default=0, help="esp32: seed of the day's clouds (default: 0)"
     )
     simulate.add_argument(
-        "--speed", metavar="X", type=_positive, default=60.0, help="esp32: the sun's seconds in a second (60)"
+        "--speed",
+        metavar="X",
+        type=_positive,
+        default=60.0,
+        help="esp32: simulated seconds per second (default: 60)",
     )
     simulate.add_argument(
         "--start",
         metavar="TIME",
         type=_time,
-        help="esp32: timestamps from this time on, at --speed, instead of the true time",
+        help="esp32: first timestamp; the next ones follow at --speed (default: the current time)",
     )
 
 
@@ -224,128 +230,128 @@ def _add_read(commands: argparse._SubParsersAction[_Parser]) -> None:
     read = commands.add_parser(
         "read",
         help="print a meter's decoded registers",
-        description="Read a meter's registers and print them decoded.",
+        description="Read a meter's registers and print the decoded values and the meter's state.",
         epilog="examples:\n"
         "  smart-meter read localhost:1502\n"
         "  smart-meter read 192.168.2.100 --json\n"
         "  smart-meter read 192.168.2.100 --config config.toml --unit 2\n\n" + EXIT_CODES,
     )
-    read.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the server")
+    read.add_argument("target", metavar="HOST[:PORT]", type=_target, help="address of the server (port: 502)")
     _add_meter(read)
-    read.add_argument("--json", action="store_true", help="one JSON object")
+    read.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_probe(commands: argparse._SubParsersAction[_Parser]) -> None:
     probe = commands.add_parser(
         "probe",
-        help="find out whether this machine may read and write",
-        description="Read a meter's registers, then send writes that no server can carry out, and say "
-        "whether that is as expected from here. Nothing changes at the server, and a concentrator counts "
-        "none of it.",
+        help="test whether this machine may read and write",
+        description="Read a meter's registers, then send writes that no server can carry out, and compare\n"
+        "the replies with what is expected. Nothing changes on the server, and a concentrator does\n"
+        "not count the requests.",
         epilog="examples:\n"
         "  smart-meter probe 192.168.2.100                          from the control zone\n"
         "  smart-meter probe 192.168.1.100 --expect read-write      from the field zone\n"
-        "  smart-meter probe 192.168.2.100 --expect no-connection   from anywhere else\n\n" + EXIT_CODES,
+        "  smart-meter probe 192.168.2.100 --expect no-connection   from any other network\n\n" + EXIT_CODES,
     )
-    probe.add_argument("target", metavar="HOST[:PORT]", type=_target, help="the server")
+    probe.add_argument(
+        "target", metavar="HOST[:PORT]", type=_target, help="address of the server (port: 502)"
+    )
     _add_meter(probe)
     probe.add_argument(
         "--expect",
         choices=["read-only", "read-write", "no-connection"],
         default="read-only",
-        help="exit with 0 where this is found, else with 1 (read-only)",
+        help="expected result; exit with 1 if it differs (default: read-only)",
     )
-    probe.add_argument("--json", action="store_true", help="one JSON object")
+    probe.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_map(commands: argparse._SubParsersAction[_Parser]) -> None:
     register_map = commands.add_parser(
         "map",
-        help="print the register map, for people, a PLC or a C program",
+        help="print the register map for people, a PLC or a C program",
         description="Print every meter's registers and the status block. Without --config: the PV map.",
         epilog="examples:\n"
         "  smart-meter map                                      Markdown, for people\n"
-        "  smart-meter map --format csv --config config.toml    one tag a line, for a PLC's import\n"
+        "  smart-meter map --format csv --config config.toml    one tag per line, for import into a PLC\n"
         "  smart-meter map --format c > map.h                   C header for the ESP32 and the Opta\n\n"
         + EXIT_CODES,
     )
     register_map.add_argument(
-        "--format", choices=["markdown", "csv", "c"], default="markdown", help="how (markdown)"
+        "--format", choices=["markdown", "csv", "c"], default="markdown", help="default: markdown"
     )
-    register_map.add_argument(
-        "--config", metavar="FILE", type=_path, help="take the meters from this TOML file"
-    )
-    register_map.add_argument("--meter", metavar="NAME", help="print this meter alone")
+    register_map.add_argument("--config", metavar="FILE", type=_path, help="TOML file with the meters")
+    register_map.add_argument("--meter", metavar="NAME", help="print only this meter")
 
 
 def _add_history(commands: argparse._SubParsersAction[_Parser]) -> None:
     history = commands.add_parser(
         "history",
         help="print the recorded samples",
-        description="Print the samples that the service has recorded, the oldest first, each decoded with\n"
-        "the register map of its time. The file may be in use, or a copy from another Pi.\n"
-        "table, csv: a column is a measurement; several meters or maps give the columns of all of\n"
-        "them, and a row fills its own. json: one object a line.",
+        description="Print the samples that the service has recorded, the oldest first. Each is decoded\n"
+        "with the register map that was valid when it was recorded. The file may be in use, or a\n"
+        "copy from another Pi. table, csv: one column per measurement of any meter and map; a row\n"
+        "only has values in its own columns. json: one object per line.",
         epilog="examples:\n"
         "  smart-meter history --since 24h\n"
         "  smart-meter history --meter pv --since 2026-01-01T00:00:00+00:00 --format csv > pv.csv\n"
         "  smart-meter history --path history.db --format json\n\n" + EXIT_CODES,
     )
-    where = history.add_mutually_exclusive_group()
-    where.add_argument(
+    source = history.add_mutually_exclusive_group()
+    source.add_argument(
         "--config",
         metavar="FILE",
         type=_path,
-        help="TOML file whose history.path is read (/etc/smart-meter/config.toml)",
+        help="TOML file with history.path (default: /etc/smart-meter/config.toml)",
     )
-    where.add_argument("--path", metavar="FILE", type=_path, help="the history's file itself")
-    history.add_argument("--meter", metavar="M", help="this meter's samples alone")
+    source.add_argument("--path", metavar="FILE", type=_path, help="history file")
+    history.add_argument("--meter", metavar="NAME", help="print only this meter's samples")
     history.add_argument(
         "--since",
         metavar="TIME",
         type=_since,
-        help="samples that came since a time by the Pi's clock of then, or in a span such as 24h, 7d or 30m: "
-        "back from now on the Pi that records, from the newest sample elsewhere",
+        help="print only samples that arrived since a time (by the Pi's clock), or within a time span such "
+        "as 30m, 24h or 7d: before now on the Pi that records, otherwise before the newest sample",
     )
-    history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="table")
+    history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="default: table")
 
 
 def _add_doctor(commands: argparse._SubParsersAction[_Parser]) -> None:
     doctor = commands.add_parser(
         "doctor",
-        help="look at this Pi, and say what is wrong and what mends it",
+        help="check this Pi and print how to fix what is wrong",
         description="Check the service, its port, zones, firewall, peers and history, and the Pi itself.\n"
-        "Each check has what was found and, where that is not good, what was expected and what mends it.\n"
-        "Nothing is changed. Root sees all; another user sees less, and is told where.",
+        "Each check prints what was found and, if that is not good, what was expected and how to fix it.\n"
+        "Nothing is changed. Some checks need root; for other users they are marked with ?.",
         epilog="examples:\n"
-        "  smart-meter doctor                        on the Pi, with sudo\n"
+        "  sudo smart-meter doctor                   on the Pi\n"
         "  smart-meter doctor --json                 for programs\n\n"
-        "exit codes: 0 nothing is bad, 1 something is bad, 2 refused configuration or arguments",
+        "exit codes: 0 no check is bad, 1 a check is bad, 2 invalid configuration or arguments",
     )
     doctor.add_argument(
         "--config",
         metavar="FILE",
         type=_path,
         default="/etc/smart-meter/config.toml",
-        help="the service's file",
+        help="configuration file of the service (default: /etc/smart-meter/config.toml)",
     )
     doctor.add_argument(
         "--runtime",
         metavar="DIR",
         type=_path,
         default="/run/smart-meter",
-        help="where the service tells its state",
+        help="directory of the service's state file (default: /run/smart-meter)",
     )
-    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_meter(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--unit", metavar="N", type=_unit_id, help="unit identifier (the first meter's)")
     command.add_argument(
-        "--config", metavar="FILE", type=_path, help="take the register map from this TOML file"
+        "--unit", metavar="N", type=_unit_id, help="unit identifier (default: the first meter's)"
     )
+    command.add_argument("--config", metavar="FILE", type=_path, help="TOML file with the register map")
     command.add_argument(
-        "--timeout", metavar="S", type=_positive, default=3.0, help="seconds to wait for an answer (3)"
+        "--timeout", metavar="S", type=_positive, default=3.0, help="seconds to wait for a reply (default: 3)"
     )
 
 
@@ -361,7 +367,7 @@ def _target(text: str) -> tuple[str, int]:
     if not host or colon not in ("", ":") or (colon and not port):
         raise argparse.ArgumentTypeError(f"{_cut(text)} is not a HOST or HOST:PORT")
     try:
-        # As the socket module encodes it: RFC 1035, 2.3.4, has 1 to 63 octets between two dots.
+        # The socket module encodes it so. RFC 1035, 2.3.4: a label has 1 to 63 octets.
         host.encode("idna")
     except UnicodeError:
         host = ""
@@ -400,7 +406,7 @@ def _pid(text: str) -> int:
     number = _whole_number(text)
     if number and number <= MAX_PID:
         return number
-    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a process's number; give 1 to {MAX_PID}")
+    raise argparse.ArgumentTypeError(f"{_cut(text)} is not a PID; give 1 to {MAX_PID}")
 
 
 def _seed(text: str) -> int:
@@ -420,7 +426,7 @@ def _whole_number(text: str) -> int | None:
 
 
 def _cut(text: str) -> str:
-    """Return an argument as a message may show it: escaped, and cut where it is long."""
+    """Return an argument in a form fit for a message: escaped, and shortened if it is long."""
     shown = repr(text)
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 1]}…"
 
@@ -431,7 +437,9 @@ def _positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= 1e6:
-        raise argparse.ArgumentTypeError(f"{_cut(text)} can't be used; give a number over 0, at most 1000000")
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is out of range; give a number above 0, at most 1000000"
+        )
     return number
 
 
@@ -442,7 +450,7 @@ def _time(text: str) -> datetime:
         time = None
     if time is None or time.tzinfo is None or not 0 <= time.timestamp() < 2**32:
         raise argparse.ArgumentTypeError(
-            f"{_cut(text)} can't be used; give a time with its zone, such as 2016-01-01T06:00:00+00:00"
+            f"{_cut(text)} is not a valid time; give one with its zone, such as 2016-01-01T06:00:00+00:00"
         )
     return time
 
@@ -458,7 +466,7 @@ def _since(text: str) -> datetime | timedelta:
         time = None
     if time is None or time.tzinfo is None:
         raise argparse.ArgumentTypeError(
-            f"{_cut(text)} can't be used; give a span such as 30m, 24h or 7d, "
+            f"{_cut(text)} is not a valid time; give a span such as 30m, 24h or 7d, "
             "or a time with its zone, such as 2026-01-01T06:00:00+00:00"
         )
     return time
@@ -467,13 +475,15 @@ def _since(text: str) -> datetime | timedelta:
 def _ip_address(text: str) -> str:
     try:
         address = ip_address(text)
-        # An IPv6 address may have a zone (RFC 4007), which is an interface's name.
+        # An IPv6 address may have a zone (RFC 4007): the name of an interface.
         usable = text.isprintable() and text.isascii()
         if usable and not address.is_multicast and str(address) != "255.255.255.255":
             return str(address)
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{_cut(text)} is not an IP address; 0.0.0.0 is all of this machine's")
+    raise argparse.ArgumentTypeError(
+        f"{_cut(text)} is not an IP address; give 0.0.0.0 for all of this machine's"
+    )
 
 
 def _port(text: str) -> int:

@@ -1,4 +1,4 @@
-"""A plausible day of a small PV system, for trials. Pure: the time of day and the seed decide everything."""
+"""A plausible day of a small PV system, for trials. Pure: depends only on the time of day and the seed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ DAY_SECONDS = 86400
 _SUNRISE, _SUNSET = 6 * 3600, 18 * 3600
 _CLEAR_SKY = 1000.0  # W/m², standard test conditions
 _PEAK_POWER = 333.0  # W at standard test conditions
-_TEMPERATURE_COEFFICIENT = -0.004  # of the power, each °C over 25, as crystalline silicon has
-_CELL_HEATING = 0.03  # °C for each W/m²
+_TEMPERATURE_COEFFICIENT = -0.004  # of the power, per °C above 25; typical of crystalline silicon
+_CELL_HEATING = 0.03  # °C per W/m²
 _INVERTER_EFFICIENCY = 0.9615
 _CLOUDS = 9
 
@@ -24,7 +24,7 @@ class _Cloud:
     half_width: float
     """Seconds."""
     depth: float
-    """Share of the light that it takes."""
+    """Share of the light that it blocks, 0 to 1."""
 
     def shade(self, second: float) -> float:
         return self.depth * math.exp(-(((second - self.middle) / self.half_width) ** 2))
@@ -41,13 +41,13 @@ class PvDay:
         ]
 
     def values(self, second: float) -> dict[str, float]:
-        """Return the measurements at a second of the day, by the names of the PV map, in its units."""
+        """Return the measurements at a second of the day, by their names in the PV map and in its units."""
         second %= DAY_SECONDS
         share = (second - _SUNRISE) / (_SUNSET - _SUNRISE)
         height = math.sin(math.pi * share) if 0 < share < 1 else 0.0
         light = math.prod(1 - cloud.shade(second) for cloud in self._clouds)
         irradiance = _CLEAR_SKY * height**1.2 * light
-        # The air is coldest at sunrise and warmest at three in the afternoon.
+        # The air is coldest at 3:00 and warmest at 15:00.
         ambient = 15 + 6 * math.sin(math.pi * (second - 9 * 3600) / (12 * 3600))
         cell = ambient + _CELL_HEATING * irradiance
         power = _PEAK_POWER * irradiance / 1000 * (1 + _TEMPERATURE_COEFFICIENT * (cell - 25))
@@ -62,9 +62,9 @@ class PvDay:
         }
 
     def registers(self, register_map: RegisterMap, second: float, timestamp: int) -> list[int]:
-        """Return the registers of a map's whole span; what a PV system does not measure follows the sun, too.
+        """Return the registers of a map's whole span.
 
-        timestamp: Unix seconds.
+        Measurements that are not in the PV map follow the irradiance, too. timestamp: Unix seconds.
         """
         known = self.values(second)
         sun = known["G"] / _CLEAR_SKY
@@ -80,9 +80,9 @@ class PvDay:
 
 
 def _fitting(measurement: Measurement, value: float) -> float | None:
-    """Return the value, or the nearest that is in range and that the measurement's registers can hold.
+    """Return the nearest value that is in the measurement's range and fits in its registers.
 
-    None where there is none: a scale and an offset can put every plausible value out of the registers' reach.
+    None if there is none: scale and offset can put the whole range beyond what the registers can hold.
     """
     low = -math.inf if measurement.minimum is None else measurement.minimum
     high = math.inf if measurement.maximum is None else measurement.maximum

@@ -1,4 +1,4 @@
-"""What the client commands have in common: whom to ask, and how to tell what went wrong."""
+"""Shared by the client commands: which meter to ask, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from smart_meter.config import Config, ConfigError, MeterConfig, load
 
 
 class ArgumentsError(Exception):
-    """The arguments don't go together; the text says why."""
+    """The arguments can't be used together; the message explains why."""
 
 
 def meter(arguments: argparse.Namespace) -> MeterConfig:
-    """Return the meter that `--config` and `--unit` name. Raises ConfigError or ArgumentsError."""
+    """Return the meter selected by `--config` and `--unit`. Raises ConfigError or ArgumentsError."""
     unit_id: int | None = arguments.unit
     if arguments.config is None:
         default = Config().meters[0]
@@ -30,8 +30,11 @@ def meter(arguments: argparse.Namespace) -> MeterConfig:
     raise ArgumentsError(f"--unit {unit_id}: no meter in {arguments.config} has it; give one of {known}")
 
 
-def told(command: Callable[[Client, MeterConfig], int], arguments: argparse.Namespace) -> int:
-    """Run a command against its target; print what went wrong and return 1 (2 for the arguments)."""
+def run_client(command: Callable[[Client, MeterConfig], int], arguments: argparse.Namespace) -> int:
+    """Run a command with a client for its target, and return its exit code.
+
+    Errors go to stderr: 1 for a failed request, 2 for an invalid configuration or arguments.
+    """
     try:
         chosen = meter(arguments)
         host, port = arguments.target

@@ -1,1 +1,1 @@
-"""The state of a Pi as checks: collected in one place, judged in others, printed by the command."""
+"""Checks of a Pi: `facts` collects, the other modules judge, `smart-meter doctor` prints."""

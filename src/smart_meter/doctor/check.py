@@ -1,4 +1,4 @@
-"""One check: what was found, what was expected, and what mends it. Pure."""
+"""One check: what was found, what was expected, and how to fix it. Pure."""
 
 from __future__ import annotations
 
@@ -7,61 +7,61 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PROGRAM = "/opt/smart-meter/current/bin/smart-meter"
-AS_ROOT = f"sudo {PROGRAM} doctor sees it"
+AS_ROOT = f"sudo {PROGRAM} doctor shows it"
 PROVISION = "from the controller: make provision LIMIT=NAME-OF-THIS-PI"
 
 
 class Level(enum.Enum):
-    """How good a finding is; the later, the worse."""
+    """The severity of a finding, in ascending order."""
 
     OK = "ok"
     UNKNOWN = "unknown"
-    """It can't be told here, or not by this user."""
+    """It could not be determined on this machine, or not by this user."""
     WARNING = "warning"
-    """It works, and somebody should look at it."""
+    """It works, but somebody should look at it."""
     BAD = "bad"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A finding, and its judgement."""
+    """A finding and its level."""
 
     name: str
     found: str
     expected: str
     level: Level
-    mend: str = ""
-    """A command on the Pi, or what to look at; empty where there is nothing to mend."""
+    fix: str = ""
+    """A command for the Pi, or what to look at; empty if there is nothing to fix."""
 
 
 def ok(name: str, found: str, expected: str) -> Check:
-    """Return a check that found what it should."""
+    """Return a check that passed."""
     return Check(name, found, expected, Level.OK)
 
 
-def unknown(name: str, found: str, expected: str, mend: str = "") -> Check:
+def unknown(name: str, found: str, expected: str, fix: str = "") -> Check:
     """Return a check that could not be made."""
-    return Check(name, found, expected, Level.UNKNOWN, mend)
+    return Check(name, found, expected, Level.UNKNOWN, fix)
 
 
-def warning(name: str, found: str, expected: str, mend: str) -> Check:
-    """Return a check that somebody should look at."""
-    return Check(name, found, expected, Level.WARNING, mend)
+def warning(name: str, found: str, expected: str, fix: str) -> Check:
+    """Return a check that works but needs attention."""
+    return Check(name, found, expected, Level.WARNING, fix)
 
 
-def bad(name: str, found: str, expected: str, mend: str) -> Check:
+def bad(name: str, found: str, expected: str, fix: str) -> Check:
     """Return a check that failed."""
-    return Check(name, found, expected, Level.BAD, mend)
+    return Check(name, found, expected, Level.BAD, fix)
 
 
 def worst(checks: Iterable[Check]) -> Level:
-    """Return the worst level; OK where there are no checks."""
+    """Return the worst level; OK if there are no checks."""
     levels = list(Level)
     return max((check.level for check in checks), key=levels.index, default=Level.OK)
 
 
 def span(seconds: float) -> str:
-    """Return a time span as people say it: `0 s`, `59 s`, `12 min`, `3 h`, `4 days`."""
+    """Format seconds for people: `0 s`, `59 s`, `12 min`, `3 h`, `4 days`."""
     whole = max(0, int(seconds))
     if whole < 120:
         return f"{whole} s"
@@ -73,7 +73,7 @@ def span(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as people say it: `12 MB`, `3.4 GB`."""
+    """Format a number of bytes for people: `12 MB`, `3.4 GB`."""
     if count < 1e9:
         return f"{count / 1e6:.0f} MB"
     return f"{count / 1e9:.1f} GB" if count < 1e12 else f"{count / 1e12:.1f} TB"

@@ -1,4 +1,4 @@
-"""One look at this machine: every fact, given to its judgement."""
+"""Examines this machine: collects every fact and passes it to the function that judges it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _USER = "smart-meter"
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was found."""
+    """The result of an examination."""
 
     config: Config | None
-    """None where neither the file nor the copy of the running one can be used."""
+    """None if neither the file nor the service's copy of its configuration is valid."""
     refused: ConfigError | None
-    """Why the file can't be used."""
+    """Why the file is not valid; None if it is."""
     checks: list[Check]
 
 
 def examine(path: Path, runtime: Path) -> Examined:
-    """Look at everything. path: the configuration's file; runtime: where the service tells its state."""
+    """Run every check. path: the configuration file; runtime: the directory of the service's state file."""
     refused: ConfigError | None = None
     config: Config | None = None
     try:
@@ -38,7 +38,7 @@ def examine(path: Path, runtime: Path) -> Examined:
     except ConfigError as error:
         refused = error
         try:
-            # The Pi is judged by what its service runs with, then.
+            # Then judge the Pi by the configuration that its service runs with.
             config = load(runtime / ADOPTED)
         except ConfigError:
             config = None
@@ -55,7 +55,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         service.judge_configuration(
             str(path),
             [] if refused is None else [str(problem) for problem in refused.problems],
-            readable=facts.is_for_us(path),
+            readable=facts.is_readable(path),
             disk=facts.content(path),
             running=facts.content(runtime / ADOPTED),
             alive=alive,
@@ -101,8 +101,8 @@ def examine(path: Path, runtime: Path) -> Examined:
             for meter in config.meters
         ]
         file = facts.history_file(config.history.path) if config.history.path else None
-        told = None if state is None else state.get("history")
-        checks.append(service.judge_history(config.history, file, told, user))
+        reported = None if state is None else state.get("history")
+        checks.append(service.judge_history(config.history, file, reported, user))
     checks.append(
         machine.judge_clock(
             time.time(), synchronised=facts.is_synchronised(), not_before=facts.installed_at(path)

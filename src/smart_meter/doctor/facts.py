@@ -1,6 +1,6 @@
-"""Collects the facts about this machine and its service; judges none of them. Nothing is changed.
+"""Collects facts about this machine and its service. Judges nothing and changes nothing.
 
-Whatever can't be had is None: the judgements say what that means.
+A fact that is not available is None; the judging functions decide what that means.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from smart_meter.doctor.service import Answer, HistoryFile
 from smart_meter.modbus.functions import FunctionCode
 from smart_meter.registers.status_block import QUANTITY, START, decode
 
-_PATIENCE = 10.0
+_PROGRAM_SECONDS = 10.0
 _ANSWER_SECONDS = 3.0
 _PROPERTIES = "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User"
 _MODES_NONE = 0
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 512  # struct timex takes 208; the rest is room
-_SECTOR = 512  # Documentation/block/stat.rst: always, whatever the device's own
+_TIMEX_BYTES = 512  # struct timex takes 208; the rest is spare
+_SECTOR = 512  # Documentation/block/stat.rst: always 512, whatever the device uses
 
 
-def _asked(*command: str) -> str | None:
-    """Return what a program printed; None where it is missing, fails, or takes too long."""
+def _output(*command: str) -> str | None:
+    """Return a program's standard output; None if it is missing, fails or takes too long."""
     path = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
     if path is None:
         return None
     try:
-        done = subprocess.run(  # noqa: S603 - the arguments are made here
+        done = subprocess.run(  # noqa: S603 - the arguments are all from this module
             [path, *command[1:]],
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_PATIENCE,
+            timeout=_PROGRAM_SECONDS,
             check=False,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
         )
@@ -75,15 +75,15 @@ def _number(path: Path, base: int = 10) -> int | None:
 
 
 def content(path: Path) -> bytes | None:
-    """Return a file's content."""
+    """Return a file's content; None if it can't be read."""
     try:
         return read_small(path)
     except OSError:
         return None
 
 
-def is_for_us(path: Path) -> bool:
-    """Whether this user may read a file; one that is not there could be read."""
+def is_readable(path: Path) -> bool:
+    """Whether this user may read a file; True for a file that does not exist."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except PermissionError:
@@ -94,7 +94,7 @@ def is_for_us(path: Path) -> bool:
 
 
 def link(path: Path) -> str | None:
-    """Return what a symbolic link leads to."""
+    """Return the target of a symbolic link."""
     try:
         return str(path.readlink())
     except OSError:
@@ -102,11 +102,11 @@ def link(path: Path) -> str | None:
 
 
 def unit(name: str) -> dict[str, str] | None:
-    """Return the properties of a unit that are judged; None where no systemd answers."""
-    told = _asked("systemctl", "show", name, f"--property={_PROPERTIES}")
-    if told is None:
+    """Return the unit's properties that are judged, by name; None if systemd does not answer."""
+    shown = _output("systemctl", "show", name, f"--property={_PROPERTIES}")
+    if shown is None:
         return None
-    return dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
 
 def is_active(name: str) -> bool:
@@ -115,12 +115,12 @@ def is_active(name: str) -> bool:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is a process with this number."""
+    """Whether a process with this PID exists."""
     return Path(f"/proc/{pid}").is_dir()
 
 
 def port_file(port: int) -> PortFile | None:
-    """Return authbind's file of a port."""
+    """Return owner and mode of authbind's file for a port; None if there is none."""
     try:
         status = Path(f"/etc/authbind/byport/{port}").stat()
     except OSError:
@@ -134,7 +134,7 @@ def has_authbind() -> bool:
 
 
 def unprivileged_port() -> int | None:
-    """Return the first port that everybody may take."""
+    """Return the lowest port that any user may bind."""
     return _number(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start"))
 
 
@@ -146,15 +146,15 @@ def _user(number: int) -> str:
 
 
 def interfaces() -> list[Interface] | None:
-    """Return this machine's interfaces."""
-    told = _asked("ip", "-json", "-4", "address", "show")
-    links = _asked("ip", "-json", "link", "show")
-    if told is None or links is None:
+    """Return this machine's network interfaces; None if `ip` fails."""
+    shown = _output("ip", "-json", "-4", "address", "show")
+    links = _output("ip", "-json", "link", "show")
+    if shown is None or links is None:
         return None
-    # Where an interface has no IPv4 address, the first list leaves it out or empty.
+    # In the first list, an interface without an IPv4 address is missing or empty.
     addresses: dict[str, tuple[str, ...]] = {
         entry["ifname"]: tuple(f"{one['local']}/{one['prefixlen']}" for one in entry.get("addr_info", []))
-        for entry in json.loads(told)
+        for entry in json.loads(shown)
         if entry.get("ifname")
     }
     signals = _signals()
@@ -175,14 +175,14 @@ def interfaces() -> list[Interface] | None:
 
 
 def _signals() -> dict[str, int]:
-    """Return the signal of each Wi-Fi interface in dBm."""
+    """Return the signal strength of each Wi-Fi interface in dBm, by the interface's name."""
     rows = (_text(Path("/proc/net/wireless")) or "").splitlines()[2:]
     found = [re.match(r"\s*(\S+): +\S+ +\S+ +(-\d+)", row) for row in rows]
     return {match[1]: int(match[2]) for match in found if match}
 
 
 def _is_blocked() -> bool:
-    """Whether rfkill keeps any Wi-Fi radio off."""
+    """Whether rfkill blocks any Wi-Fi radio."""
     return any(
         _text(radio / "type") == "wlan" and "1" in (_text(radio / "soft"), _text(radio / "hard"))
         for radio in Path("/sys/class/rfkill").glob("rfkill*")
@@ -195,19 +195,19 @@ def has_firewall() -> bool:
 
 
 def firewall() -> Firewall | None:
-    """Return what ufw says; it answers to root alone."""
+    """Return ufw's status and rules; None if ufw fails or this user is not root, whom ufw requires."""
     if os.geteuid() != 0:
         return None
-    status, added = _asked("ufw", "status", "verbose"), _asked("ufw", "show", "added")
+    status, added = _output("ufw", "status", "verbose"), _output("ufw", "show", "added")
     return None if status is None or added is None else Firewall(status, added)
 
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:
-    """Read a meter's status block (FC04) as a program of this machine, which may read."""
+    """Read a meter's status block (FC04) from this machine, whose own programs may read."""
     read = struct.pack(">BHH", FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY)
     try:
         with socket.create_connection((host, port), _ANSWER_SECONDS) as connection:
-            # So that it does not count as a client's read; whatever the answer is.
+            # Whatever the reply is: after this, the read does not count as a client's.
             _reply(connection, meter.unit_id, probe.PDU)
             reply = _reply(connection, meter.unit_id, read)
             if reply[0] != FunctionCode.READ_INPUT_REGISTERS:
@@ -221,12 +221,12 @@ def answer(host: str, port: int, meter: MeterConfig) -> Answer:
 
 
 def _reply(connection: socket.socket, unit_id: int, request: bytes) -> bytes:
-    """Return the PDU that a request's PDU is answered with. Raises OSError."""
+    """Send a request's PDU and return the reply's PDU. Raises OSError."""
     connection.sendall(struct.pack(">HHHB", 1, 0, len(request) + 1, unit_id) + request)
     head = _receive(connection, 7)
     pdu = _receive(connection, int.from_bytes(head[4:6]) - 1)
     if len(pdu) < 2:
-        raise OSError("the answer is too short")
+        raise OSError("the reply is too short")
     return pdu
 
 
@@ -241,7 +241,7 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 
 def history_file(path: str) -> HistoryFile | None:
-    """Return what the disk has of the history; None where this user may not look."""
+    """Return the state of the history's file; None if this user may not see it."""
     file = Path(path)
     try:
         room = os.statvfs(file.parent)
@@ -264,7 +264,7 @@ def history_file(path: str) -> HistoryFile | None:
 
 
 def is_synchronised() -> bool | None:
-    """Whether the kernel's clock follows a time server: adjtimex(2), asked without a change."""
+    """Whether the kernel's clock is synchronised (adjtimex(2), read-only); None if not known."""
     buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
     ctypes.memset(buffer, _MODES_NONE, _TIMEX_BYTES)
     try:
@@ -275,7 +275,7 @@ def is_synchronised() -> bool | None:
 
 
 def installed_at(config: Path) -> float:
-    """Return when this program or its configuration was written, in Unix seconds: that is past for sure."""
+    """Return when this program or its configuration was written (Unix seconds): certainly in the past."""
     times = [0.0]
     for path in (config, Path(__file__).parent):
         try:
@@ -286,7 +286,7 @@ def installed_at(config: Path) -> float:
 
 
 def uptime() -> float | None:
-    """Return how many seconds ago the machine started."""
+    """Return the seconds since the machine booted."""
     try:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     except OSError:
@@ -306,7 +306,7 @@ def journal() -> list[str] | None:
 
 
 def disks(config: Config | None) -> list[Disk]:
-    """Return the file systems of the system and of the history, each once."""
+    """Return the file systems of `/` and of the history, without duplicates."""
     paths = ["/"]
     if config is not None and config.history.path:
         paths.append(os.path.dirname(config.history.path))
@@ -332,7 +332,7 @@ def disks(config: Config | None) -> list[Disk]:
 
 
 def card() -> Card | None:
-    """Return the device that the system is on."""
+    """Return the device that holds the root file system; None if it can't be found."""
     device = os.stat("/").st_dev
     part = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}")
     try:
@@ -347,7 +347,7 @@ def card() -> Card | None:
         name=folder.name,
         kind=_text(folder / "device" / "type") or "" if folder.name.startswith("mmcblk") else "",
         written=int(counters[6]) * _SECTOR if len(counters) > 6 else None,
-        # One number for each kind of its memory; the worse counts.
+        # One number for each type of memory in the device; the worse one counts.
         life=max((int(part, 16) for part in life), default=None),
         end_of_life=_number(folder / "device" / "pre_eol_info", 16),
     )
@@ -361,13 +361,13 @@ def temperature() -> float | None:
 
 
 def throttled() -> int | None:
-    """Return the Raspberry Pi firmware's get_throttled, by whichever way there is."""
-    told = _number(Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
-    if told is not None:
-        return told
-    asked = re.search(r"throttled=0x([0-9a-fA-F]+)", _asked("vcgencmd", "get_throttled") or "")
-    if asked:
-        return int(asked[1], 16)
+    """Return the Raspberry Pi firmware's get_throttled bits, from the first source that has them."""
+    bits = _number(Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
+    if bits is not None:
+        return bits
+    printed = re.search(r"throttled=0x([0-9a-fA-F]+)", _output("vcgencmd", "get_throttled") or "")
+    if printed:
+        return int(printed[1], 16)
     for monitor in Path("/sys/class/hwmon").glob("hwmon*"):
         if _text(monitor / "name") == "rpi_volt":
             return _number(monitor / "in0_lcrit_alarm")
@@ -375,13 +375,16 @@ def throttled() -> int | None:
 
 
 def host_for(config: Config) -> str:
-    """Return the address at which this machine's programs reach the service."""
+    """Return the address at which programs on this machine reach the service."""
     host = config.server.host
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is compared, not bound
 
 
-def alive(state: Mapping[str, Any] | None, now: float, patience: float) -> bool:
-    """Whether what the service told last is of a service that still runs. now: monotonic seconds."""
+def alive(state: Mapping[str, Any] | None, now: float, max_age: float) -> bool:
+    """Whether the service that wrote the state file still runs.
+
+    now: monotonic seconds. max_age: seconds after which the state file is too old.
+    """
     if state is None or not {"pid", "port", "at", "started"} <= state.keys():
         return False
-    return is_running(state["pid"]) and now - state["at"] <= patience
+    return is_running(state["pid"]) and now - state["at"] <= max_age

@@ -6,15 +6,15 @@ import hashlib
 from pathlib import Path
 
 MARK = ".complete"
-"""The recorded hashes, as sha256sum prints them; written last of all."""
+"""The file of recorded hashes, in sha256sum's format; the installation writes it last."""
 
 
 def damage(release: Path) -> str | None:
-    """Return what is wrong with a release's files, "" where nothing is, None where nothing was recorded."""
+    """Return what is wrong with a release's files: "" if nothing, None if no hashes were recorded."""
     try:
         recorded = (release / MARK).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return f"{MARK} is missing: it was not installed to its end"
+        return f"{MARK} is missing: the installation did not finish"
     except (OSError, UnicodeDecodeError):
         return None
     if not recorded:
@@ -23,7 +23,7 @@ def damage(release: Path) -> str | None:
     if not wrong:
         return ""
     more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return f"{wrong[0].removeprefix('./')}{more} not as installed"
+    return f"{wrong[0].removeprefix('./')}{more} changed since the installation"
 
 
 def _as_recorded(release: Path, line: str, name: str) -> bool:

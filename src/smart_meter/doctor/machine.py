@@ -1,4 +1,4 @@
-"""Judges the Pi itself: clock, disk, card, temperature, power. Pure."""
+"""Judges the Pi itself: clock, disk, card, temperature and power. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from smart_meter.doctor.check import AS_ROOT, PROVISION, Check, bad, ok, size, span, unknown, warning
 
 _LOW_SHARE, _LOWEST_SHARE, _LOWEST_BYTES = 0.10, 0.02, 100e6
-_THROTTLES, _HOT = 80.0, 85.0  # Raspberry Pi: the clock is slowed down from 80 °C on, harder from 85 °C on.
+_THROTTLES, _HOT = 80.0, 85.0  # A Raspberry Pi throttles its processor from 80 °C, and more from 85 °C.
 _MUCH_A_DAY = 20e9
 _DAY = 86400.0
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = (
@@ -21,49 +21,49 @@ _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = (
 
 
 def judge_clock(now: float, *, synchronised: bool | None, not_before: float) -> Check:
-    """Judge the clock. now: Unix seconds. not_before: a time that is past for sure."""
+    """Judge the clock. now: Unix seconds. not_before: a time that is certainly in the past (Unix seconds)."""
     name = "clock"
     found = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     expected = "right, and synchronised"
-    mend = "timedatectl timesync-status; a time server within reach: appliance_ntp_servers in the inventory"
+    fix = "timedatectl timesync-status; set appliance_ntp_servers in the inventory to a server in reach"
     if now < not_before:
         past = datetime.fromtimestamp(not_before, UTC).isoformat(timespec="seconds")
-        set_it = f"{mend}; by hand: sudo date --utc --set '{past.replace('+00:00', '')}' with the true time"
-        return bad(name, f"{found}, which is past: it was {past} already", expected, set_it)
+        set_it = f"{fix}; by hand: sudo date --utc --set '{past.replace('+00:00', '')}' with the correct time"
+        return bad(name, f"{found}, which is in the past: it was already {past}", expected, set_it)
     if synchronised is None:
-        return unknown(name, f"{found}; whether it is synchronised can't be seen", expected)
+        return unknown(name, f"{found}; whether it is synchronised is not known", expected)
     if not synchronised:
-        return warning(name, f"{found}, not synchronised", expected, mend)
+        return warning(name, f"{found}, not synchronised", expected, fix)
     return ok(name, f"{found}, synchronised", expected)
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A file system."""
+    """A mounted file system; sizes in bytes."""
 
     path: str
     total: int
     free: int
-    """Bytes; for a user that is not root."""
+    """Available to users other than root."""
     read_only: bool = False
 
 
 def judge_disk(disk: Disk) -> Check:
-    """Judge the room on a file system."""
+    """Judge the free space of a file system."""
     name = f"disk, {disk.path}"
     share = disk.free / disk.total if disk.total else 0.0
     found = f"{size(disk.free)} of {size(disk.total)} free ({share:.0%})"
     expected = f"{_LOW_SHARE:.0%} free"
-    mend = (
-        f"sudo du -xh {disk.path} | sort -h | tail shows what takes it; sudo journalctl --vacuum-size=100M; "
+    fix = (
+        f"sudo du -xh {disk.path} | sort -h | tail shows what uses it; sudo journalctl --vacuum-size=100M; "
         "sudo apt-get clean"
     )
     if disk.read_only:
-        return bad(name, "read-only", "writable", "dmesg | tail; a card that is worn out has to be replaced")
+        return bad(name, "read-only", "writable", "dmesg | tail; replace the card if it is worn out")
     if share < _LOWEST_SHARE or disk.free < _LOWEST_BYTES:
-        return bad(name, found, expected, mend)
+        return bad(name, found, expected, fix)
     if share < _LOW_SHARE:
-        return warning(name, found, expected, mend)
+        return warning(name, found, expected, fix)
     return ok(name, found, expected)
 
 
@@ -85,18 +85,18 @@ def judge_journal(files: Sequence[str] | None) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The device that the system is on."""
+    """The device that holds the root file system."""
 
     name: str
-    """As mmcblk0."""
+    """For example mmcblk0."""
     kind: str = ""
-    """SD or MMC (eMMC), as the kernel has it."""
+    """SD or MMC (eMMC), as the kernel names it; empty for other disks."""
     written: int | None = None
     """Bytes since boot."""
     life: int | None = None
-    """eMMC alone: tenths of its life that are used up, 1 to 11 (over)."""
+    """Only eMMC: tenths of its life that are used up, 1 to 11 (over)."""
     end_of_life: int | None = None
-    """eMMC alone: 1 normal, 2 most of the reserve is used up, 3 nearly all."""
+    """Only eMMC: 1 normal, 2 most of the reserve is used up, 3 nearly all of it."""
 
 
 def judge_card(card: Card | None, uptime: float | None) -> Check:
@@ -104,14 +104,14 @@ def judge_card(card: Card | None, uptime: float | None) -> Check:
     name = "card's wear"
     expected = f"under {size(_MUCH_A_DAY)} written a day"
     if card is None:
-        return unknown(name, "what the system is on can't be seen", expected)
+        return unknown(name, "the system's device is not known", expected)
     what = f"{card.kind or 'disk'} {card.name}"
     found = what
     if card.written is not None and uptime:
         found += f", {size(card.written)} written in {span(uptime)}"
     if not card.name.startswith("mmcblk"):
-        return ok(name, f"{found}; no card", expected)
-    replace = "keep a copy (smart-meter history --format csv), replace it, and provision anew"
+        return ok(name, f"{found}; not a card", expected)
+    replace = "copy the history (smart-meter history --format csv), replace the card, and provision it"
     if card.life is not None:
         found += f", {min(card.life * 10, 100)} % of its life used up"
         expected = "under 80 % of its life used up"
@@ -119,12 +119,12 @@ def judge_card(card: Card | None, uptime: float | None) -> Check:
         return bad(name, found, expected, replace)
     if (card.end_of_life or 0) >= 2 or (card.life or 0) > 8:
         return warning(name, found, expected, replace)
-    # After a few minutes, what the start wrote would look like a day's habit.
+    # Shortly after boot, what booting wrote must not be taken for the usual rate.
     if card.written is not None and uptime and card.written / max(uptime, _DAY / 4) * _DAY > _MUCH_A_DAY:
-        mend = "sudo apt-get install iotop; sudo iotop -ao shows who writes"
-        return warning(name, found, expected, mend)
+        fix = "sudo apt-get install iotop; sudo iotop -ao shows which program writes"
+        return warning(name, found, expected, fix)
     if card.life is None:
-        found += "; an SD card does not tell its wear"
+        found += "; an SD card does not report its wear"
     return ok(name, found, expected)
 
 
@@ -133,25 +133,25 @@ def judge_temperature(celsius: float | None) -> Check:
     name = "temperature"
     expected = f"under {_THROTTLES:.0f} °C"
     if celsius is None:
-        return unknown(name, "this machine does not tell", expected)
+        return unknown(name, "this machine does not report it", expected)
     found = f"{celsius:.0f} °C"
-    mend = "give it air or a heat sink, and keep the sun off its box"
+    fix = "improve the cooling (air flow, heat sink), and keep the enclosure out of the sun"
     if celsius >= _HOT:
-        return bad(name, found, expected, mend)
-    return warning(name, found, expected, mend) if celsius >= _THROTTLES else ok(name, found, expected)
+        return bad(name, found, expected, fix)
+    return warning(name, found, expected, fix) if celsius >= _THROTTLES else ok(name, found, expected)
 
 
 def judge_power(throttled: int | None) -> Check:
-    """Judge the supply by the firmware's get_throttled."""
+    """Judge the supply voltage. throttled: the bits of the firmware's get_throttled."""
     name = "supply voltage"
-    expected = "no under-voltage since the start"
+    expected = "no under-voltage since boot"
     if throttled is None:
-        return unknown(name, "this machine does not tell", expected)
-    mend = "use the official power supply and a short cable; then restart the Pi, which counts anew"
+        return unknown(name, "this machine does not report it", expected)
+    fix = "use the official power supply and a short cable; then reboot the Pi, which resets this check"
     if throttled & _UNDER_VOLTAGE:
-        return bad(name, "too low now", expected, mend)
+        return bad(name, "too low now", expected, fix)
     if throttled >> 16 & _UNDER_VOLTAGE:
-        return warning(name, "was too low since the start", expected, mend)
+        return warning(name, "was too low since boot", expected, fix)
     if throttled & (_CAPPED | _THROTTLED | _SOFT_LIMIT):
-        return warning(name, "good; slowed down by heat", expected, "give it air or a heat sink")
+        return warning(name, "good; throttled by heat", expected, "improve the cooling (air flow, heat sink)")
     return ok(name, "good", expected)

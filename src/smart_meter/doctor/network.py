@@ -1,4 +1,4 @@
-"""Judges the zones' interfaces and the firewall. Pure."""
+"""Judges the interfaces of the zones and the firewall. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smart_meter.doctor.check import AS_ROOT, PROVISION, Check, bad, ok, unknown
 from smart_meter.doctor.kernel import Finding
 
 WEAK_DBM = -80
-"""Below, Wi-Fi loses packets."""
+"""Below this, Wi-Fi loses packets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +21,25 @@ class Interface:
 
     name: str
     up: bool
-    """Whether it is switched on."""
+    """Whether it is administratively up."""
     carrier: bool
-    """Whether there is somebody at the other end: a cable, an access point."""
+    """Whether it has a link: a cable with a powered device, or an access point."""
     addresses: tuple[str, ...] = ()
-    """IPv4, as ADDRESS/LENGTH."""
+    """IPv4, as ADDRESS/PREFIX_LENGTH."""
     wireless: bool = False
     signal: int | None = None
-    """Wi-Fi's, in dBm."""
+    """Of Wi-Fi, in dBm."""
     blocked: bool = False
-    """Whether rfkill keeps its radio off."""
+    """Whether rfkill blocks its radio."""
 
 
 def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Check:
-    """Judge the address of a zone. interfaces: all of this machine's; None where they can't be told."""
+    """Judge a zone's interface and address. interfaces: all of this machine's; None if not known."""
     name = f"{zone.name} zone, {zone.interface}"
     address = f"{zone.address}/{zone.network.prefixlen}"
     expected = f"up with {address}"
     if interfaces is None:
-        return unknown(name, "`ip` can't be asked", expected, f"ip -br address show {zone.interface}")
+        return unknown(name, "`ip` failed", expected, f"ip -br address show {zone.interface}")
     known = {interface.name: interface for interface in interfaces}
     interface = known.get(zone.interface)
     connect = f"sudo nmcli connection up smart-meter-{zone.name}"
@@ -51,17 +51,17 @@ def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Chec
             name,
             "its radio is blocked",
             expected,
-            f"sudo rfkill unblock wifi; a country has to be set, too: {PROVISION}",
+            f"sudo rfkill unblock wifi; Wi-Fi also needs a country: {PROVISION}",
         )
     if not interface.up:
-        return bad(name, "switched off", expected, f"sudo ip link set {zone.interface} up; {connect}")
+        return bad(name, "down", expected, f"sudo ip link set {zone.interface} up; {connect}")
     if not interface.carrier:
         look = (
-            "nmcli device wifi list shows the access points in reach"
+            "nmcli device wifi list shows the access points in range"
             if interface.wireless
-            else "look at the cable"
+            else "check the cable"
         )
-        return bad(name, "nobody at the other end", expected, f"{look}; {connect}")
+        return bad(name, "no link", expected, f"{look}; {connect}")
     if address not in interface.addresses:
         found = f"up with {' '.join(interface.addresses) or 'no address'}"
         elsewhere = [other.name for other in interfaces if address in other.addresses]
@@ -73,7 +73,9 @@ def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Chec
     found = f"up with {address}, signal {interface.signal} dBm"
     if interface.signal < WEAK_DBM:
         wish = f"{expected}, signal {WEAK_DBM} dBm or more"
-        return warning(name, found, wish, "bring the Pi and the access point closer, or give it an antenna")
+        return warning(
+            name, found, wish, "move the Pi and the access point closer together, or add an antenna"
+        )
     return ok(name, found, expected)
 
 
@@ -95,26 +97,26 @@ def judge_kernel(findings: Sequence[Finding]) -> list[Check]:
 
 @dataclass(frozen=True, slots=True)
 class Firewall:
-    """What ufw says of itself."""
+    """ufw's own output."""
 
     status: str
-    """What `ufw status verbose` printed."""
+    """Output of `ufw status verbose`."""
     added: str
-    """What `ufw show added` printed."""
+    """Output of `ufw show added`."""
 
 
 def judge_firewall(
     zones: Sequence[ZoneConfig], port: int, firewall: Firewall | None, *, installed: bool
 ) -> list[Check]:
-    """Judge whether the firewall is on, and lets each zone in. firewall: None where ufw can't be asked."""
+    """Judge whether the firewall is active and admits each zone. firewall: None if its state is not known."""
     name = "firewall"
     if not installed:
         return [bad(name, "ufw is not installed", "active", PROVISION)]
     if firewall is None:
-        return [unknown(name, "ufw answers to root alone", "active", AS_ROOT)]
+        return [unknown(name, "only root may query ufw", "active", AS_ROOT)]
     lines = [line.strip() for line in firewall.status.splitlines()]
     if "Status: active" not in lines:
-        return [bad(name, "inactive: every port is open to everybody", "active", "sudo ufw enable")]
+        return [bad(name, "inactive: every port is open", "active", "sudo ufw enable")]
     expected = "active, incoming denied by default"
     default = next((line for line in lines if line.startswith("Default:")), "")
     if default and "allow (incoming)" in default:
@@ -128,7 +130,7 @@ def judge_firewall(
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One of ufw's rules for what comes in."""
+    """One of ufw's rules for incoming traffic."""
 
     action: str
     interface: str
@@ -137,8 +139,8 @@ class _Rule:
     ports: str
     protocol: str
 
-    def holds(self, zone: ZoneConfig, port: int) -> bool:
-        """Whether it is the one that decides for the whole zone."""
+    def covers(self, zone: ZoneConfig, port: int) -> bool:
+        """Whether it applies to every client of the zone."""
         return (
             self.interface in ("", zone.interface)
             and self.protocol in ("", "tcp")
@@ -150,23 +152,23 @@ class _Rule:
 
 def _judge_rules(zone: ZoneConfig, port: int, rules: Sequence[_Rule]) -> Check:
     name = f"firewall, {zone.name} zone"
-    expected = f"{port}/tcp let in from {zone.network} on {zone.interface}"
-    # ufw takes the first rule that fits.
-    decides = next((rule for rule in rules if rule.holds(zone, port)), None)
+    expected = f"{port}/tcp allowed from {zone.network} on {zone.interface}"
+    # ufw applies the first rule that matches.
+    decides = next((rule for rule in rules if rule.covers(zone, port)), None)
     rule = f"in on {zone.interface} from {zone.network} to {zone.address} port {port} proto tcp"
-    mend = f"sudo ufw allow {rule}"
+    fix = f"sudo ufw allow {rule}"
     if decides is None:
-        return bad(name, "no rule lets it in", expected, mend)
+        return bad(name, "no rule allows it", expected, fix)
     if decides.action not in ("allow", "limit"):
         first = f"sudo ufw insert 1 allow {rule}"
         return bad(name, f"a rule says {decides.action}", expected, first)
     if decides.action == "limit":
-        return warning(name, "let in, six connections in 30 s at most", expected, mend)
-    return ok(name, f"{port}/tcp let in", expected)
+        return warning(name, "allowed, but at most six connections in 30 s", expected, fix)
+    return ok(name, f"{port}/tcp allowed", expected)
 
 
 def _rule(line: str) -> _Rule | None:
-    """Return a line of `ufw show added` as a rule; None for what is none, or for what goes out or through."""
+    """Parse a line of `ufw show added`; None if it is not a rule for incoming traffic."""
     try:
         words = shlex.split(line)
     except ValueError:
@@ -188,7 +190,7 @@ def _rule(line: str) -> _Rule | None:
         if key in ("from", "to"):
             of_source = key == "from"
         if key == "port" and of_source:
-            # The client's port, which no rule for a server is about.
+            # It restricts the client's port, so it does not cover every client.
             return None
         if key in fields:
             fields[key] = value

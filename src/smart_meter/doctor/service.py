@@ -1,4 +1,4 @@
-"""Judges the service: its unit, its configuration, its meters, its peers, its history. Pure."""
+"""Judges the service: its unit, configuration, release, meters, peers and history. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from smart_meter.doctor.check import AS_ROOT, PROGRAM, PROVISION, Check, bad, ok
 from smart_meter.registers.status_block import State, Status
 
 QUIET_SECONDS = 60.0
-"""How long a peer may be silent, where no meter says how old its values may be."""
+"""How long a peer may be silent if no meter has a limit on the age of its values."""
 FRESH_STATE = 15.0
-"""The service tells its state every 3 s; what is older than this, it has not told."""
+"""Maximum age of the state file in seconds; the service writes it every 3 s."""
 _JOURNAL = "journalctl -u smart-meter -n 50"
 
 
 def judge_unit(unit: Mapping[str, str] | None) -> list[Check]:
-    """Judge the unit by what `systemctl show` tells of it; None where there is no systemd to ask."""
+    """Judge the unit. unit: its properties from `systemctl show`; None if systemd does not answer."""
     name = "service"
     if unit is None:
-        return [unknown(name, "systemd can't be asked", "active")]
+        return [unknown(name, "systemd does not answer", "active")]
     if unit.get("LoadState") != "loaded":
-        return [bad(name, "no unit smart-meter.service", "active", PROVISION)]
+        return [bad(name, "there is no unit smart-meter.service", "active", PROVISION)]
     checks = [_running(unit)]
     enabled = unit.get("UnitFileState", "")
     if enabled == "enabled":
         checks.append(ok("start at boot", enabled, "enabled"))
     else:
-        mend = "sudo systemctl enable smart-meter"
-        checks.append(bad("start at boot", enabled or "not known", "enabled", mend))
+        fix = "sudo systemctl enable smart-meter"
+        checks.append(bad("start at boot", enabled or "not known", "enabled", fix))
     return checks
 
 
@@ -42,13 +42,13 @@ def _running(unit: Mapping[str, str]) -> Check:
         if result != "success":
             found += f", {result}, exit code {unit.get('ExecMainStatus', '?')}"
         return bad(
-            "service", found, "active", f"sudo systemctl start smart-meter; {_JOURNAL} says why it ended"
+            "service", found, "active", f"sudo systemctl start smart-meter; {_JOURNAL} shows why it stopped"
         )
     restarts = unit.get("NRestarts", "0")
     if restarts not in ("0", ""):
         times = "once" if restarts == "1" else f"{restarts} times"
-        mend = f"{_JOURNAL} says why; sudo systemctl restart smart-meter counts anew"
-        return warning("service", f"{found}, restarted {times} by itself", "active, no restarts", mend)
+        fix = f"{_JOURNAL} shows why; sudo systemctl restart smart-meter resets the count"
+        return warning("service", f"{found}, restarted {times} by itself", "active, no restarts", fix)
     return ok("service", found, "active")
 
 
@@ -61,60 +61,65 @@ def judge_configuration(
     running: bytes | None,
     alive: bool,
 ) -> Check:
-    """Judge whether the service runs with what is on the disk.
+    """Judge whether the service runs with the configuration on disk.
 
-    problems: what the program refuses in the file. readable: whether this user may read it. disk, running:
-    the file, and the copy of what the service took; None where it can't be had. alive: whether it runs.
+    problems: why the file is not valid. readable: whether this user may read it. disk, running: content of
+    the file and of the service's copy; None if not available. alive: whether the service runs.
     """
     name = "configuration"
     expected = f"{path}, accepted and running"
     if not readable:
-        return unknown(name, f"{path} is not for this user to read", expected, AS_ROOT)
+        return unknown(name, f"this user may not read {path}", expected, AS_ROOT)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         check = f"{PROGRAM} check-config {path}"
         return bad(name, f"refused: {problems[0]}{more}", expected, f"{check} lists all; {PROVISION}")
     if not alive:
-        return unknown(name, "accepted; the service does not run", expected)
+        return unknown(name, "accepted; the service is not running", expected)
     if running is None:
-        return unknown(name, "accepted; what the service runs with can't be seen", expected)
+        return unknown(name, "accepted; the service's own configuration is not known", expected)
     if running != disk:
-        return bad(name, "accepted, written, and not running", expected, "sudo systemctl reload smart-meter")
+        return bad(
+            name,
+            "accepted, but the service runs with another one",
+            expected,
+            "sudo systemctl reload smart-meter",
+        )
     return ok(name, "accepted and running", expected)
 
 
 def judge_release(current: str | None, running: str | None, damage: str | None = "") -> Check:
-    """Judge whether the service runs the release that is installed, and whether that is whole.
+    """Judge whether the service runs the installed release, and whether its files are intact.
 
-    current, running: what the links lead to. damage: what is wrong with its files; None: not known.
+    current, running: targets of the links. damage: what is wrong with the files; None if not known.
     """
     name = "release"
     if current is None:
-        return unknown(name, "not installed under /opt/smart-meter", "the one that is installed")
+        return unknown(name, "not installed under /opt/smart-meter", "the installed one")
     installed = current.rpartition("/")[2]
     if damage:
-        return bad(name, f"{installed} is damaged: {damage}", f"{installed}, whole", PROVISION)
+        return bad(name, f"{installed} is damaged: {damage}", f"{installed}, intact", PROVISION)
     if running is None:
-        return unknown(name, f"{installed} is installed; which one runs can't be seen", installed)
+        return unknown(name, f"{installed} is installed; which one runs is not known", installed)
     runs = running.rpartition("/")[2]
     if runs != installed:
-        return bad(name, f"{runs} runs", installed, "sudo systemctl restart smart-meter")
+        return bad(name, f"{runs} is running", installed, "sudo systemctl restart smart-meter")
     if damage is None:
-        return unknown(name, f"{installed}; nothing was recorded to compare its files with", installed)
+        return unknown(name, f"{installed}; it has no recorded hashes to compare its files with", installed)
     return ok(name, installed, installed)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a meter answered when its status block was read."""
+    """A meter's reply to a read of its status block."""
 
     status: Status | None
     reason: str = ""
-    """Why there is none."""
+    """Why there is no status."""
 
 
 def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -> Check:
-    """Judge a meter by its status block. running_for: seconds since the service started; None: not known."""
+    """Judge a meter by its status block. running_for: the service's uptime in seconds; None if not known."""
     name = f"meter {meter.name}, unit {meter.unit_id}"
     limit = meter.stale_after
     expected = f"a sample within {span(limit)}" if limit else "samples"
@@ -127,7 +132,7 @@ def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -
         return bad(
             name,
             f"register map {status.fingerprint}",
-            f"register map {meter.map.fingerprint}, as the file has it",
+            f"register map {meter.map.fingerprint}, as in the file",
             "sudo systemctl reload smart-meter",
         )
     age = "" if status.age is None else f", last sample {span(status.age)} ago"
@@ -136,13 +141,15 @@ def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -
         State(status.state).name.lower() if status.state in State._value2member_map_ else str(status.state)
     )
     found = f"{state}{age}{count}"
-    mend = f"look at whoever writes it: journalctl -fu smart-meter shows each sample ({meter.name})"
+    fix = f"check the device that writes it: journalctl -fu smart-meter shows each sample ({meter.name})"
     if status.state in (State.WAITING, State.RESTORED):
         if running_for is not None and running_for < max(limit, QUIET_SECONDS):
-            return warning(name, f"{found}; the service has just started", expected, "wait, and look again")
-        return bad(name, found, expected, mend)
+            return warning(
+                name, f"{found}; the service has just started", expected, "wait, then run the doctor again"
+            )
+        return bad(name, found, expected, fix)
     if status.state == State.STALE:
-        return bad(name, found, expected, mend)
+        return bad(name, found, expected, fix)
     wrong = [
         measurement.name
         for index, measurement in enumerate(meter.map.measurements)
@@ -155,80 +162,87 @@ def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -
 
 
 def quiet_limit(config: Config) -> float:
-    """Return how many seconds a peer may be silent: as long as the values of any meter may be old."""
+    """Return how many seconds a peer may be silent: the longest `stale_after` of any meter."""
     return max((meter.stale_after for meter in config.meters if meter.stale_after), default=QUIET_SECONDS)
 
 
 def judge_peer(zone: ZoneConfig, state: Mapping[str, Any] | None, now: float, limit: float) -> Check:
-    """Judge whether a zone's peer was heard: a writer by its samples, a reader by its reads.
+    """Judge whether a zone's peer is active: a writer by its samples, a reader by its reads.
 
-    state: what the service told last. now: monotonic seconds. limit: seconds that it may be silent.
+    state: content of the state file; None if the service does not run. now: monotonic seconds. limit: how
+    many seconds the peer may be silent.
     """
     writes = zone.access.writes
     did, wish = ("heard", "a sample") if writes else ("reading", "a read")
     name = f"{zone.peer} {did}"
     expected = f"{wish} within {span(limit)}"
     if state is None:
-        return unknown(name, "the service does not tell", expected, "sudo systemctl status smart-meter")
+        return unknown(name, "the service does not report it", expected, "sudo systemctl status smart-meter")
     peer = state.get("peers", {}).get(zone.peer.upper(), {})
     total = peer.get("received" if writes else "served", 0)
     last = peer.get("last_received" if writes else "last_served")
     running_for = now - state.get("started", now)
-    mend = (
-        f"look at its power and its network; ip neighbour show dev {zone.interface} lists who is there, "
-        "journalctl -u smart-meter who was refused"
+    fix = (
+        f"check its power and network; ip neighbour show dev {zone.interface} lists the devices there, "
+        "journalctl -u smart-meter those that were refused"
     )
     if last is None:
         found = f"never since the service started, {span(running_for)} ago"
         if running_for < limit:
-            return warning(name, found, expected, "wait, and look again")
-        return bad(name, found, expected, mend)
+            return warning(name, found, expected, "wait, then run the doctor again")
+        return bad(name, found, expected, fix)
     found = f"{span(now - last)} ago, {total} since the start"
-    return ok(name, found, expected) if now - last <= limit else bad(name, found, expected, mend)
+    return ok(name, found, expected) if now - last <= limit else bad(name, found, expected, fix)
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryFile:
-    """The history's file, as the disk has it."""
+    """The history's file on disk."""
 
     folder: bool
-    """Whether its folder is there."""
+    """Whether its folder exists."""
     owner: str | None
     """None: there is no file."""
     bytes: int = 0
     read_only: bool = False
-    """Whether its file system is."""
+    """Whether its file system is read-only."""
     set_aside: tuple[str, ...] = ()
     """Damaged files beside it."""
 
 
 def judge_history(
-    config: HistoryConfig, file: HistoryFile | None, told: Mapping[str, Any] | None, user: str
+    config: HistoryConfig, file: HistoryFile | None, reported: Mapping[str, Any] | None, user: str
 ) -> Check:
-    """Judge whether samples are kept. file: None where it can't be seen. told: what the service says."""
+    """Judge whether samples are recorded.
+
+    file: None if this user may not see it. reported: the history's part of the state file; None if there is
+    none. user: the service's user, who has to own the file.
+    """
     name = "history"
     if not config.path:
-        return ok(name, "none kept", "none kept")
-    expected = f"kept in {config.path}"
+        return ok(name, "not recorded", "not recorded")
+    expected = f"recorded in {config.path}"
     folder = config.path.rpartition("/")[0] or "/"
-    why = f"{_JOURNAL} says why"
-    if told is not None and told.get("failing"):
-        return bad(name, "it can't be written", expected, f"{why}; df -h {folder}")
+    why = f"{_JOURNAL} shows why"
+    if reported is not None and reported.get("failing"):
+        return bad(name, "it is not writable", expected, f"{why}; df -h {folder}")
     if file is None:
-        return unknown(name, f"{folder} is not for this user to see", expected, AS_ROOT)
+        return unknown(name, f"this user may not see {folder}", expected, AS_ROOT)
     if not file.folder:
-        return bad(name, f"no folder {folder}", expected, f"findmnt; {PROVISION}")
+        return bad(name, f"{folder} does not exist", expected, f"findmnt; {PROVISION}")
     if file.read_only:
-        return bad(name, "its file system is read-only", expected, "dmesg | tail; the card may be worn out")
+        return bad(
+            name, "its file system is read-only", expected, "dmesg | tail; replace the card if it is worn out"
+        )
     if file.owner is None:
-        return bad(name, "no file", expected, why)
+        return bad(name, "there is no file", expected, why)
     if file.owner != user:
         return bad(name, f"its file belongs to {file.owner}", expected, f"sudo chown {user}: {config.path}*")
-    found = f"kept, {size(file.bytes)}"
-    if told is not None and told.get("lost"):
-        return warning(name, f"{found}; {told['lost']} samples were lost", expected, why)
+    found = f"recorded, {size(file.bytes)}"
+    if reported is not None and reported.get("lost"):
+        return warning(name, f"{found}; {reported['lost']} samples were lost", expected, why)
     if file.set_aside:
         listed = ", ".join(file.set_aside)
-        mend = f"{PROGRAM} history --path {folder}/{file.set_aside[0]} may read it; remove it then"
-        return warning(name, f"{found}; damaged and set aside: {listed}", expected, mend)
+        fix = f"{PROGRAM} history --path {folder}/{file.set_aside[0]} may be able to read it; then remove it"
+        return warning(name, f"{found}; damaged and set aside: {listed}", expected, fix)
     return ok(name, found, expected)

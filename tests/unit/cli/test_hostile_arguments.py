@@ -1,4 +1,4 @@
-"""Whatever is given to a sub-command, it ends with an exit code and a line of text, never with a traceback.
+"""Whatever its arguments, a sub-command ends with an exit code and a message, never with a traceback.
 
 Every argument of every sub-command is tried with every hostile value of its kind. Values that would open a
 socket or start a service are tried in tests/integration/test_hostile.py.
@@ -94,7 +94,7 @@ OTHERS = {
     "history": ["--path", "FOLDER/nowhere"],
     "doctor": [],
 }
-"""What a sub-command is given beside the hostile argument; of two with one name, the later counts."""
+"""A sub-command's other arguments; if an argument is given twice, the later one counts."""
 SWITCHES = {"--help", "--json", "--trial"}
 
 
@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
-    # Nothing here has a reason to wait: what does would wait for ever.
+    # Nothing here has a reason to wait: a command that waits would wait for ever.
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(30)
     yield
@@ -136,7 +136,7 @@ def line(argument: str, value: str) -> list[str]:
 
 
 @pytest.mark.parametrize("argument", REFUSED)
-def test_a_hostile_value_is_refused_in_words(
+def test_a_hostile_value_is_refused_with_a_message(
     argument: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for value in REFUSED[argument]:
@@ -146,10 +146,10 @@ def test_a_hostile_value_is_refused_in_words(
         except SystemExit as end:
             code = int(end.code or 0)
         printed = capsys.readouterr()
-        message = printed.err.strip().splitlines()
+        lines = printed.err.strip().splitlines()
         assert code in (1, 2), arguments
-        assert message, arguments
-        assert len(message[-1]) < 7000, arguments
+        assert lines, arguments
+        assert len(lines[-1]) < 7000, arguments
         assert "invalid _" not in printed.err, arguments
 
 
@@ -163,7 +163,7 @@ def test_every_argument_of_every_sub_command_is_in_the_table() -> None:
     assert expected == set(REFUSED)
 
 
-def test_a_process_s_number_that_is_not_one_is_not_taken_from_systemd_either(
+def test_an_invalid_main_pid_in_the_environment_is_refused_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in ("99999999999999999999", HUGE, "-1", "²", "\udcff", str(MAX_PID)):

@@ -1,4 +1,4 @@
-"""The command line: what it takes, what it refuses, what it exits with."""
+"""The command line: what it accepts, what it refuses, and its exit codes."""
 
 import argparse
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 from smart_meter import __version__
 from smart_meter.cli.main import main, parser
 
-COMMANDS = ["run", "check-config", "simulate", "read", "probe", "history", "doctor"]
+COMMANDS = ["run", "reload", "check-config", "simulate", "read", "probe", "map", "history", "doctor"]
 
 
 def parse(line: str) -> argparse.Namespace:
@@ -27,16 +27,16 @@ def test_every_help_has_examples_and_the_exit_codes(command: str, capsys: pytest
     with pytest.raises(SystemExit) as end:
         parse(f"{command} --help")
     assert end.value.code == 0
-    told = capsys.readouterr().out
-    assert "examples:\n  smart-meter " in told or "examples:\n  authbind" in told
-    assert "exit codes: 0" in told
+    printed = capsys.readouterr().out
+    assert "examples:\n  smart-meter " in printed or "examples:\n  sudo " in printed
+    assert "exit codes: 0" in printed
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("--help")
-    told = capsys.readouterr().out
-    assert [command for command in COMMANDS if f"\n    {command}" not in told] == []
+    printed = capsys.readouterr().out
+    assert [command for command in COMMANDS if f"\n    {command}" not in printed] == []
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"smart-meter {__version__}\n"
 
 
-def test_without_a_command_the_use_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_command_the_usage_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: smart-meter" in refused("", capsys)
 
 
@@ -68,12 +68,12 @@ def test_a_target_is_a_host_with_or_without_a_port(text: str, target: tuple[str,
 @pytest.mark.parametrize(
     "text", [":502", "host:", "host:0", "host:65536", "host:x", "[::1]x", "[]:502", "[::1]:"]
 )
-def test_a_target_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_target_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "argument HOST[:PORT]" in refused(f"read {text}", capsys)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("run --port 65536", "'65536' is not a port; give 0 to 65535"),
         ("run --port -1", "argument --port"),
@@ -83,28 +83,28 @@ def test_a_target_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixtu
         ("run --unknown", "unrecognized arguments: --unknown"),
         ("check-config", "the following arguments are required: FILE"),
         ("read x --unit 256", "'256' is not a unit identifier; give 0 to 255"),
-        ("read x --timeout 0", "'0' can't be used; give a number over 0"),
-        ("read x --timeout nan", "'nan' can't be used"),
+        ("read x --timeout 0", "'0' is out of range; give a number above 0"),
+        ("read x --timeout nan", "'nan' is out of range"),
         ("simulate plc --to x", "argument peer"),
         ("simulate opta", "the following arguments are required: --to"),
         ("simulate opta --to x --count 0", "'0' is not a count; give 1 or more"),
         ("simulate opta --to x --interval -1", "argument --interval"),
-        ("simulate esp32 --to x --start 2016-01-01", "give a time with its zone"),
-        ("simulate esp32 --to x --start never", "give a time with its zone"),
-        ("simulate esp32 --to x --start 1960-01-01T00:00:00+00:00", "give a time with its zone"),
+        ("simulate esp32 --to x --start 2016-01-01", "give one with its zone"),
+        ("simulate esp32 --to x --start never", "give one with its zone"),
+        ("simulate esp32 --to x --start 1960-01-01T00:00:00+00:00", "give one with its zone"),
         ("probe x --expect all", "argument --expect"),
-        ("history --since 24", "'24' can't be used; give a span such as 30m, 24h or 7d"),
-        ("history --since 1.5h", "'1.5h' can't be used"),
-        ("history --since 99999999d", "'99999999d' can't be used"),
+        ("history --since 24", "'24' is not a valid time; give a span such as 30m, 24h or 7d"),
+        ("history --since 1.5h", "'1.5h' is not a valid time"),
+        ("history --since 99999999d", "'99999999d' is not a valid time"),
         ("history --since 2026-01-01", "or a time with its zone"),
         ("history --config a --path b", "not allowed with argument"),
         ("history --format xml", "argument --format"),
     ],
 )
-def test_a_wrong_argument_is_refused_with_what_would_be_right(
-    line: str, told: str, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_argument_is_refused_with_the_fix(
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told in refused(line, capsys)
+    assert message in refused(line, capsys)
 
 
 def test_a_start_time_may_have_any_zone() -> None:
@@ -127,7 +127,7 @@ def test_the_history_since_a_span_or_a_time(text: str, since: datetime | timedel
     assert parse(f"history --since {text}").since == since
 
 
-def test_an_interrupt_ends_a_command_without_a_traceback(
+def test_an_interrupt_stops_a_command_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(_: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ def test_every_moment_is_physically_plausible(seed: int, second: float) -> None:
     assert 5 < values["T_cell"] < 60
 
 
-def test_a_cloud_passes_now_and_then() -> None:
+def test_there_are_clouds() -> None:
     day = [PvDay().values(second)["G"] for second in range(9 * 3600, 15 * 3600, 60)]
     falls = [before - after for before, after in itertools.pairwise(day) if before > after]
     assert max(day) > 600
@@ -55,7 +55,7 @@ def test_the_registers_hold_the_values_to_their_resolution(second: float) -> Non
         assert decoded[name] == pytest.approx(value, abs=0.51 / scale)
 
 
-def test_measurements_that_do_not_fit_or_are_unknown_are_filled_sensibly() -> None:
+def test_unknown_measurements_and_values_that_do_not_fit_get_plausible_values() -> None:
     odd = RegisterMap(
         (
             Measurement("P_ac", 10, scale=1000),
@@ -90,7 +90,7 @@ def test_every_type_gets_a_value_that_fits_and_is_in_range() -> None:
     st.none() | st.floats(-1e12, 1e12),
     st.none() | st.floats(-1e12, 1e12),
 )
-def test_any_scale_offset_and_range_that_a_configuration_takes_gives_registers(
+def test_every_valid_scale_offset_and_range_gives_registers(
     kind: DataType, scale: float, offset: float, minimum: float | None, maximum: float | None
 ) -> None:
     odd = Measurement("P_ac", 0, kind, scale, offset=offset, minimum=minimum, maximum=maximum)

@@ -1,4 +1,4 @@
-"""Levels and how numbers are said."""
+"""Levels, and how numbers are formatted for people."""
 
 import pytest
 
@@ -7,15 +7,15 @@ from smart_meter.doctor.check import Check, Level, bad, ok, size, span, unknown,
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(-1, "0 s"), (119.9, "119 s"), (120, "2 min"), (7200, "2 h"), (200000, "2 days")]
+    ("seconds", "text"), [(-1, "0 s"), (119.9, "119 s"), (120, "2 min"), (7200, "2 h"), (200000, "2 days")]
 )
-def test_a_span_is_said_as_people_do(seconds: float, said: str) -> None:
-    assert span(seconds) == said
+def test_a_time_span_is_formatted_for_people(seconds: float, text: str) -> None:
+    assert span(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "said"), [(4e6, "4 MB"), (1.5e9, "1.5 GB"), (2e12, "2.0 TB")])
-def test_a_size_is_said_as_people_do(count: float, said: str) -> None:
-    assert size(count) == said
+@pytest.mark.parametrize(("count", "text"), [(4e6, "4 MB"), (1.5e9, "1.5 GB"), (2e12, "2.0 TB")])
+def test_a_size_is_formatted_for_people(count: float, text: str) -> None:
+    assert size(count) == text
 
 
 def test_the_worst_level_counts() -> None:
@@ -24,13 +24,13 @@ def test_the_worst_level_counts() -> None:
     assert worst([]) is Level.OK
 
 
-def test_the_table_has_the_mend_under_what_is_bad() -> None:
+def test_the_table_has_the_fix_below_a_bad_check() -> None:
     checks = [ok("clock", "right", "right"), bad("port 502", "closed", "open", "systemctl start x")]
     assert table(checks).splitlines() == [
         "ok    clock     right",
         "BAD   port 502  closed",
         "                expected: open",
-        "                mend: systemctl start x",
+        "                fix: systemctl start x",
         "2 checks: 1 bad",
     ]
-    assert table(checks[:1]).splitlines()[-1] == "1 checks: all good"
+    assert table(checks[:1]).splitlines()[-1] == "1 check: all good"

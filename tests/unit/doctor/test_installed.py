@@ -12,7 +12,7 @@ from smart_meter.doctor.installed import damage
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Give a release of two files, with its mark."""
+    """Return a release of two files with their recorded hashes."""
     (tmp_path / "bin").mkdir()
     lines = ""
     for name in ("./bin/program", "./module.py"):
@@ -26,7 +26,7 @@ def test_a_release_as_it_was_installed_has_no_damage(release: Path) -> None:
     assert damage(release) == ""
 
 
-def test_files_that_came_later_are_no_damage(release: Path) -> None:
+def test_files_added_later_are_not_damage(release: Path) -> None:
     (release / "later.pyc").write_text("compiled")
 
     assert damage(release) == ""
@@ -35,24 +35,24 @@ def test_files_that_came_later_are_no_damage(release: Path) -> None:
 def test_an_empty_file_is_damage(release: Path) -> None:
     (release / "module.py").write_text("")
 
-    assert damage(release) == "module.py not as installed"
+    assert damage(release) == "module.py changed since the installation"
 
 
-def test_each_file_that_differs_counts(release: Path) -> None:
+def test_every_changed_file_counts(release: Path) -> None:
     (release / "module.py").unlink()
     (release / "bin/program").write_text("changed")
 
-    assert damage(release) == "bin/program and 1 more not as installed"
+    assert damage(release) == "bin/program and 1 more changed since the installation"
 
 
-def test_a_release_without_its_mark_was_not_installed_to_its_end(release: Path) -> None:
+def test_a_release_without_its_hashes_was_not_installed_completely(release: Path) -> None:
     (release / ".complete").unlink()
 
-    assert damage(release) == ".complete is missing: it was not installed to its end"
+    assert damage(release) == ".complete is missing: the installation did not finish"
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xff\xfe"], ids=["of an earlier version", "torn"])
-def test_nothing_can_be_said_where_nothing_was_recorded(release: Path, mark: bytes) -> None:
+def test_without_recorded_hashes_damage_is_not_known(release: Path, mark: bytes) -> None:
     (release / ".complete").write_bytes(mark)
 
     assert damage(release) is None

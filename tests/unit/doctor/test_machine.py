@@ -1,4 +1,4 @@
-"""Clock, disk, card, temperature, power: good, bad, and not to be told."""
+"""Clock, disk, card, temperature and power: good, bad and unknown."""
 
 from dataclasses import replace
 
@@ -20,20 +20,20 @@ INSTALLED = 1_780_000_000.0
 GIB = 2**30
 
 
-def test_a_clock_that_follows_a_server_is_good() -> None:
+def test_a_synchronised_clock_is_good() -> None:
     assert judge_clock(INSTALLED + 5, synchronised=True, not_before=INSTALLED).level is Level.OK
 
 
-def test_a_clock_that_follows_none_is_told_and_one_that_cannot_be_seen_is_unknown() -> None:
+def test_a_clock_that_is_not_synchronised_is_a_warning_and_one_that_cannot_be_read_is_unknown() -> None:
     assert judge_clock(INSTALLED + 5, synchronised=False, not_before=INSTALLED).level is Level.WARNING
     assert judge_clock(INSTALLED + 5, synchronised=None, not_before=INSTALLED).level is Level.UNKNOWN
 
 
-def test_a_clock_before_the_installation_is_bad_even_if_it_follows_a_server() -> None:
+def test_a_clock_before_the_installation_is_bad_even_if_it_is_synchronised() -> None:
     check = judge_clock(0.0, synchronised=True, not_before=INSTALLED)
     assert check.level is Level.BAD
-    assert check.found.startswith("1970-01-01T00:00:00+00:00, which is past")
-    assert "sudo date --utc --set" in check.mend
+    assert check.found.startswith("1970-01-01T00:00:00+00:00, which is in the past")
+    assert "sudo date --utc --set" in check.fix
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_a_clock_before_the_installation_is_bad_even_if_it_follows_a_server() ->
         (Disk("/", 32 * GIB, 16 * GIB, read_only=True), Level.BAD),
     ],
 )
-def test_room_on_a_disk(disk: Disk, level: Level) -> None:
+def test_free_space_on_a_disk(disk: Disk, level: Level) -> None:
     check = judge_disk(disk)
     assert check.level is level
-    assert bool(check.mend) is (level is not Level.OK)
+    assert bool(check.fix) is (level is not Level.OK)
 
 
 ID = "cba34647cfd44495a679e8c645cd90ee"
@@ -77,7 +77,7 @@ ID = "cba34647cfd44495a679e8c645cd90ee"
 def test_where_the_journal_is(files: list[str] | None, level: Level, found: str) -> None:
     check = judge_journal(files)
     assert (check.level, check.found) == (level, found)
-    assert bool(check.mend) is (level is not Level.OK)
+    assert bool(check.fix) is (level is not Level.OK)
 
 
 SD = Card("mmcblk0", "SD", written=int(1e9))
@@ -87,15 +87,15 @@ DAY = 86400.0
 @pytest.mark.parametrize(
     ("card", "level", "found"),
     [
-        (SD, Level.OK, "SD mmcblk0, 1.0 GB written in 24 h; an SD card does not tell its wear"),
+        (SD, Level.OK, "SD mmcblk0, 1.0 GB written in 24 h; an SD card does not report its wear"),
         (replace(SD, written=int(90e9)), Level.WARNING, "SD mmcblk0, 90.0 GB written in 24 h"),
         (Card("mmcblk0", "MMC", life=1), Level.OK, "MMC mmcblk0, 10 % of its life used up"),
         (Card("mmcblk0", "MMC", life=9), Level.WARNING, "MMC mmcblk0, 90 % of its life used up"),
         (Card("mmcblk0", "MMC", life=11), Level.BAD, "MMC mmcblk0, 100 % of its life used up"),
         (Card("mmcblk0", "MMC", end_of_life=2), Level.WARNING, "MMC mmcblk0"),
         (Card("mmcblk0", "MMC", end_of_life=3), Level.BAD, "MMC mmcblk0"),
-        (Card("sda", written=int(9e12)), Level.OK, "disk sda, 9.0 TB written in 24 h; no card"),
-        (None, Level.UNKNOWN, "what the system is on can't be seen"),
+        (Card("sda", written=int(9e12)), Level.OK, "disk sda, 9.0 TB written in 24 h; not a card"),
+        (None, Level.UNKNOWN, "the system's device is not known"),
     ],
 )
 def test_wear(card: Card | None, level: Level, found: str) -> None:
@@ -103,7 +103,7 @@ def test_wear(card: Card | None, level: Level, found: str) -> None:
     assert (check.level, check.found) == (level, found)
 
 
-def test_what_the_start_wrote_is_no_habit() -> None:
+def test_what_booting_wrote_is_not_taken_for_the_usual_rate() -> None:
     assert judge_card(replace(SD, written=int(1e9)), 60.0).level is Level.OK
 
 
@@ -120,10 +120,10 @@ def test_temperature(celsius: float | None, level: Level) -> None:
         (0x0, Level.OK, "good"),
         (0x1, Level.BAD, "too low now"),
         (0x50005, Level.BAD, "too low now"),
-        (0x10000, Level.WARNING, "was too low since the start"),
-        (0x4, Level.WARNING, "good; slowed down by heat"),
+        (0x10000, Level.WARNING, "was too low since boot"),
+        (0x4, Level.WARNING, "good; throttled by heat"),
         (0x60000, Level.OK, "good"),
-        (None, Level.UNKNOWN, "this machine does not tell"),
+        (None, Level.UNKNOWN, "this machine does not report it"),
     ],
 )
 def test_supply_voltage(throttled: int | None, level: Level, found: str) -> None:

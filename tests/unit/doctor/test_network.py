@@ -1,4 +1,4 @@
-"""Zones and firewall: what is judged good, what is not, and what mends it."""
+"""Zones and firewall: what is judged good, what is not, and how to fix it."""
 
 from dataclasses import replace
 
@@ -28,23 +28,21 @@ def test_an_interface_with_its_address_is_good() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interface", "found", "mend"),
+    ("interface", "found", "fix"),
     [
         (replace(WLAN, addresses=()), "up with no address", "nmcli connection up smart-meter-field"),
         (replace(WLAN, addresses=("192.168.1.100/16",)), "up with 192.168.1.100/16", "nmcli device status"),
-        (replace(WLAN, carrier=False), "nobody at the other end", "look at the cable"),
-        (replace(WLAN, carrier=False, wireless=True), "nobody at the other end", "nmcli device wifi list"),
-        (replace(WLAN, up=False), "switched off", "sudo ip link set wlan0 up"),
+        (replace(WLAN, carrier=False), "no link", "check the cable"),
+        (replace(WLAN, carrier=False, wireless=True), "no link", "nmcli device wifi list"),
+        (replace(WLAN, up=False), "down", "sudo ip link set wlan0 up"),
         (replace(WLAN, up=False, blocked=True), "its radio is blocked", "sudo rfkill unblock wifi"),
         (replace(WLAN, name="eth7"), "no such interface; there are: eth7", "make provision"),
     ],
 )
-def test_an_interface_that_is_not_as_its_zone_says_is_bad(
-    interface: Interface, found: str, mend: str
-) -> None:
+def test_an_interface_that_is_not_as_its_zone_says_is_bad(interface: Interface, found: str, fix: str) -> None:
     check = judge_zone(FIELD_ZONE, [interface])
     assert (check.level, check.found) == (Level.BAD, found)
-    assert mend in check.mend
+    assert fix in check.fix
 
 
 def test_an_address_on_another_interface_is_named() -> None:
@@ -52,7 +50,7 @@ def test_an_address_on_another_interface_is_named() -> None:
     assert check.found == "up with no address; 192.168.1.100/24 is on eth0"
 
 
-def test_a_weak_signal_is_told() -> None:
+def test_a_weak_signal_is_a_warning() -> None:
     weak = judge_zone(FIELD_ZONE, [replace(WLAN, wireless=True, signal=-86)])
     assert (weak.level, weak.found) == (Level.WARNING, "up with 192.168.1.100/24, signal -86 dBm")
     assert judge_zone(FIELD_ZONE, [replace(WLAN, wireless=True, signal=-60)]).level is Level.OK
@@ -67,10 +65,10 @@ def test_a_kernel_that_goes_anothers_way_is_bad_with_the_key() -> None:
     good = Finding("ICMP redirects", "refused", "refused", ok=True, key=key)
     wrong = replace(good, found="accepted: eth0 (IPv4)", ok=False)
     [fine, bad] = judge_kernel([good, wrong])
-    assert (fine.level, fine.mend) == (Level.OK, "")
+    assert (fine.level, fine.fix) == (Level.OK, "")
     assert (bad.level, bad.found) == (Level.BAD, "accepted: eth0 (IPv4)")
-    assert bad.mend.startswith("sudo systemctl restart systemd-sysctl; ")
-    assert key in bad.mend
+    assert bad.fix.startswith("sudo systemctl restart systemd-sysctl; ")
+    assert key in bad.fix
 
 
 def rules(*added: str) -> list[tuple[Level, str]]:
@@ -91,40 +89,40 @@ def rules(*added: str) -> list[tuple[Level, str]]:
         ["Added user rules (see 'ufw status' for running firewall):", "ufw deny 'odd", "ufw allow 502/tcp"],
     ],
 )
-def test_rules_that_let_both_zones_in_are_good(added: list[str]) -> None:
-    assert rules(*added) == [(Level.OK, "502/tcp let in")] * 2
+def test_rules_that_allow_both_zones_are_good(added: list[str]) -> None:
+    assert rules(*added) == [(Level.OK, "502/tcp allowed")] * 2
 
 
 @pytest.mark.parametrize(
     ("rule", "found"),
     [
-        ("", "no rule lets it in"),
-        (FIELD_RULE.replace("502", "5020"), "no rule lets it in"),
-        (FIELD_RULE.replace("wlan0", "eth0"), "no rule lets it in"),
-        (FIELD_RULE.replace("1.0/24", "1.0/25"), "no rule lets it in"),
-        (FIELD_RULE.replace("tcp", "udp"), "no rule lets it in"),
+        ("", "no rule allows it"),
+        (FIELD_RULE.replace("502", "5020"), "no rule allows it"),
+        (FIELD_RULE.replace("wlan0", "eth0"), "no rule allows it"),
+        (FIELD_RULE.replace("1.0/24", "1.0/25"), "no rule allows it"),
+        (FIELD_RULE.replace("tcp", "udp"), "no rule allows it"),
         (f"ufw deny 502/tcp\n{FIELD_RULE}", "a rule says deny"),
     ],
 )
-def test_a_zone_that_is_not_let_in_is_bad_with_the_rule_that_is_missing(rule: str, found: str) -> None:
+def test_a_zone_that_is_not_allowed_is_bad_with_the_missing_rule(rule: str, found: str) -> None:
     [_, field] = judge_firewall([FIELD_ZONE], 502, Firewall(ACTIVE, rule), installed=True)
     assert (field.level, field.found) == (Level.BAD, found)
-    assert "in on wlan0 from 192.168.1.0/24 to 192.168.1.100 port 502 proto tcp" in field.mend
+    assert "in on wlan0 from 192.168.1.0/24 to 192.168.1.100 port 502 proto tcp" in field.fix
 
 
 def test_a_firewall_that_is_off_or_missing_is_bad() -> None:
     [off] = judge_firewall(ZONES, 502, Firewall("Status: inactive\n", ""), installed=True)
-    assert (off.level, off.mend) == (Level.BAD, "sudo ufw enable")
+    assert (off.level, off.fix) == (Level.BAD, "sudo ufw enable")
     [missing] = judge_firewall(ZONES, 502, None, installed=False)
     assert (missing.level, missing.found) == (Level.BAD, "ufw is not installed")
 
 
-def test_a_firewall_that_lets_all_in_by_default_is_told() -> None:
+def test_a_firewall_that_allows_everything_by_default_is_a_warning() -> None:
     open_ = Firewall(ACTIVE.replace("deny (incoming)", "allow (incoming)"), FIELD_RULE)
     assert judge_firewall([FIELD_ZONE], 502, open_, installed=True)[0].level is Level.WARNING
 
 
-def test_a_user_who_may_not_ask_ufw_is_told_so() -> None:
+def test_for_a_user_who_may_not_query_ufw_the_firewall_is_unknown() -> None:
     [check] = judge_firewall(ZONES, 502, None, installed=True)
     assert check.level is Level.UNKNOWN
-    assert "sudo " in check.mend
+    assert "sudo " in check.fix

@@ -1,4 +1,4 @@
-"""Who has the port, and who may take it."""
+"""Which process listens on the port, and which user may bind it."""
 
 import pytest
 
@@ -12,26 +12,26 @@ def port(*holders: str, listening: bool = True, service: int | None = 812, by_sy
     return judge_port(502, listening=listening, holders=holders, service=service, by_systemd=by_systemd)
 
 
-def test_the_service_itself_has_the_port() -> None:
+def test_a_port_that_the_service_opened_is_good() -> None:
     check = port(OURS)
     assert (check.level, check.found) == (Level.OK, f"opened by {OURS}")
 
 
-def test_systemd_has_it_for_the_service() -> None:
+def test_a_port_that_systemd_opened_is_good_only_with_the_socket_unit() -> None:
     assert port("systemd (process 1)", OURS, by_systemd=True).level is Level.OK
     assert port("systemd (process 1)").level is Level.BAD
 
 
-def test_a_stranger_is_named_with_its_process() -> None:
+def test_another_program_on_the_port_is_named_with_its_process() -> None:
     check = port("mbusd (process 77)", service=None)
     assert (check.level, check.found) == (Level.BAD, "in use by mbusd (process 77)")
-    assert "sudo kill 77" in check.mend
+    assert "sudo kill 77" in check.fix
 
 
 def test_a_closed_port_is_bad() -> None:
     closed = port(listening=False)
-    assert (closed.level, closed.mend) == (Level.BAD, "sudo systemctl start smart-meter")
-    assert "smart-meter.socket" in port(listening=False, by_systemd=True).mend
+    assert (closed.level, closed.fix) == (Level.BAD, "sudo systemctl start smart-meter")
+    assert "smart-meter.socket" in port(listening=False, by_systemd=True).fix
 
 
 def test_a_holder_that_this_user_may_not_see_is_unknown() -> None:
@@ -59,7 +59,7 @@ def permission(
 GOOD = PortFile("smart-meter", 0o500)
 
 
-def test_the_port_is_the_service_users_alone() -> None:
+def test_a_permission_for_only_the_service_user_is_good() -> None:
     assert permission(file=GOOD).level is Level.OK
 
 
@@ -71,7 +71,7 @@ def test_no_permission_is_needed_above_1023_or_behind_a_socket_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "authbind", "mend"),
+    ("file", "authbind", "fix"),
     [
         (GOOD, False, "sudo apt-get install authbind"),
         (None, True, "sudo install -o smart-meter -m 0500 /dev/null /etc/authbind/byport/502"),
@@ -79,15 +79,15 @@ def test_no_permission_is_needed_above_1023_or_behind_a_socket_unit() -> None:
         (PortFile("smart-meter", 0o400), True, "sudo chmod 0500 /etc/authbind/byport/502"),
     ],
 )
-def test_a_permission_that_is_missing_is_bad(file: PortFile | None, authbind: bool, mend: str) -> None:
+def test_a_missing_permission_is_bad(file: PortFile | None, authbind: bool, fix: str) -> None:
     check = permission(file=file, authbind=authbind)
     assert check.level is Level.BAD
-    assert mend in check.mend
+    assert fix in check.fix
 
 
-def test_a_port_for_everybody_is_told() -> None:
+def test_a_port_that_every_user_may_bind_is_a_warning() -> None:
     check = permission(file=PortFile("root", 0o777))
     assert (check.level, check.found) == (
         Level.WARNING,
-        "owner root, mode 0777: every user may take it",
+        "owner root, mode 0777: every user may bind it",
     )

@@ -1,4 +1,4 @@
-"""Unit, configuration, release, meters, peers, history: good, bad, and not to be told."""
+"""Unit, configuration, release, meters, peers and history: good, bad and unknown."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ def test_a_unit_that_runs_and_starts_at_boot_is_good() -> None:
     assert unit(NRestarts="0") == [Level.OK, Level.OK]
 
 
-def test_a_unit_that_restarted_by_itself_is_told() -> None:
+def test_a_unit_that_restarted_by_itself_is_a_warning() -> None:
     [check, _] = judge_unit({**ACTIVE, "NRestarts": "3"})
     assert (check.level, check.found) == (Level.WARNING, "active (running), restarted 3 times by itself")
 
@@ -40,7 +40,7 @@ def test_a_unit_that_failed_is_bad_with_its_exit_code() -> None:
     failed = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStatus": "2"}
     [check, _] = judge_unit({**ACTIVE, **failed})
     assert (check.level, check.found) == (Level.BAD, "failed (failed), exit-code, exit code 2")
-    assert check.mend.startswith("sudo systemctl start smart-meter")
+    assert check.fix.startswith("sudo systemctl start smart-meter")
 
 
 def test_a_unit_that_does_not_start_at_boot_is_bad() -> None:
@@ -61,9 +61,9 @@ def test_a_configuration_that_runs_is_good() -> None:
     assert configuration().level is Level.OK
 
 
-def test_a_configuration_that_was_written_and_never_taken_is_bad() -> None:
+def test_a_configuration_that_was_written_but_not_loaded_is_bad() -> None:
     check = configuration(running=b"b")
-    assert (check.level, check.mend) == (Level.BAD, "sudo systemctl reload smart-meter")
+    assert (check.level, check.fix) == (Level.BAD, "sudo systemctl reload smart-meter")
 
 
 def test_a_configuration_that_is_refused_is_bad_with_its_first_problem() -> None:
@@ -84,14 +84,14 @@ def test_the_release_that_runs_is_the_one_that_is_installed() -> None:
 
 
 def test_a_release_that_is_damaged_is_bad_whatever_runs() -> None:
-    check = judge_release("releases/2", "releases/2", "module.py not as installed")
+    check = judge_release("releases/2", "releases/2", "module.py changed since the installation")
 
     assert check.level is Level.BAD
-    assert check.found == "2 is damaged: module.py not as installed"
-    assert "make provision" in check.mend
+    assert check.found == "2 is damaged: module.py changed since the installation"
+    assert "make provision" in check.fix
 
 
-def test_a_release_without_recorded_hashes_is_not_known_to_be_whole() -> None:
+def test_a_release_without_recorded_hashes_is_not_known_to_be_intact() -> None:
     assert judge_release("releases/2", "releases/2", None).level is Level.UNKNOWN
 
 
@@ -122,10 +122,10 @@ def test_a_fresh_meter_is_good() -> None:
 def test_a_meter_that_is_not_fresh(status: Status, running_for: float | None, level: Level) -> None:
     check = meter(status, running_for)
     assert check.level is level
-    assert check.mend
+    assert check.fix
 
 
-def test_what_is_out_of_range_is_named() -> None:
+def test_measurements_out_of_range_are_named() -> None:
     assert meter(FRESH._replace(out_of_range=0b100)).found.endswith("out of range: V_dc")
 
 
@@ -144,7 +144,7 @@ STATE = {
 }
 
 
-def test_an_esp32_that_writes_is_heard() -> None:
+def test_an_esp32_that_writes_is_good() -> None:
     check = judge_peer(FIELD_ZONE, STATE, NOW, 60.0)
     assert (check.name, check.found, check.level) == (
         "ESP32 heard",
@@ -153,64 +153,64 @@ def test_an_esp32_that_writes_is_heard() -> None:
     )
 
 
-def test_an_opta_that_reads_no_more_is_bad_with_the_time_of_its_last_read() -> None:
+def test_an_opta_that_stopped_reading_is_bad_with_the_time_of_its_last_read() -> None:
     check = judge_peer(CONTROL_ZONE, STATE, NOW, 60.0)
     assert (check.name, check.found, check.level) == (
         "Opta reading",
         "61 s ago, 9 since the start",
         Level.BAD,
     )
-    assert "ip neighbour show dev eth0" in check.mend
+    assert "ip neighbour show dev eth0" in check.fix
 
 
-def test_a_peer_that_was_never_heard_is_bad_once_it_had_time() -> None:
+def test_a_peer_that_was_never_active_is_bad_once_its_time_is_up() -> None:
     silent = {"started": NOW - 300, "peers": {}}
     assert judge_peer(FIELD_ZONE, silent, NOW, 60.0).found == "never since the service started, 5 min ago"
     assert judge_peer(FIELD_ZONE, silent, NOW, 60.0).level is Level.BAD
     assert judge_peer(FIELD_ZONE, {**silent, "started": NOW - 5}, NOW, 60.0).level is Level.WARNING
 
 
-def test_a_service_that_does_not_tell_leaves_its_peers_unknown() -> None:
+def test_without_a_state_file_the_peers_are_unknown() -> None:
     assert judge_peer(FIELD_ZONE, None, NOW, 60.0).level is Level.UNKNOWN
 
 
-def test_a_peer_may_be_silent_as_long_as_a_value_may_be_old() -> None:
+def test_a_peer_may_be_silent_for_the_longest_age_of_a_value() -> None:
     assert quiet_limit(Config()) == 60
     assert quiet_limit(Config(meters=(METER._replace(stale_after=0),))) == 60
     assert quiet_limit(Config(meters=(METER, METER._replace(stale_after=600)))) == 600
 
 
-KEPT = HistoryConfig("/var/lib/smart-meter/history.db")
+RECORDED = HistoryConfig("/var/lib/smart-meter/history.db")
 FILE = HistoryFile(folder=True, owner="smart-meter", bytes=5_000_000)
-TOLD = {"stored": 9, "lost": 0, "failing": False}
+REPORTED = {"stored": 9, "lost": 0, "failing": False}
 
 
-def history(file: HistoryFile | None = FILE, **told: Any) -> Check:
-    return judge_history(KEPT, file, {**TOLD, **told}, "smart-meter")
+def history(file: HistoryFile | None = FILE, **reported: Any) -> Check:
+    return judge_history(RECORDED, file, {**REPORTED, **reported}, "smart-meter")
 
 
-def test_a_history_that_is_kept_is_good_and_so_is_one_that_is_not_wanted() -> None:
-    assert history().found == "kept, 5 MB"
+def test_a_history_that_is_recorded_is_good_and_so_is_one_that_is_not_configured() -> None:
+    assert history().found == "recorded, 5 MB"
     assert history().level is Level.OK
     assert judge_history(HistoryConfig(), None, None, "smart-meter").level is Level.OK
 
 
 @pytest.mark.parametrize(
-    ("file", "told", "level", "found"),
+    ("file", "reported", "level", "found"),
     [
-        (FILE, {"failing": True}, Level.BAD, "it can't be written"),
-        (HistoryFile(folder=False, owner=None), {}, Level.BAD, "no folder /var/lib/smart-meter"),
+        (FILE, {"failing": True}, Level.BAD, "it is not writable"),
+        (HistoryFile(folder=False, owner=None), {}, Level.BAD, "/var/lib/smart-meter does not exist"),
         (replace(FILE, read_only=True), {}, Level.BAD, "its file system is read-only"),
-        (replace(FILE, owner=None), {}, Level.BAD, "no file"),
+        (replace(FILE, owner=None), {}, Level.BAD, "there is no file"),
         (replace(FILE, owner="root"), {}, Level.BAD, "its file belongs to root"),
-        (FILE, {"lost": 3}, Level.WARNING, "kept, 5 MB; 3 samples were lost"),
-        (replace(FILE, set_aside=("x",)), {}, Level.WARNING, "kept, 5 MB; damaged and set aside: x"),
-        (None, {}, Level.UNKNOWN, "/var/lib/smart-meter is not for this user to see"),
+        (FILE, {"lost": 3}, Level.WARNING, "recorded, 5 MB; 3 samples were lost"),
+        (replace(FILE, set_aside=("x",)), {}, Level.WARNING, "recorded, 5 MB; damaged and set aside: x"),
+        (None, {}, Level.UNKNOWN, "this user may not see /var/lib/smart-meter"),
     ],
 )
-def test_a_history_that_is_not_kept(
-    file: HistoryFile | None, told: dict[str, Any], level: Level, found: str
+def test_a_history_that_is_not_recorded(
+    file: HistoryFile | None, reported: dict[str, Any], level: Level, found: str
 ) -> None:
-    check = history(file, **told)
+    check = history(file, **reported)
     assert (check.level, check.found) == (level, found)
-    assert check.mend
+    assert check.fix

@@ -1,4 +1,4 @@
-"""The page for the customer: a row a Pi, everything escaped, nothing fetched."""
+"""The page for the customer: one row per Pi, everything escaped, nothing fetched."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def report() -> ModuleType:
     return module
 
 
-def check(name: str, level: str, found: str = "found", mend: str = "") -> dict[str, str]:
-    return {"name": name, "found": found, "expected": "expected", "level": level, "mend": mend}
+def check(name: str, level: str, found: str = "found", fix: str = "") -> dict[str, str]:
+    return {"name": name, "found": found, "expected": "expected", "level": level, "fix": fix}
 
 
 def host(name: str, *checks: dict[str, str]) -> dict[str, Any]:
-    told = {"host": name, "name": "RPI#1", "release": "0.2", "at": "2026-11-24T20:00:00+00:00"}
+    head = {"layout": 2, "host": name, "name": "RPI#1", "release": "0.2", "at": "2026-11-24T20:00:00+00:00"}
     return {
         "name": name,
         "site": "north",
         "address": "192.168.2.100",
         "state": "asked",
         "reason": "",
-        "report": {**told, "checks": list(checks)},
+        "report": {**head, "checks": list(checks)},
     }
 
 
@@ -50,7 +50,7 @@ def results(*hosts: dict[str, Any]) -> dict[str, Any]:
 
 FLEET = results(
     host("pi-a", check("clock", "ok"), check("temperature", "unknown")),
-    host("pi-b", check("clock", "ok"), check("port 502", "bad", mend="sudo systemctl start smart-meter")),
+    host("pi-b", check("clock", "ok"), check("port 502", "bad", fix="sudo systemctl start smart-meter")),
     unasked("pi-c", "off", "Connection timed out"),
     unasked("pi-d", "left out", "not asked in this run"),
 )
@@ -60,7 +60,7 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", page.split("</style>")[1]).split())
 
 
-def test_each_pi_has_a_row_whose_verdict_is_told_in_words(report: ModuleType) -> None:
+def test_each_pi_has_a_row_with_its_verdict_in_words(report: ModuleType) -> None:
     text = text_of(report.render(FLEET, "A fleet"))
     assert "A fleet As found on 24 November 2026, 20:22 UTC" in text
     assert "✔ good pi-a north 192.168.2.100 all good" in text
@@ -70,12 +70,24 @@ def test_each_pi_has_a_row_whose_verdict_is_told_in_words(report: ModuleType) ->
     assert "✖ 2 of 4 need work ✔ 1 of 4 good ○ 1 of 4 not asked" in text
 
 
-def test_the_worst_check_comes_first_and_has_its_mend(report: ModuleType) -> None:
-    text = text_of(report.render(FLEET, "A fleet"))
-    assert "✖ bad port 502 found (expected: expected) → sudo systemctl start smart-meter ✔ good clock" in text
+WORST_FIRST = "✖ bad port 502 found (expected: expected) → sudo systemctl start smart-meter ✔ good clock"
 
 
-def test_what_a_pi_says_is_text_and_nothing_else(report: ModuleType) -> None:
+def test_the_worst_check_comes_first_and_has_its_fix(report: ModuleType) -> None:
+    assert WORST_FIRST in text_of(report.render(FLEET, "A fleet"))
+
+
+def test_the_fix_of_an_older_release_is_shown_too(report: ModuleType) -> None:
+    older = json.loads(json.dumps(FLEET).replace('"fix":', '"mend":').replace('"layout": 2', '"layout": 1'))
+    assert WORST_FIRST in text_of(report.render(older, "A fleet"))
+
+
+def test_bad_checks_and_warnings_are_named_in_the_row(report: ModuleType) -> None:
+    fleet = results(host("pi-a", check("clock", "warning"), check("port 502", "bad")))
+    assert "bad: port 502 | warning: clock" in text_of(report.render(fleet, "A fleet"))
+
+
+def test_everything_that_a_pi_reports_is_escaped(report: ModuleType) -> None:
     evil = '<script>alert("x")</script>'
     named = {**host(evil, check(evil, "bad", evil, evil)), "site": evil, "address": evil}
     page = report.render(results(named, unasked(evil, "off", evil)), evil)
@@ -88,7 +100,7 @@ def test_the_page_needs_nothing_from_elsewhere(report: ModuleType) -> None:
     assert re.findall(r"https?:|url\(|@import|<script|<img|<link", page) == []
 
 
-def test_the_page_is_written_where_it_is_wanted(
+def test_the_page_is_written_to_the_given_path(
     report: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "doctor.json").write_text(json.dumps(FLEET))
@@ -99,7 +111,7 @@ def test_the_page_is_written_where_it_is_wanted(
 
 
 @pytest.mark.parametrize("content", ["no JSON", '{"layout": 7}'])
-def test_results_that_cannot_be_used_are_told(
+def test_unusable_results_are_reported(
     report: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     (tmp_path / "doctor.json").write_text(content)

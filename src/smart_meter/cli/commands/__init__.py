@@ -1,4 +1,4 @@
-"""What the sub-commands do; each module has `execute(arguments)`, which returns the exit code.
+"""The sub-commands: each module has `execute(arguments)`, which returns the exit code.
 
-They are imported when they are called for, so that the service starts without the tools' libraries.
+They are imported on demand, so that the service starts without the libraries of the tools.
 """

@@ -1,4 +1,4 @@
-"""`smart-meter check-config`: say what is wrong with configuration files, all of it."""
+"""`smart-meter check-config`: report every problem of configuration files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smart_meter.config import Config, ConfigError, load
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 where every file can be used, else 2."""
+    """Return 0 if every file is valid, otherwise 2."""
     results: dict[str, Config | ConfigError] = {}
     for path in arguments.files:
         try:

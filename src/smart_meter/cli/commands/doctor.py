@@ -1,4 +1,4 @@
-"""`smart-meter doctor`: how this Pi fares, check by check, and what mends it."""
+"""`smart-meter doctor`: checks this Pi and prints how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from smart_meter.doctor.check import Check, Level, worst
 from smart_meter.doctor.examine import Examined, examine
 from smart_meter.meters.sample import iso_time
 
-LAYOUT = 1
-"""Of the JSON object; changes where a key gets another meaning."""
-_MARKS = {Level.OK: "ok", Level.UNKNOWN: "?", Level.WARNING: "look", Level.BAD: "BAD"}
+LAYOUT = 2
+"""Version of the JSON object; changes with the name or meaning of a key. In layout 1, `fix` was `mend`."""
+_MARKS = {Level.OK: "ok", Level.UNKNOWN: "?", Level.WARNING: "WARN", Level.BAD: "BAD"}
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 where nothing is bad, 1 where something is, 2 where the configuration can't be used."""
+    """Return 0 if no check is bad, 1 if one is, 2 if the configuration is not valid."""
     found = examine(Path(arguments.config), Path(arguments.runtime))
     if arguments.json:
         print(json.dumps(record(found, socket.gethostname(), time.time()), ensure_ascii=False))
@@ -32,7 +32,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def record(found: Examined, host: str, now: float) -> dict[str, Any]:
-    """Return what was found as one JSON object. now: Unix seconds, by this machine's clock."""
+    """Return the result as a JSON object. now: Unix seconds, by this machine's clock."""
     return {
         "layout": LAYOUT,
         "host": host,
@@ -46,7 +46,7 @@ def record(found: Examined, host: str, now: float) -> dict[str, Any]:
                 "found": check.found,
                 "expected": check.expected,
                 "level": check.level.value,
-                "mend": check.mend,
+                "fix": check.fix,
             }
             for check in found.checks
         ],
@@ -54,24 +54,25 @@ def record(found: Examined, host: str, now: float) -> dict[str, Any]:
 
 
 def table(checks: list[Check]) -> str:
-    """Return a line a check, what was expected and the mend under each that is not good, and the sum."""
+    """Return one line per check, with the expectation and the fix below if it is not good, and a summary."""
     width = max((len(check.name) for check in checks), default=0)
     lines = []
     for check in checks:
         lines.append(f"{_MARKS[check.level]:<4}  {check.name:<{width}}  {check.found}")
         if check.level in (Level.WARNING, Level.BAD):
             lines.append(f"{'':<4}  {'':<{width}}  expected: {check.expected}")
-        if check.mend and check.level is not Level.OK:
-            lines.append(f"{'':<4}  {'':<{width}}  mend: {check.mend}")
+        if check.fix and check.level is not Level.OK:
+            lines.append(f"{'':<4}  {'':<{width}}  fix: {check.fix}")
     counts = {level: sum(check.level is level for check in checks) for level in Level}
-    told = [
+    summary = [
         f"{count} {word}"
         for count, word in (
             (counts[Level.BAD], "bad"),
-            (counts[Level.WARNING], "to look at"),
-            (counts[Level.UNKNOWN], "not known"),
+            (counts[Level.WARNING], "warning" if counts[Level.WARNING] == 1 else "warnings"),
+            (counts[Level.UNKNOWN], "unknown"),
         )
         if count
     ]
-    lines.append(f"{len(checks)} checks: {', '.join(told) or 'all good'}")
+    total = "1 check" if len(checks) == 1 else f"{len(checks)} checks"
+    lines.append(f"{total}: {', '.join(summary) or 'all good'}")
     return "\n".join(lines)

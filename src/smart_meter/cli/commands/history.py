@@ -1,8 +1,8 @@
-"""`smart-meter history`: print what was recorded, however long it is.
+"""`smart-meter history`: print the recorded samples, in constant memory.
 
-One table serves all meters and all maps that they had: its columns are the measurements of every map in the
-selection, `NAME [UNIT]` each, and a row has values in those of its own meter and time. A measurement that was
-renamed, or got another unit, is thus another column; one that was rescaled is not: values are in their unit.
+One table holds all meters and all their register maps over time: its columns are the measurements of every
+map in the selection, named `NAME [UNIT]`, and a row has values only in the columns of its own map. So a
+measurement with a new name or unit is a new column; one with a new scale is not, as values are in their unit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Column = tuple[str, str]
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 once the rows are printed, 1 where they can't be read, 2 for configuration or arguments."""
+    """Return 0 if the rows were printed, 1 if reading failed, 2 for invalid configuration or arguments."""
     path = ""
     try:
         path = _path(arguments)
@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise
     except (sqlite3.Error, OSError, DamagedError) as error:
         sys.stdout.flush()
-        print(f"smart-meter: {path}: {_told(error, path)}", file=sys.stderr)
+        print(f"smart-meter: {path}: {_explain(error, path)}", file=sys.stderr)
         return 1
     return 0
 
@@ -66,28 +66,26 @@ def _path(arguments: argparse.Namespace) -> str:
     path = load(config).history.path
     if not path:
         raise ArgumentsError(
-            f'{config}: history.path is "", so that nothing is recorded; set it, or give --path FILE'
+            f'{config}: history.path is "", so nothing is recorded; set it, or give --path FILE'
         )
     return path
 
 
 def _check_meter(name: str | None, reader: Reader) -> None:
     if name is not None and name not in (names := reader.names()):
-        known = f"those of {', '.join(names)}" if names else "none at all yet"
-        raise ArgumentsError(f"--meter {name}: {reader.path} has no samples of it, but {known}")
+        known = f"give one of {', '.join(names)}" if names else "it has none at all yet"
+        raise ArgumentsError(f"--meter {name}: {reader.path} has no samples of this meter; {known}")
 
 
-def _told(error: Exception, path: str) -> str:
+def _explain(error: Exception, path: str) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file; the service makes it when it starts with this history.path"
+        return "there is no such file; the service creates it when it starts with this history.path"
     if isinstance(error, PermissionError):
         return "this user may not read it; use sudo"
     if isinstance(error, sqlite3.Error):
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            return (
-                "this user may not read it, or not the folder with its -wal; use sudo, or copy both elsewhere"
-            )
-        return f"{explain(error, path)}; what could be read was printed"
+            return "this user may not read it, or its folder with the -wal file; use sudo, or copy both files"
+        return f"{explain(error, path)}; the rows that could be read were printed"
     return explain(error, path)
 
 
@@ -97,7 +95,7 @@ def _table(selection: Selection, rows: Iterator[Row]) -> None:
     widths = [29, 25, max(map(len, ["Meter", *meters])), *(max(len(_title(c)), 8) for c in columns)]
 
     def line(cells: Iterable[str]) -> str:
-        # Numbers to the right, under the end of their title.
+        # Numbers are right-aligned with their titles.
         padded = [cell.rjust(w) if n > 2 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths))]  # noqa: B905 - the last cell has no width
         return "  ".join(padded)
 
@@ -132,7 +130,7 @@ def _json(_: Selection, rows: Iterator[Row]) -> None:
             "meter": meter.name,
             "unit_id": meter.unit_id,
             "map": fingerprint,
-            # JSON has no word for a float32 that is no number.
+            # JSON has no NaN and no infinity.
             "values": {name: value if math.isfinite(value) else None for name, value in row.values.items()},
             "out_of_range": row.out_of_range,
         }
@@ -147,7 +145,7 @@ _FORMATS: dict[str, Callable[[Selection, Iterator[Row]], None]] = {
 
 
 class _Cells:
-    """Puts a row's values under their titles, and nothing under those of other maps."""
+    """Formats a row's values, one cell per column; the columns of other maps stay empty."""
 
     def __init__(self, columns: list[Column], show: Callable[[Measurement, float], str]) -> None:
         self._columns = columns
@@ -155,7 +153,7 @@ class _Cells:
         self._places: dict[int, list[Measurement | None]] = {}
 
     def of(self, row: Row) -> list[str]:
-        """Return a text for each column."""
+        """Return the text of each column's cell."""
         places = self._places.get(row.meter.id)
         if places is None:
             own = {(m.name, m.unit): m for m in _measurements(row.meter)}
@@ -182,7 +180,7 @@ def _arrived(row: Row) -> str:
     try:
         return datetime.fromtimestamp(row.arrived, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError):
-        # A clock that told no year of the calendar.
+        # The clock was outside the years that datetime can express.
         return f"{row.arrived:.3f}"
 
 

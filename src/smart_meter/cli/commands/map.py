@@ -1,4 +1,4 @@
-"""`smart-meter map`: the register map as a document."""
+"""`smart-meter map`: print the register map as a document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smart_meter.map_document import IdentifierError, render
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 once the map is printed, 2 for a refused configuration or a meter that is not in it."""
+    """Return 0 if the map was printed, 2 for an invalid configuration or a meter that is not in it."""
     try:
         meters = config.Config().meters if arguments.config is None else config.load(arguments.config).meters
     except config.ConfigError as error:
@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(f"{arguments.config or 'the default configuration'}: {error}", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file for a machine has one encoding, and CSV its own line ends.
+        # The encoding must not depend on the locale, and CSV has its own line ends.
         sys.stdout.reconfigure(encoding="utf-8", newline="")
     print(text, end="")
     return 0

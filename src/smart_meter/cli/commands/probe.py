@@ -1,4 +1,4 @@
-"""`smart-meter probe`: what this client may do at a server, found out without a change there."""
+"""`smart-meter probe`: find out what this client may do with a server, without changing anything there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from smart_meter.cli.client import WRITES, Client, ExceptionAnsweredError, UnreachableError
-from smart_meter.cli.target import told
+from smart_meter.cli.target import run_client
 from smart_meter.config import MeterConfig
 from smart_meter.modbus.functions import ExceptionCode
 
@@ -19,14 +19,14 @@ OTHER = "other"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found: one of the expectations or `other`, and in words."""
+    """The result: one of the values of `--expect` or `other`, and a description."""
 
     found: str
     detail: str
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 where the server behaves as expected, else 1."""
+    """Return 0 if the server behaves as expected, otherwise 1."""
 
     def command(client: Client, meter: MeterConfig) -> int:
         finding = probe(client, meter)
@@ -35,15 +35,15 @@ def execute(arguments: argparse.Namespace) -> int:
             record = {**asdict(finding), "expected": arguments.expect, "as_expected": as_expected}
             print(json.dumps(record, ensure_ascii=False))
         else:
-            verdict = "as expected" if as_expected else f"NOT as expected, which was {arguments.expect}"
+            verdict = "as expected" if as_expected else f"NOT as expected: {arguments.expect}"
             print(f"{finding.found}: {finding.detail} ({verdict})")
         return 0 if as_expected else 1
 
-    return told(command, arguments)
+    return run_client(command, arguments)
 
 
 def probe(client: Client, meter: MeterConfig) -> Finding:
-    """Read the map, then send writes that no server can carry out: nothing changes there."""
+    """Read the map, then send writes that no server can carry out, so that nothing changes there."""
     start = meter.map.start
     try:
         client.announce_probe()
@@ -70,7 +70,7 @@ def _may_write(client: Client, function: int) -> bool:
     try:
         client.try_write(function)
     except ExceptionAnsweredError as error:
-        # What is wrong with a request is looked for in this order: function code, quantity, address.
+        # Servers check a request in this order: function code, quantity, address.
         if error.code == ExceptionCode.ILLEGAL_FUNCTION:
             return False
         if error.code not in (ExceptionCode.ILLEGAL_DATA_VALUE, ExceptionCode.ILLEGAL_DATA_ADDRESS):

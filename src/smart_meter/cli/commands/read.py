@@ -1,4 +1,4 @@
-"""`smart-meter read`: a meter's registers, decoded, and how fresh they are."""
+"""`smart-meter read`: print a meter's decoded registers and its state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from smart_meter.cli.client import Client, ClientError
-from smart_meter.cli.target import told
+from smart_meter.cli.target import run_client
 from smart_meter.config import MeterConfig
 from smart_meter.meters.sample import iso_time
 from smart_meter.registers.register_map import DataType, Measurement
@@ -17,7 +17,7 @@ from smart_meter.registers.status_block import State, Status, describe
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 once the values are printed, 1 where the server can't be reached or refuses."""
+    """Return 0 if the values were printed, 1 if the server is unreachable or refused."""
 
     def command(client: Client, meter: MeterConfig) -> int:
         registers = client.read_map(meter.map)
@@ -28,14 +28,14 @@ def execute(arguments: argparse.Namespace) -> int:
             print(json.dumps(record(client.host, client.port, meter, registers, status), ensure_ascii=False))
         else:
             print(table(meter, registers))
-            print("State: " + (describe(status) if status else "not known, the server gives no status block"))
+            print("State: " + (describe(status) if status else "unknown, the server has no status block"))
         return 0
 
-    return told(command, arguments)
+    return run_client(command, arguments)
 
 
 def table(meter: MeterConfig, registers: list[int]) -> str:
-    """Return the decoded registers, a measurement on each line; "-" is "no value".
+    """Return the decoded registers, one measurement per line; "-" means "no value".
 
     registers: the map's whole span.
     """
@@ -62,9 +62,9 @@ def table(meter: MeterConfig, registers: list[int]) -> str:
 def record(
     host: str, port: int, meter: MeterConfig, registers: list[int], status: Status | None
 ) -> dict[str, Any]:
-    """Return the decoded registers and the state as one JSON object; null is "no value" or "not known".
+    """Return the decoded registers and the state as a JSON object; null means "no value" or "unknown".
 
-    registers: the map's whole span. status: None where the server has no status block.
+    registers: the map's whole span. status: None if the server has no status block.
     """
     values = meter.map.decode(registers)
     timestamp = meter.map.timestamp
@@ -94,14 +94,14 @@ def _status(client: Client) -> Status | None:
     try:
         return client.read_status()
     except ClientError:
-        # The values are there: a server that does not answer this has no status block.
+        # The values were read; a server that does not answer this request has no status block.
         return None
 
 
 def _other_map(meter: MeterConfig, status: Status, config: str | None) -> str:
     source = "the default map" if config is None else f"{meter.name} in {config}"
     return (
-        f"smart-meter: the server's register map is {status.fingerprint}, and the values are decoded with "
+        f"smart-meter: the server's register map is {status.fingerprint}, but the values were decoded with "
         f"{source}, {meter.map.fingerprint}; give the server's configuration with --config"
     )
 

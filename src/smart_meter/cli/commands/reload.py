@@ -1,4 +1,4 @@
-"""`smart-meter reload`: have a running service take its configuration file anew, and say whether it did."""
+"""`smart-meter reload`: make a running service reload its configuration, and report the result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from smart_meter.config import ConfigError, load
 from smart_meter.runtime.reload import outcome
 
-PATIENCE = 10.0
-_LOOK_SECONDS = 0.02
+RESULT_SECONDS = 10.0
+_POLL_SECONDS = 0.02
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 where the service has it, 1 where it can't be asked, 2 for a refused configuration."""
+    """Return 0 if the service loaded it, 1 if the service did not answer, 2 if the file is not valid."""
     try:
-        # What is wrong with the file alone need not trouble the service.
+        # If the file is not valid, the service need not be signalled at all.
         load(arguments.config)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     pid = arguments.pid if arguments.pid is not None else _main_pid()
     if pid is None:
         print(
-            "smart-meter: no service is named; `sudo systemctl reload smart-meter`, or give --pid",
+            "smart-meter: which process? use `sudo systemctl reload smart-meter`, or give --pid",
             file=sys.stderr,
         )
         return 1
@@ -36,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
         os.kill(pid, signal.SIGHUP)
     except OSError as error:
         print(
-            f"smart-meter: process {pid} can't be told: {error.strerror}; is the service running?",
+            f"smart-meter: can't signal process {pid}: {error.strerror}; is the service running?",
             file=sys.stderr,
         )
         return 1
@@ -46,22 +46,22 @@ def execute(arguments: argparse.Namespace) -> int:
 def _main_pid() -> int | None:
     # systemd.service(5), ExecReload=: MAINPID names the process of the service.
     text = os.environ.get("MAINPID", "")
-    # More digits than any process's number has: not systemd's.
+    # No PID has more than 7 digits.
     usable = text.isascii() and text.isdigit() and len(text) <= 7
     return int(text) if usable and int(text) > 1 else None
 
 
 def _wait(runtime: Path, pid: int, since: int) -> int:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + RESULT_SECONDS
     while (problems := outcome(runtime, pid, since)) is None:
         if time.monotonic() > deadline:
             print(
-                f"smart-meter: process {pid} did not tell in {runtime} what became of it within "
-                f"{PATIENCE:g} s; see its journal",
+                f"smart-meter: process {pid} wrote no result to {runtime} within {RESULT_SECONDS:g} s; "
+                "see its log",
                 file=sys.stderr,
             )
             return 1
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 2 if problems else 0

@@ -1,4 +1,4 @@
-"""`smart-meter run`: serve until a signal ends it."""
+"""`smart-meter run`: run the concentrator until a signal stops it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smart_meter.runtime.service import Options, serve
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 once stopped, 1 where the port can't be had, 2 for a refused configuration."""
+    """Return 0 when stopped, 1 if the port can't be opened, 2 for an invalid configuration."""
     _keep_standard_descriptors()
     try:
         loaded = config.Config() if arguments.config is None else config.load(arguments.config)
@@ -56,8 +56,8 @@ def _adapt(loaded: config.Config, arguments: argparse.Namespace) -> config.Confi
 
 
 def _keep_standard_descriptors() -> None:
-    # Where we were started with one of them closed, a client's connection could get its number, and the
-    # journal's lines would go to that client.
+    # If one of them was closed at the start, a client's connection could get its number, and log lines
+    # would be sent to that client.
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

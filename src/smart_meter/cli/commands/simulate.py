@@ -1,4 +1,4 @@
-"""`smart-meter simulate`: an ESP32 that writes a PV day, or an Opta that reads it."""
+"""`smart-meter simulate`: simulate an ESP32 that writes a PV day, or an Opta that reads it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from datetime import datetime
 
 from smart_meter.cli.client import Client, UnreachableError
 from smart_meter.cli.simulator import DAY_SECONDS, PvDay
-from smart_meter.cli.target import told
+from smart_meter.cli.target import run_client
 from smart_meter.config import MeterConfig
 from smart_meter.meters.sample import iso_time
 from smart_meter.registers.register_map import MAX_UINT32, DataType, Measurement, RegisterMap
 
 FIRST_SECOND = 10 * 3600
-"""The simulated day begins in mid-morning, so that the first values are worth a look."""
+"""The simulated day begins in mid-morning, so that the first values are not all zero."""
 PLAUSIBLE_AGE = 3600.0
-"""Seconds; a timestamp that is farther off than this tells nothing about the age of a value."""
+"""Seconds; if a timestamp differs more than this from now, the clocks differ and the age is unknown."""
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 once `--count` samples are through, 1 where the server answers with an exception."""
+    """Return 0 after `--count` samples, 1 if the server replies with an exception."""
 
     def command(client: Client, meter: MeterConfig) -> int:
         peer = arguments.peer
@@ -33,11 +33,11 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
 
     arguments.target = arguments.to
-    return told(command, arguments)
+    return run_client(command, arguments)
 
 
 def _repeat(peer: str, exchange: Callable[[], str], interval: float, count: int | None) -> None:
-    """Exchange `count` samples (None: without end), one each interval; wait for a server that is away."""
+    """Exchange `count` samples (None: unlimited), one per interval; wait for an unreachable server."""
     done = 0
     away = False
     due = time.monotonic()
@@ -56,7 +56,7 @@ def _repeat(peer: str, exchange: Callable[[], str], interval: float, count: int 
             done += 1
             if done == count:
                 return
-        # A server that was away for long must not be flooded with what was missed.
+        # Missed samples are not made up for: they would flood a server that has just come back.
         now = time.monotonic()
         due = max(due + interval, now)
         time.sleep(due - now)
@@ -70,7 +70,7 @@ def _esp32(
     def write() -> str:
         passed = (time.monotonic() - began) * speed
         if start is None:
-            # Honest timestamps, though the sun runs faster: so the reader can tell the values' true age.
+            # Real timestamps, although the simulated sun is faster: readers see the values' real age.
             timestamp, second = int(time.time()), FIRST_SECOND + passed
         else:
             timestamp = min(int(start.timestamp() + passed), MAX_UINT32)
@@ -94,12 +94,12 @@ def _opta(client: Client, register_map: RegisterMap) -> Callable[[], str]:
         timestamp = register_map.timestamp
         measured = register_map.decode(registers)[timestamp.name] if timestamp else 0
         age = time.time() - measured
-        told_age = (
+        age_text = (
             f"age {max(age, 0.0):.1f} s"
             if abs(age) <= PLAUSIBLE_AGE
             else f"unchanged for {time.monotonic() - changed:.1f} s"
         )
-        return f"Opta read {_decoded(register_map, registers)} | {told_age}"
+        return f"Opta read {_decoded(register_map, registers)} | {age_text}"
 
     return read
 

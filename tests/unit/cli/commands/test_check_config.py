@@ -20,7 +20,7 @@ def bad(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_good_file_is_summed_up(good: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_file_is_summarised(good: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", good]) == 0
     assert capsys.readouterr().out == (
         f"{good}: ok, 0.0.0.0:502; zones: field 192.168.1.0/24 read-write, control 192.168.2.0/24 read; "
@@ -28,11 +28,13 @@ def test_a_good_file_is_summed_up(good: str, capsys: pytest.CaptureFixture[str])
     )
 
 
-def test_every_problem_of_every_file_is_told(good: str, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_problem_of_every_file_is_reported(
+    good: str, bad: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check-config", bad, good, bad + ".none"]) == 2
-    told = capsys.readouterr()
-    assert told.out.startswith(f"{good}: ok")
-    assert told.err.splitlines() == [
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{good}: ok")
+    assert printed.err.splitlines() == [
         f"{bad}: server.port: 0 is out of range; give an integer from 1 to 65535",
         f'{bad}: server.hsot: is an unknown key; did you mean "host"?',
         f"{bad}.none: there is no such file; create it, or name another",
@@ -41,9 +43,9 @@ def test_every_problem_of_every_file_is_told(good: str, bad: str, capsys: pytest
 
 def test_as_json_each_problem_has_its_key(good: str, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", "--json", good, bad]) == 2
-    told = capsys.readouterr()
-    assert told.err == ""
-    record = json.loads(told.out)
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    record = json.loads(printed.out)
     assert [problem["key"] for problem in record[bad]["problems"]] == ["server.port", "server.hsot"]
     assert record[good]["problems"] == []
     assert [zone["address"] for zone in record[good]["zones"]] == ["192.168.1.100", "192.168.2.100"]

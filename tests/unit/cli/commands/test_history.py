@@ -1,4 +1,4 @@
-"""`smart-meter history`: what was recorded, as a table, as csv, as json."""
+"""`smart-meter history`: the recorded samples as a table, as CSV and as JSON."""
 
 import csv
 import io
@@ -80,7 +80,7 @@ def test_the_table_has_a_column_for_each_measurement(bench: Bench, run: Run) -> 
         assert head.index(title) + len(title) == row.index(value) + len(value)
 
 
-def test_csv_is_what_a_spreadsheet_takes(bench: Bench, run: Run) -> None:
+def test_csv_is_fit_for_a_spreadsheet(bench: Bench, run: Run) -> None:
     history = bench.open()
     bench.record("pv", SAMPLE, measured=1_451_628_000)
     bench.record("pv", SAMPLE)
@@ -92,7 +92,7 @@ def test_csv_is_what_a_spreadsheet_takes(bench: Bench, run: Run) -> None:
     ]
 
 
-def test_json_is_an_object_a_line(bench: Bench, run: Run) -> None:
+def test_json_has_one_object_per_line(bench: Bench, run: Run) -> None:
     history = bench.open()
     bench.record("pv", SAMPLE, measured=1_451_628_000)
     bench.record("pv", SAMPLE)
@@ -177,7 +177,7 @@ def test_meters_share_a_table(bench: Bench, run: Run) -> None:
     assert "P [W]" not in only[0]
 
 
-def test_not_a_number_is_no_json_and_a_text_elsewhere(bench: Bench, run: Run) -> None:
+def test_not_a_number_is_null_in_json_and_text_elsewhere(bench: Bench, run: Run) -> None:
     fill(
         bench,
         [MeterConfig("m", 1, RegisterMap((Measurement("x", 0, DataType.FLOAT32),)))],
@@ -187,7 +187,7 @@ def test_not_a_number_is_no_json_and_a_text_elsewhere(bench: Bench, run: Run) ->
     assert cells(run("--format", "csv"))[0]["x"] == "nan"
 
 
-def test_however_long_it_is_it_is_read_in_windows(bench: Bench, run: Run) -> None:
+def test_a_long_history_is_read_in_windows(bench: Bench, run: Run) -> None:
     count = 2 * WINDOW + 100
     fill(bench, [meter("m")], *(("m", registers(number)) for number in range(count)), pause=0.5)
     rows = cells(run("--format", "csv"))
@@ -238,12 +238,12 @@ class TestSince:
             assert [row.values["P"] for row in reader.rows(selection)] == list(range(22, 30))
 
 
-def test_an_empty_history_is_a_head_without_rows(bench: Bench, run: Run) -> None:
+def test_an_empty_history_prints_a_header_without_rows(bench: Bench, run: Run) -> None:
     bench.open()
     bench.stop()
     assert run().split() == ["Arrived", "Measured", "Meter", "Out", "of", "range"]
     assert run("--since", "1h", "--format", "json") == ""
-    assert "has no samples of it, but none at all yet" in run("--meter", "pv", code=2)
+    assert "has no samples of this meter; it has none at all yet" in run("--meter", "pv", code=2)
 
 
 def test_it_is_read_while_it_is_written(bench: Bench, run: Run) -> None:
@@ -253,7 +253,7 @@ def test_it_is_read_while_it_is_written(bench: Bench, run: Run) -> None:
         assert len(cells(run("--format", "csv"))) == number + 1
 
 
-def test_reading_leaves_no_file_and_takes_none_away(bench: Bench, run: Run) -> None:
+def test_reading_creates_and_removes_no_files(bench: Bench, run: Run) -> None:
     fill(bench, [PV], ("pv", SAMPLE))
     run()
     assert os.listdir(bench.path.parent) == ["history.db"]
@@ -266,9 +266,7 @@ def test_reading_leaves_no_file_and_takes_none_away(bench: Bench, run: Run) -> N
     )
 
 
-def test_a_copy_is_read_elsewhere_and_the_wal_counts_where_it_was_copied_too(
-    bench: Bench, run: Run, tmp_path: Path
-) -> None:
+def test_a_copy_can_be_read_elsewhere_with_or_without_its_wal(bench: Bench, run: Run, tmp_path: Path) -> None:
     fill(bench, [PV], ("pv", SAMPLE))
     bench.open()
     bench.stored("pv", SAMPLE)
@@ -305,12 +303,12 @@ def test_what_can_be_read_of_a_damaged_file_is_printed(bench: Bench, run: Run) -
     with bench.path.open("r+b") as file:
         file.seek(size // 2)
         file.write(b"\xee" * (size // 4))
-    told = run("--format", "csv", code=1)
-    assert told == f"smart-meter: {bench.path}: it is damaged; what could be read was printed\n"
+    message = run("--format", "csv", code=1)
+    assert message == f"smart-meter: {bench.path}: it is damaged; the rows that could be read were printed\n"
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
         ("PRAGMA application_id = 7", "it is no history of this program"),
         ("PRAGMA user_version = 2", "its version is 2, and this program knows 1"),
@@ -319,32 +317,34 @@ def test_what_can_be_read_of_a_damaged_file_is_printed(bench: Bench, run: Run) -
         ("UPDATE samples SET registers = x'00'", "row 1 does not fit the map of meter pv"),
     ],
 )
-def test_a_file_that_is_none_of_ours_is_told(statement: str, told: str, bench: Bench, run: Run) -> None:
+def test_a_file_that_is_not_a_usable_history_is_reported(
+    statement: str, message: str, bench: Bench, run: Run
+) -> None:
     fill(bench, [PV], ("pv", SAMPLE))
     change(bench.path, "DROP VIEW arrivals", statement)
-    assert run(code=1).startswith(f"smart-meter: {bench.path}: {told}")
+    assert run(code=1).startswith(f"smart-meter: {bench.path}: {message}")
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (None, "there is no such file; the service makes it when it starts with this history.path"),
+        (None, "there is no such file; the service creates it when it starts with this history.path"),
         (b"", "it is no history of this program"),
         (b"no rows" * 1000, "it is no SQLite database"),
     ],
 )
-def test_a_file_that_can_not_be_read_is_told(
-    content: bytes | None, told: str, bench: Bench, run: Run
+def test_a_file_that_can_not_be_read_is_reported(
+    content: bytes | None, message: str, bench: Bench, run: Run
 ) -> None:
     if content is not None:
         bench.path.write_bytes(content)
-    assert run(code=1).startswith(f"smart-meter: {bench.path}: {told}")
+    assert run(code=1).startswith(f"smart-meter: {bench.path}: {message}")
 
 
 def test_an_unknown_meter_is_answered_with_the_known_ones(bench: Bench, run: Run) -> None:
     fill(bench, [meter("b", 1), meter("a", 2)], ("b", registers(1)), ("a", registers(1)))
     assert run("--meter", "c", code=2) == (
-        f"--meter c: {bench.path} has no samples of it, but those of a, b\n"
+        f"--meter c: {bench.path} has no samples of this meter; give one of a, b\n"
     )
 
 
@@ -362,29 +362,29 @@ class TestConfig:
         config = tmp_path / "c.toml"
         config.write_text(f'[history]\npath = "{bench.path}"\n')
         assert main(["history", "--config", str(config)]) == 0
-        told = capsys.readouterr().out
-        assert "250.0" in told
+        printed = capsys.readouterr().out
+        assert "250.0" in printed
         monkeypatch.setattr(command, "DEFAULT_CONFIG", config)
         assert main(["history"]) == 0
-        assert capsys.readouterr().out == told
+        assert capsys.readouterr().out == printed
 
-    def test_a_configuration_without_history_is_told(
+    def test_a_configuration_without_history_is_reported(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         config = tmp_path / "c.toml"
         config.write_text("")
         assert main(["history", "--config", str(config)]) == 2
         assert capsys.readouterr().err == (
-            f'{config}: history.path is "", so that nothing is recorded; set it, or give --path FILE\n'
+            f'{config}: history.path is "", so nothing is recorded; set it, or give --path FILE\n'
         )
 
-    def test_a_refused_configuration_is_told(
+    def test_a_missing_configuration_is_reported(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["history", "--config", str(tmp_path / "none.toml")]) == 2
         assert "there is no such file" in capsys.readouterr().err
 
-    def test_without_any_the_way_is_told(
+    def test_without_a_configuration_the_options_are_named(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(command, "DEFAULT_CONFIG", tmp_path / "none.toml")
@@ -393,7 +393,7 @@ class TestConfig:
             f"there is no {tmp_path / 'none.toml'}; give --config FILE or --path FILE\n"
         )
 
-    def test_a_configuration_that_this_user_may_not_even_see_is_told(
+    def test_a_configuration_that_this_user_may_not_even_see_is_reported(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Hidden(type(Path())):  # type: ignore[misc]  # the class that this system's paths are of

@@ -41,7 +41,7 @@ def test_without_a_format_it_is_markdown(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out.startswith("## Meter pv\n")
 
 
-def test_a_meters_identifiers_are_the_same_alone_and_among_others(
+def test_a_meters_identifiers_do_not_depend_on_the_selection(
     capsys: pytest.CaptureFixture[str], two: str
 ) -> None:
     assert main(["map", "--format", "c", "--config", two]) == 0
@@ -52,7 +52,7 @@ def test_a_meters_identifiers_are_the_same_alone_and_among_others(
     assert ("ROOF_EAST_UNIT_4_START" in both, "ROOF_EAST_UNIT_3_START" in both) == (True, True)
 
 
-def test_an_unknown_meter_is_refused_with_those_that_there_are(
+def test_an_unknown_meter_is_refused_with_the_known_ones(
     capsys: pytest.CaptureFixture[str], two: str
 ) -> None:
     assert main(["map", "--config", two, "--meter", "roof"]) == 2
@@ -70,7 +70,7 @@ def test_a_refused_configuration_ends_with_its_problems(
     assert "there is no such file" in capsys.readouterr().err
 
 
-def test_names_that_can_not_be_told_apart_end_with_both_of_them(
+def test_names_with_the_same_identifier_are_both_named_in_the_error(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "config.toml"

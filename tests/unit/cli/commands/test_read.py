@@ -23,7 +23,7 @@ MIXED = MeterConfig(
 MIXED_REGISTERS = [5, 0xFFFF, 0xFFFF, 0xFFC0, 1, 0x7F80, 0, 0xFFFF, 0xFFFF]
 
 
-def test_the_registers_are_shown_decoded_a_measurement_on_each_line() -> None:
+def test_the_registers_are_shown_decoded_one_measurement_per_line() -> None:
     assert table(Config().meters[0], list(SAMPLE_REGISTERS)).splitlines() == [
         "Register  Measurement  Value                      Unit  Raw",
         "0         P_ac         250.0                      W     250",
