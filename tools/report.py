@@ -1,4 +1,4 @@
-"""Make a page of what playbooks/doctor.yml found: a row a Pi, its checks below. For a browser and for paper.
+"""Make a page of the results of playbooks/doctor.yml: one row per Pi, its checks below.
 
 The page is one file: no script, no font, no picture from elsewhere. It holds addresses, and no secrets.
 """
@@ -29,7 +29,7 @@ LEVELS = {
 
 
 def row(host: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page says of a Pi: verdict (good, bad, grey), a sentence, checks (worst first)."""
+    """Return what the page shows of a Pi: verdict (good, bad, grey), a sentence, checks (worst first)."""
     report = host["report"]
     if report is None:
         left_out = host["state"] == "left out"
@@ -51,9 +51,9 @@ def row(host: dict[str, Any]) -> dict[str, Any]:
 
 
 def render(results: dict[str, Any], title: str) -> str:
-    """Return the page. Raises ValueError where the results are of another layout."""
+    """Return the page. Raises ValueError if the results have another layout."""
     if results.get("layout") != LAYOUT:
-        raise ValueError(f"layout {results.get('layout')!r} is not known; run the doctor anew")
+        raise ValueError(f"layout {results.get('layout')!r} is not known; run the doctor again")
     rows = [row(host) for host in results["hosts"]]
     counts = {verdict: sum(one["verdict"] == verdict for one in rows) for verdict in ("good", "bad", "grey")}
     at = datetime.fromisoformat(results["at"]).strftime("%-d %B %Y, %H:%M UTC")
@@ -65,7 +65,7 @@ def render(results: dict[str, Any], title: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the page; return 0, or 2 where there is nothing to make it of."""
+    """Write the page; return 0, or 2 if there are no results."""
     parser = argparse.ArgumentParser(description="Make one page of what playbooks/doctor.yml found.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="what the playbook kept")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page (.cache/report.html)")

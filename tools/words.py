@@ -27,7 +27,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"say|says|saying", "state, report, mean, show"),
     (r"is told (?:of|about)|are told (?:of|about)", "is warned of, learns of"),
     (r"(?<!left )(?<!leave )(?<!leaves )(?<!let )(?<!stand )alone", "only"),
-    (r"(?<!there )is no (?!longer\b|more\b)[a-z]+", "is not a ..."),
+    (r"(?<!there )is no (?!longer\b|more\b)\w+", "is not a ..."),
     (r"anew", "again"),
     (r"whoever|whomever|whom", "the caller, the client, ..."),
     (r"mend|mends|mended|mending", "fix"),
@@ -49,7 +49,7 @@ WORDS: tuple[tuple[str, str], ...] = (
 """A regular expression of whole words, without regard to case, and what to write instead."""
 # A sentence that begins so means a condition. A question or a place does not go on like this.
 _CONDITION = re.compile(
-    r"(?:^|[.;:#] +|\"\"\")Where (?:it|there|none|nobody|no|nothing|not|this|that|they|one|the|an?)\b"
+    r"(?:^|[.;:#] +)Where (?:it|there|none|nobody|no|nothing|not|this|that|they|one|the|an?)\b"
 )
 _PATTERNS = [(re.compile(rf"\b(?:{word})\b", re.IGNORECASE), instead) for word, instead in WORDS]
 

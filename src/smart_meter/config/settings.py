@@ -23,7 +23,7 @@ Record = TypeVar("Record", bound=tuple[Any, ...])
 
 
 class Text(NamedTuple):
-    """A string that matches a pattern; `hint` says which strings do."""
+    """A string that matches a pattern; `hint` describes these strings."""
 
     description: str
     hint: str
