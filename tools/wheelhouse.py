@@ -88,7 +88,7 @@ def fetched(cache: Path, python: str, machine: str) -> Path:
             locked = ["--require-hashes", f"--requirement={LOCK}", f"--dest={new}"]
             run(
                 [*command, *target, *platforms, *abis, *locked],
-                "without Internet they have to be here before: run `make wheels` where there is Internet",
+                "without Internet they have to be here before: run `make wheels` on a network with Internet",
             )
     for wheel in sorted(folder.iterdir()):
         check_locked(wheel)

@@ -39,7 +39,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"(?:set|sets|setting) (?:it |them )?apart", "select, mark"),
     (r"be content", "assert"),
     (r"(?:the|a|no) way back", "a rollback"),
-    (r"(?:held|hold|holds|holding) (?:\w+ ){1,3}against", "compare with"),
+    (r"(?:held|hold|holds|holding) (?:\w+ ){1,6}against", "compare with"),
     (r"for ever", "forever"),
     (r"all else", "everything else"),
     (r"so (?:many|much) (?:seconds|days|lines|at most)", "this many, at most"),

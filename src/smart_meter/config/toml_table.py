@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 
 def show(value: object) -> str:
-    """Return a value as a message may carry it: on one line, escaped, cut where it is long."""
+    """Return a value as a message may carry it: on one line, escaped, cut if it is long."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=not value.isprintable())
     elif isinstance(value, bool):
@@ -67,7 +67,7 @@ def one_of(names: Sequence[str]) -> str:
 
 
 def read_toml(path: Path, problems: list[Problem]) -> str | None:
-    """Return the text of a file, or None and a problem where there is none to be had."""
+    """Return the text of a file, or None and a problem if it can't be read."""
     source = str(path)
     try:
         data = read_small(path)
@@ -105,7 +105,7 @@ def parse_toml(text: str, source: str, problems: list[Problem]) -> dict[str, Any
 
 
 class Table:
-    """One TOML table; each reading method returns None and notes a problem where the value is wrong."""
+    """One TOML table; each reading method returns None and notes a problem if the value is wrong."""
 
     def __init__(self, source: str, path: str, data: dict[str, Any], problems: list[Problem]) -> None:
         self.source = source
@@ -169,7 +169,7 @@ class Table:
         return value
 
     def optional_number(self, name: str, low: float, high: float, hint: str) -> float | None:
-        """Return the number as `number` does, or None, without a problem, where the key is left out."""
+        """Return the number as `number` does, or None, without a problem, if the key is left out."""
         self._known.append(name)
         return self.number(name, 0, low, high, hint) if name in self.data else None
 
@@ -182,12 +182,12 @@ class Table:
         return self.number(name, default, low, high, hint)
 
     def anything(self, name: str) -> Any:
-        """Return the value as it stands, or None where the key is left out."""
+        """Return the value as it stands, or None if the key is left out."""
         self._known.append(name)
         return self.data.get(name)
 
     def listing(self, name: str, hint: str) -> list[Any]:
-        """Return a list of anything; an empty one where it is left out or is not a list."""
+        """Return a list of anything; an empty one if it is left out or not a list."""
         value = self._value(name, [], hint)
         if not isinstance(value, list):
             self.problem(name, f"{show(value)} is not a list; give {hint}")
@@ -195,7 +195,7 @@ class Table:
         return value
 
     def table(self, name: str) -> Table:
-        """Return a table within this one; an empty one where it is left out."""
+        """Return a table within this one; an empty one if it is left out."""
         value = self._value(name, {}, "a table")
         if not isinstance(value, dict):
             self.problem(name, f"{show(value)} is not a table; write [{self.key(name)}]")
@@ -203,7 +203,7 @@ class Table:
         return Table(self.source, self.key(name), value, self.problems)
 
     def tables(self, name: str) -> list[Table] | None:
-        """Return the tables of an array, or None where the key is left out or is not an array of tables."""
+        """Return the tables of an array, or None if the key is left out or not an array of tables."""
         self._known.append(name)
         if name not in self.data:
             return None
@@ -245,7 +245,7 @@ class Table:
 def _near(value: object, names: Sequence[str]) -> str:
     if not isinstance(value, str):
         return ""
-    import difflib  # noqa: PLC0415 - only where there is a mistake: the service starts without it
+    import difflib  # noqa: PLC0415 - only if there is a mistake: the service starts without it
 
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(value.casefold(), folded, n=1)
