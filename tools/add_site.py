@@ -1,4 +1,4 @@
-"""Add a site to the inventory: a group in hosts.yml, and the file of what its Pis have in common.
+"""Add a site to the inventory: a group in hosts.yml, and the file of variables that its Pis share.
 
     tools/add_site.py east      (make site NAME=east)
 
@@ -20,21 +20,21 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parent.parent
 PREFIX = "site_"
 
-# Ansible takes letters, digits and underscores in a group's name; it is a folder's and a vault id's, too.
+# Ansible accepts letters, digits and underscores in a group's name; it also names a folder and a vault id.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# Ansible's own groups would read well as `site_all`, and mislead in --limit.
+# Ansible's own groups would look right as `site_all`, and mislead in --limit.
 _RESERVED = {"all", "ungrouped"}
 
 _GROUP = """\
     {group}:
       hosts:
-        # A line a Pi, such as the next one; what it has for itself in host_vars/pi-{dashed}.yml.
+        # One line per Pi, such as the next one; its own variables are in host_vars/pi-{dashed}.yml.
         # pi-{dashed}:
 """
 
 _VARIABLES = """\
 ---
-# Site {title}: what its Pis have in common. roles/*/defaults/main.yml say what else can be set.
+# Site {title}: the variables that its Pis share. roles/*/defaults/main.yml have all variables.
 preflight_site: {name}
 
 # The field zone's Wi-Fi. Its passphrase is in the vault: one for all sites (make vault), or this site's own
@@ -42,15 +42,14 @@ preflight_site: {name}
 network_field_ssid: {dashed}-field
 network_field_psk: "{{{{ vault_network_field_psk }}}}"
 
-# How the controller reaches this site, where its control network can't be reached directly, or has the
-# addresses of another site: a machine there that SSH goes through, as a name of ~/.ssh/config or
-# [USER@]HOST[:PORT].
+# How the controller reaches this site if it can't reach the control network directly, or if another site has
+# the same addresses: a machine there that SSH goes through, as a name of ~/.ssh/config or [USER@]HOST[:PORT].
 # preflight_jump_host: gate.{dashed}.example
 """
 
 
 class SiteError(Exception):
-    """The site can't be added; the message says why, and what would be right."""
+    """The site can't be added; the message has the reason and the fix."""
 
 
 def add_site(inventory: Path, name: str) -> list[Path]:
@@ -63,18 +62,18 @@ def add_site(inventory: Path, name: str) -> list[Path]:
         before = hosts.read_text(encoding="utf-8")
         fleet = yaml.safe_load(before)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SiteError(f"{hosts}: can't be read: {error}; mend that first") from error
+        raise SiteError(f"{hosts}: can't be read: {error}; fix that first") from error
     if group in _groups(fleet):
         raise SiteError(f"{hosts}: there is a group {group} already; choose another name, or edit that one")
     for taken in (folder, folder.with_suffix(".yml"), folder.with_suffix(".yaml")):
         if taken.exists():
-            raise SiteError(f"{taken}: is there already; choose another name, or remove it")
+            raise SiteError(f"{taken}: already exists; choose another name, or remove it")
     names = {"name": name, "group": group, "dashed": name.replace("_", "-")}
     names["title"] = name.replace("_", " ").title()
     after = _with_group(before, _GROUP.format(**names))
     if after is None or not _adds_only(fleet, after, group):
         lines = _GROUP.format(**names)
-        raise SiteError(f"{hosts}: is not in the form that this can add to; add by hand:\n{lines}")
+        raise SiteError(f"{hosts}: has an unexpected form; add by hand:\n{lines}")
     folder.mkdir(parents=True)
     variables = folder / "main.yml"
     variables.write_text(_VARIABLES.format(**names), encoding="utf-8")
@@ -94,7 +93,7 @@ def _check_name(name: str) -> None:
 
 
 def _groups(node: object) -> set[str]:
-    """Return the names of all groups in an inventory, wherever they stand."""
+    """Return the names of all groups in an inventory, at any depth."""
     if not isinstance(node, dict):
         return set()
     found: set[str] = set()
@@ -106,7 +105,7 @@ def _groups(node: object) -> set[str]:
 
 
 def _with_group(text: str, lines: str) -> str | None:
-    """Return the text with the lines at the end of `smart_meters: children:`; None where that is missing."""
+    """Return the text with the lines at the end of `smart_meters: children:`; None if that is missing."""
     rows = text.splitlines(keepends=True)
     place = None
     inside = False
@@ -137,11 +136,11 @@ def _with_group(text: str, lines: str) -> str | None:
 
 
 def _adds_only(before: Any, text: str, group: str) -> bool:
-    """Say whether the new text is the old inventory with one empty group more."""
+    """Return whether the new text is the old inventory with one more empty group."""
     try:
         after = yaml.safe_load(text)
         added = after["smart_meters"]["children"].pop(group)
-        # The first site of all makes a record of what was empty.
+        # The first site turns an empty value into a mapping.
         if not after["smart_meters"]["children"]:
             after["smart_meters"]["children"] = before["smart_meters"]["children"]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError):
@@ -150,7 +149,7 @@ def _adds_only(before: Any, text: str, group: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Add the site, and say what to do next."""
+    """Add the site and print the next steps."""
     parser = argparse.ArgumentParser(prog="make site", description="Add a site to the inventory.")
     parser.add_argument("name", help="the site's name, such as east")
     parser.add_argument("--inventory", type=Path, default=REPOSITORY / "inventory")
@@ -163,10 +162,10 @@ def main(arguments: list[str] | None = None) -> int:
     shown = [os.path.relpath(path) for path in (hosts, variables)]
     print(f"site: added {PREFIX}{given.name} to {shown[0]}, and made {shown[1]}")
     print("Next:")
-    print(f"  1. {shown[1]}: the Wi-Fi's name; a jump host where the site is not reached directly")
-    print(f"  2. make vault SITE={given.name}    where its passphrase is not that of all sites")
-    print(f"  3. {shown[0]}: a line a Pi; host_vars/PI.yml: its addresses, and where it answers now")
-    print(f"  4. make check LIMIT={PREFIX}{given.name}     says what is missing; touches no Pi")
+    print(f"  1. {shown[1]}: the Wi-Fi's name; a jump host if the site is not reached directly")
+    print(f"  2. make vault SITE={given.name}    if its passphrase differs from that of all sites")
+    print(f"  3. {shown[0]}: one line per Pi; host_vars/PI.yml: its addresses, and its present address")
+    print(f"  4. make check LIMIT={PREFIX}{given.name}     reports what is missing; touches no Pi")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Collect everything that a Pi installs: the concentrator's own wheel, and the locked wheels that it runs on.
 
 Nothing is compiled and nothing is fetched on the Pi: the controller does both, once per Python version and
-architecture, and keeps the result in a cache. What is fetched depends on the lock alone, so a controller
+architecture, and keeps the result in a cache. What is fetched depends only on the lock, so a controller
 that has it once needs no Internet at the site: `--fetch` gets it all. The cache is not trusted: each time,
 the locked wheels are compared with the lock's hashes and our own wheel with the sources of this checkout.
 
@@ -37,12 +37,12 @@ TARGETS = [("3.13", "aarch64"), ("3.11", "aarch64"), ("3.13", "x86_64")]
 
 
 def sources() -> list[Path]:
-    """Return the files that our own wheel is made of, sorted."""
+    """Return the files that make up our own wheel, sorted."""
     return sorted(p for p in (REPOSITORY / "src").rglob("*") if p.is_file() and p.suffix != ".pyc")
 
 
 def fingerprint(python: str, machine: str) -> str:
-    """Return 12 hexadecimal digits of what makes a release: sources, lock, Python, architecture."""
+    """Return 12 hexadecimal digits that identify a release: sources, lock, Python, architecture."""
     digest = hashlib.sha256(f"{python} {machine}".encode())
     for path in [REPOSITORY / "pyproject.toml", LOCK, *sources()]:
         digest.update(str(path.relative_to(REPOSITORY)).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -50,7 +50,7 @@ def fingerprint(python: str, machine: str) -> str:
 
 
 def run(arguments: list[str], otherwise: str) -> None:
-    """Run a program of this Python environment; where it fails, show its output and end with the mend."""
+    """Run a program of this Python environment; if it fails, show its output and end with the fix."""
     done = subprocess.run(  # noqa: S603 - the arguments are made here
         [sys.executable, "-m", *arguments],
         cwd=REPOSITORY,
@@ -67,7 +67,7 @@ def run(arguments: list[str], otherwise: str) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to fill, and move it to its place only when it is full: one that is there is complete."""
+    """Yield a folder to fill, and move it to its place only when it is complete."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as made:
         filled = Path(made, "wheels")
         filled.mkdir()
@@ -88,7 +88,7 @@ def fetched(cache: Path, python: str, machine: str) -> Path:
             locked = ["--require-hashes", f"--requirement={LOCK}", f"--dest={new}"]
             run(
                 [*command, *target, *platforms, *abis, *locked],
-                "without Internet they have to be here before: run `make wheels` where there is Internet",
+                "without Internet they have to be here before: run `make wheels` on a network with Internet",
             )
     for wheel in sorted(folder.iterdir()):
         check_locked(wheel)
@@ -103,12 +103,12 @@ def assemble(folder: Path, locked: Path) -> None:
 
 
 def project(wheel: Path) -> str:
-    """Return the name of the project that a wheel is of, as the lock spells it."""
+    """Return the name of a wheel's project as the lock spells it."""
     return re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
 
 
 def locked_hashes() -> dict[str, set[str]]:
-    """Return of each locked project the SHA-256 of the files that are it."""
+    """Return the SHA-256 hashes of each locked project's files."""
     requirements = re.split(r"^(?=[A-Za-z0-9])", LOCK.read_text(), flags=re.MULTILINE)
     return {
         re.sub(r"[-_.]+", "-", name[0]).lower(): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", requirement))
@@ -123,7 +123,7 @@ def sha256(path: Path) -> str:
 
 
 def refuse(path: Path, problem: str) -> SystemExit:
-    """Return what ends the program: a file of the cache is not what was put there."""
+    """Return the exception that ends the program because a cached file was changed."""
     return SystemExit(
         f"wheelhouse: {path}: {problem}: it was changed or damaged in the cache. Find out who may write"
         f" there, delete {path.parent}, and run `make wheels`"
@@ -139,7 +139,7 @@ def check_locked(wheel: Path) -> None:
 
 
 def check_own(wheel: Path) -> None:
-    """End the program unless our own wheel has the files of this checkout, and nothing else to run."""
+    """End the program unless our own wheel has the files of this checkout and nothing else."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             content = {name: archive.read(name) for name in archive.namelist()}
@@ -161,7 +161,7 @@ def check_own(wheel: Path) -> None:
 
 
 def check_programs(wheel: Path, entry_points: str) -> None:
-    """End the program unless the wheel installs the programs of pyproject.toml alone."""
+    """End the program unless the wheel installs the programs of pyproject.toml and no others."""
     programs = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     programs.optionxform = str  # type: ignore[assignment, method-assign] # names are kept as they are
     programs.read_string(entry_points)
@@ -199,7 +199,7 @@ def release(cache: Path, python: str, machine: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Parse, and make what the cache does not hold yet."""
+    """Parse the arguments and make what is missing in the cache."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -216,7 +216,7 @@ def main() -> None:
         parser.error("give --python and --machine, or --fetch")
 
     options.cache.mkdir(parents=True, exist_ok=True)
-    # Plays run this for several Pis at once: the first builds, the others wait and find it done.
+    # Plays run this for several Pis at once: the first builds, the others wait and use the result.
     with (options.cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if options.fetch:

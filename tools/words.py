@@ -27,10 +27,11 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"say|says|saying", "state, report, mean, show"),
     (r"is told (?:of|about)|are told (?:of|about)", "is warned of, learns of"),
     (r"(?<!left )(?<!leave )(?<!leaves )(?<!let )(?<!stand )alone", "only"),
-    (r"(?<!there )is no (?!longer\b|more\b)[a-z]+", "is not a ..."),
+    (r"(?<!there )is no (?!longer\b|more\b)\w+", "is not a ..."),
     (r"anew", "again"),
     (r"whoever|whomever|whom", "the caller, the client, ..."),
-    (r"mend|mends|mended|mending", "fix"),
+    # In quotes or backticks it is the JSON key of older releases.
+    (r"(?<![\"`])(?:mend|mends|mended|mending)", "fix"),
     (r"can't be had|could not be had|(?:is|are|was|were) to be had", "is not available"),
     (r"fares|fare(?= with| well)", "is, does"),
     (r"gives? way|gave way|giving way", "is closed, is evicted"),
@@ -39,7 +40,7 @@ WORDS: tuple[tuple[str, str], ...] = (
     (r"(?:set|sets|setting) (?:it |them )?apart", "select, mark"),
     (r"be content", "assert"),
     (r"(?:the|a|no) way back", "a rollback"),
-    (r"(?:held|hold|holds|holding) (?:\w+ ){1,3}against", "compare with"),
+    (r"(?:held|hold|holds|holding) (?:\w+ ){1,6}against", "compare with"),
     (r"for ever", "forever"),
     (r"all else", "everything else"),
     (r"so (?:many|much) (?:seconds|days|lines|at most)", "this many, at most"),
@@ -49,7 +50,7 @@ WORDS: tuple[tuple[str, str], ...] = (
 """A regular expression of whole words, without regard to case, and what to write instead."""
 # A sentence that begins so means a condition. A question or a place does not go on like this.
 _CONDITION = re.compile(
-    r"(?:^|[.;:#] +|\"\"\")Where (?:it|there|none|nobody|no|nothing|not|this|that|they|one|the|an?)\b"
+    r"(?:^|[.;:#] +)Where (?:it|there|none|nobody|no|nothing|not|this|that|they|one|the|an?)\b"
 )
 _PATTERNS = [(re.compile(rf"\b(?:{word})\b", re.IGNORECASE), instead) for word, instead in WORDS]
 

@@ -1,8 +1,7 @@
-"""What playbooks/drift.yml prints: of each task that would change something its name and the difference,
-and no more.
+"""The output of playbooks/drift.yml: the name and the difference of each task that would change something.
 
-Chosen by `make drift`. It tells each host, as `drift_found`, the tasks that would have changed it, for the
-last play to judge.
+Selected by `make drift`. It sets the fact `drift_found` of each host to the tasks that would have changed it,
+which the last play evaluates.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 
 
 class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type information.
-    """The screen of a search for drift."""
+    """The output of a run that looks for drift."""
 
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "drift"

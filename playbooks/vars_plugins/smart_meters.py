@@ -71,7 +71,7 @@ def _judge(everything: Any) -> None:
     try:
         problem = judge_limit(groups, limit, _patterns(limit), source)
     except (OSError, re.error):
-        # Ansible says itself what is wrong with the file of an @limit, or with a ~pattern.
+        # Ansible reports by itself what is wrong with the file of an @limit, or with a ~pattern.
         return
     if problem:
         raise AnsibleError(problem)

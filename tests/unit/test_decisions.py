@@ -18,7 +18,7 @@ def test_a_decision_has_its_number_a_date_and_a_status(path: Path) -> None:
 
     assert title.startswith(f"# {int(path.name[:4])}. ")
     assert blank == ""
-    assert date == f"- Date: {datetime.date.fromisoformat(date.removeprefix('- Date: ')).isoformat()}"
+    assert f"- Date: {datetime.date.fromisoformat(date.removeprefix('- Date: '))}" == date
     assert re.match(r"- Status: (accepted|superseded by \[\d+\]\(\d{4}-[a-z-]+\.md\))(;|$)", rest[0])
 
 

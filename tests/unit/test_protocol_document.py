@@ -59,9 +59,7 @@ def test_every_object_is_told_and_fixed_values_are_right() -> None:
 
 
 def test_the_connections_figures_are_those_of_the_code() -> None:
-    assert (
-        f"\n- {SEGMENT} bytes of one client, {SEGMENT // MIN_ADU} requests at the most, are answered" in TEXT
-    )
+    assert f"\n- At most {SEGMENT} bytes of one client, {SEGMENT // MIN_ADU} requests, are answered" in TEXT
     assert f"a length outside {MIN_LENGTH} to {MAX_LENGTH}," in TEXT
 
 

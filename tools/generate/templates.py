@@ -67,10 +67,15 @@ def _variables() -> dict[str, Any]:
 
 
 @cache
+def load_plugins() -> None:
+    """Make the filters of collections known, as every Ansible command does, but only once per process."""
+    init_plugin_loader()
+
+
+@cache
 def products() -> dict[Path, Callable[[], str]]:
     """Return each golden file and what renders it."""
-    # As every Ansible command does before it begins, so that filters of collections are found.
-    init_plugin_loader()
+    load_plugins()
     found: dict[Path, Callable[[], str]] = {}
     for template in sorted(TEMPLATES.rglob("*.j2")):
         name = template.relative_to(TEMPLATES).with_suffix("")

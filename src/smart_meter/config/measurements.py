@@ -72,8 +72,8 @@ def _holds_together(table: Table, measurement: Measurement) -> bool:
     if low is not None and high is not None and low > high:
         table.problem("minimum", f"{show(low)} is over maximum, {show(high)}; swap them")
     if measurement.width == 1 and measurement.word_order is not WordOrder.BIG:
-        told = f"{show(measurement.word_order.value)} for {measurement.type.value}, which is one register"
-        table.problem("word_order", f"{told}; leave the key out")
+        fault = f"{show(measurement.word_order.value)} for {measurement.type.value}, which is one register"
+        table.problem("word_order", f"{fault}; leave the key out")
     if measurement.type is DataType.TIMESTAMP:
         for key, wrong in (("scale", measurement.scale != 1), ("offset", measurement.offset != 0)):
             if wrong:

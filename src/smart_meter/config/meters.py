@@ -66,7 +66,7 @@ def _read_rules(table: Table, zones: tuple[ZoneConfig, ...]) -> tuple[AccessRule
 def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None:
     before = len(table.problems)
     names = [zone.name for zone in zones]
-    # Where no zone could be read, that is the problem, and not the rule.
+    # If no zone could be read, that is the problem, and not the rule.
     zone_name = (
         table.choice("zone", "", names) if names else table.text("zone", "", IDENTIFIER, IDENTIFIER_HINT)
     )
@@ -95,7 +95,7 @@ def _read_client(table: Table, index: int, entry: object, zone: ZoneConfig | Non
     except ValueError:
         network = None
     if network is None:
-        table.problem("clients", f"{show(entry)} ({key}) is no IPv4 address or network; give {hint}")
+        table.problem("clients", f"{show(entry)} ({key}) is not an IPv4 address or network; give {hint}")
     elif zone is not None and not network.subnet_of(zone.network):
         table.problem(
             "clients", f"{show(entry)} ({key}) is not in the zone's network {zone.network}; give {hint}"
@@ -109,7 +109,7 @@ def _read_functions(table: Table, access: Access | None) -> frozenset[int]:
     functions: set[int] = set()
     for entry in table.listing("functions", hint):
         if type(entry) is not int or entry not in FUNCTIONS:
-            table.problem("functions", f"{show(entry)} is no function code that is answered; give {hint}")
+            table.problem("functions", f"{show(entry)} is not a supported function code; give {hint}")
             continue
         functions.add(entry)
         function = FUNCTIONS[entry]

@@ -74,7 +74,7 @@ class Publish(enum.Enum):
 
 
 class OutOfRange(enum.Enum):
-    """What becomes of a value outside its measurement's minimum and maximum."""
+    """What happens to a value outside its measurement's minimum and maximum."""
 
     FLAG = "flag"
     """It is taken, and marked in the journal, the status block and the history."""

@@ -23,7 +23,7 @@ Record = TypeVar("Record", bound=tuple[Any, ...])
 
 
 class Text(NamedTuple):
-    """A string that matches a pattern; `hint` says which strings do."""
+    """A string that matches a pattern; `hint` describes these strings."""
 
     description: str
     hint: str
@@ -156,7 +156,7 @@ def read_values(table: Table, settings: dict[str, Setting], defaults: dict[str, 
 
 
 def read_record(table: Table, record: type[Record]) -> Record | None:
-    """Return a record that consists of scalar settings only; None where a value is wrong."""
+    """Return a record that consists of scalar settings only; None if a value is wrong."""
     defaults = record._field_defaults  # type: ignore[attr-defined]  # every record is a NamedTuple
     values = read_values(table, settings_of(record), defaults)
     table.close()

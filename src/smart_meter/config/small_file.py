@@ -15,7 +15,7 @@ def read_small(path: Path, limit: int = MAX_BYTES) -> bytes:
 
     A pipe that this process was given (`/dev/stdin`, `/dev/fd/63`) is read to its end. A named pipe is
     refused: opening one waits until somebody writes, which may be never.
-    Raises OSError; its errno is EFBIG where the content is longer than `limit` bytes.
+    Raises OSError; its errno is EFBIG if the content is longer than `limit` bytes.
     """
     # O_NONBLOCK: open(2) of a named pipe that has no writer returns at once.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -18,7 +18,7 @@ _POSITION = re.compile(r"(?P<message>.*) \(at (?P<place>line \d+, column \d+|end
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the file, the key path (or line, for a syntax error), what, and the mend."""
+    """One thing that is wrong: the file, the key path (or line, for a syntax error), what, and the fix."""
 
     source: str
     key: str
@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 
 def show(value: object) -> str:
-    """Return a value as a message may carry it: on one line, escaped, cut where it is long."""
+    """Return a value as a message may carry it: on one line, escaped, cut if it is long."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=not value.isprintable())
     elif isinstance(value, bool):
@@ -67,7 +67,7 @@ def one_of(names: Sequence[str]) -> str:
 
 
 def read_toml(path: Path, problems: list[Problem]) -> str | None:
-    """Return the text of a file, or None and a problem where there is none to be had."""
+    """Return the text of a file, or None and a problem if it can't be read."""
     source = str(path)
     try:
         data = read_small(path)
@@ -91,7 +91,7 @@ def read_toml(path: Path, problems: list[Problem]) -> str | None:
 
 
 def parse_toml(text: str, source: str, problems: list[Problem]) -> dict[str, Any] | None:
-    """Return the document's table, or None and a problem with the line where it is no TOML."""
+    """Return the document's table, or None and a problem with the line if it is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -105,7 +105,7 @@ def parse_toml(text: str, source: str, problems: list[Problem]) -> dict[str, Any
 
 
 class Table:
-    """One TOML table; each reading method returns None and notes a problem where the value is wrong."""
+    """One TOML table; each reading method returns None and notes a problem if the value is wrong."""
 
     def __init__(self, source: str, path: str, data: dict[str, Any], problems: list[Problem]) -> None:
         self.source = source
@@ -123,12 +123,12 @@ class Table:
         self.problems.append(Problem(self.source, self.key(name) if name else self.path, message))
 
     def text(self, name: str, default: str | None, pattern: re.Pattern[str], hint: str) -> str | None:
-        """Return a string that matches the pattern; `hint` says what would be right."""
+        """Return a string that matches the pattern; `hint` describes what is accepted."""
         value = self._value(name, default, hint)
         if value is None:
             return None
         if not isinstance(value, str):
-            self.problem(name, f"{show(value)} is no string; give {hint}")
+            self.problem(name, f"{show(value)} is not a string; give {hint}")
             return None
         if not value.isprintable() or not pattern.fullmatch(value):
             self.problem(name, f"{show(value)} can't be used; give {hint}")
@@ -150,7 +150,7 @@ class Table:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            self.problem(name, f"{show(value)} is no integer; give {hint}")
+            self.problem(name, f"{show(value)} is not an integer; give {hint}")
             return None
         if not low <= value <= high:
             self.problem(name, f"{show(value)} is out of range; give {hint}")
@@ -161,7 +161,7 @@ class Table:
         """Return an integer or float from low to high; not-a-number and the infinities are out of range."""
         value = self._value(name, default, hint)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.problem(name, f"{show(value)} is no number; give {hint}")
+            self.problem(name, f"{show(value)} is not a number; give {hint}")
             return None
         if not low <= value <= high:
             self.problem(name, f"{show(value)} is out of range; give {hint}")
@@ -169,47 +169,49 @@ class Table:
         return value
 
     def optional_number(self, name: str, low: float, high: float, hint: str) -> float | None:
-        """Return the number as `number` does, or None, without a problem, where the key is left out."""
+        """Return the number as `number` does, or None, without a problem, if the key is left out."""
         self._known.append(name)
         return self.number(name, 0, low, high, hint) if name in self.data else None
 
     def seconds(self, name: str, default: float, low: float, high: float, zero: str) -> float | None:
-        """Return seconds from low to high, or 0, which means something else: `zero` says what for."""
+        """Return seconds from low to high, or 0, which means something else: `zero` describes what."""
         hint = f"seconds from {low:g} to {high:.10g}, or 0 {zero}"
-        # 0 switches something off, so it is no part of the range.
+        # 0 switches something off, so it is not part of the range.
         if self.data.get(name, default) == 0:
             low = high = 0
         return self.number(name, default, low, high, hint)
 
     def anything(self, name: str) -> Any:
-        """Return the value as it stands, or None where the key is left out."""
+        """Return the value as it stands, or None if the key is left out."""
         self._known.append(name)
         return self.data.get(name)
 
     def listing(self, name: str, hint: str) -> list[Any]:
-        """Return a list of anything; an empty one where it is left out or is no list."""
+        """Return a list of anything; an empty one if it is left out or not a list."""
         value = self._value(name, [], hint)
         if not isinstance(value, list):
-            self.problem(name, f"{show(value)} is no list; give {hint}")
+            self.problem(name, f"{show(value)} is not a list; give {hint}")
             return []
         return value
 
     def table(self, name: str) -> Table:
-        """Return a table within this one; an empty one where it is left out."""
+        """Return a table within this one; an empty one if it is left out."""
         value = self._value(name, {}, "a table")
         if not isinstance(value, dict):
-            self.problem(name, f"{show(value)} is no table; write [{self.key(name)}]")
+            self.problem(name, f"{show(value)} is not a table; write [{self.key(name)}]")
             value = {}
         return Table(self.source, self.key(name), value, self.problems)
 
     def tables(self, name: str) -> list[Table] | None:
-        """Return the tables of an array, or None where the key is left out or is no array of tables."""
+        """Return the tables of an array, or None if the key is left out or not an array of tables."""
         self._known.append(name)
         if name not in self.data:
             return None
         value = self.data[name]
         if not isinstance(value, list):
-            self.problem(name, f"{show(value)} is no list of tables; write [[{self.key(name)}]] above each")
+            self.problem(
+                name, f"{show(value)} is not a list of tables; write [[{self.key(name)}]] above each"
+            )
             return None
         if not value:
             self.problem(name, f"is empty; give at least one [[{self.key(name)}]], or leave the key out")
@@ -220,7 +222,7 @@ class Table:
             if isinstance(entry, dict):
                 tables.append(Table(self.source, path, entry, self.problems))
             else:
-                message = f"{show(entry)} is no table; write [[{self.key(name)}]]"
+                message = f"{show(entry)} is not a table; write [[{self.key(name)}]]"
                 self.problems.append(Problem(self.source, path, message))
         return tables
 
@@ -243,7 +245,7 @@ class Table:
 def _near(value: object, names: Sequence[str]) -> str:
     if not isinstance(value, str):
         return ""
-    import difflib  # noqa: PLC0415 - only where there is a mistake: the service starts without it
+    import difflib  # noqa: PLC0415 - only if there is a mistake: the service starts without it
 
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(value.casefold(), folded, n=1)

@@ -60,7 +60,7 @@ def _read_network(table: Table, text: str | None) -> IPv4Network | None:
     try:
         network = IPv4Network(text, strict=False)
     except ValueError:
-        table.problem("network", f"{show(text)} is no IPv4 network; give {hint}")
+        table.problem("network", f"{show(text)} is not an IPv4 network; give {hint}")
         return None
     wrong = ""
     if "/" not in text or network.prefixlen == 32:
@@ -84,7 +84,7 @@ def _read_address(table: Table, text: str | None, network: IPv4Network | None) -
     try:
         address = IPv4Address(text)
     except ValueError:
-        table.problem("address", f"{show(text)} is no IPv4 address; give {hint}, without a prefix length")
+        table.problem("address", f"{show(text)} is not an IPv4 address; give {hint}, without a prefix length")
         return None
     if network is None:
         return address

@@ -1,4 +1,4 @@
-"""What may stand in a configuration, and how every mistake is told."""
+"""What a configuration may contain, and how every mistake is reported."""
 
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -165,7 +165,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("nmae = 1", 'nmae: is an unknown key; did you mean "name"?'),
         ("wat = 1", "wat: is an unknown key; known here: name, server, journal, history, zones, meters"),
@@ -173,17 +173,17 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
             '"a\\nb" = 1',
             '"a\\nb": is an unknown key; known here: name, server, journal, history, zones, meters',
         ),
-        ("name = 3", "name: 3 is no string; give 1 to 32 printable characters"),
+        ("name = 3", "name: 3 is not a string; give 1 to 32 printable characters"),
         ('name = ""', 'name: "" can\'t be used; give 1 to 32 printable characters'),
         (f'name = "{"x" * 33}"', "can't be used; give 1 to 32 printable characters"),
         ('name = "a\\nb"', 'name: "a\\nb" can\'t be used'),
         ('name = "a\\u202eb"', 'name: "a\\u202eb" can\'t be used'),
-        ("server = 3", "server: 3 is no table; write [server]"),
+        ("server = 3", "server: 3 is not a table; write [server]"),
         ("[server]\nport = 0", "server.port: 0 is out of range; give an integer from 1 to 65535"),
         ("[server]\nport = 65536", "server.port: 65536 is out of range; give an integer from 1 to 65535"),
-        ("[server]\nport = true", "server.port: true is no integer; give an integer from 1 to 65535"),
-        ('[server]\nport = "502"', 'server.port: "502" is no integer; give an integer from 1 to 65535'),
-        ("[server]\nport = 502.0", "server.port: 502.0 is no integer; give an integer from 1 to 65535"),
+        ("[server]\nport = true", "server.port: true is not an integer; give an integer from 1 to 65535"),
+        ('[server]\nport = "502"', 'server.port: "502" is not an integer; give an integer from 1 to 65535'),
+        ("[server]\nport = 502.0", "server.port: 502.0 is not an integer; give an integer from 1 to 65535"),
         (
             '[server]\nhost = "pi"',
             'server.host: "pi" is not an IP address; give an address of this machine, or 0.0.0.0',
@@ -202,10 +202,10 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ),
         ("[journal]\nstatistics_interval = inf", "journal.statistics_interval: inf is out of range"),
         ("[journal]\nstatistics_interval = nan", "journal.statistics_interval: nan is out of range"),
-        ("[journal]\nstatistics_interval = false", "journal.statistics_interval: false is no number"),
+        ("[journal]\nstatistics_interval = false", "journal.statistics_interval: false is not a number"),
         ("zones = []", "zones: is empty; give at least one [[zones]], or leave the key out"),
-        ("zones = 3", "zones: 3 is no list of tables; write [[zones]] above each"),
-        ("zones = [3]", "zones[0]: 3 is no table; write [[zones]]"),
+        ("zones = 3", "zones: 3 is not a list of tables; write [[zones]] above each"),
+        ("zones = [3]", "zones[0]: 3 is not a table; write [[zones]]"),
         (CONTROL, 'zones: no zone may write, so no value would arrive; give one access = "read-write"'),
         (zone(name=""), "zones[0].name: is missing; give 1 to 32 letters"),
         (zone(name='"two words"'), 'zones[0].name: "two words" can\'t be used; give 1 to 32 letters'),
@@ -228,16 +228,16 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ),
         (zone(network='"192.168.1.100/32"'), 'zones[0].network: "192.168.1.100/32" is a single address'),
         (zone(network='"192.168.1.1/24"'), '"192.168.1.1/24" has host bits set; give "192.168.1.0/24"'),
-        (zone(network='"192.168.1.0/33"'), 'zones[0].network: "192.168.1.0/33" is no IPv4 network'),
-        (zone(network='"fd00::/64"'), 'zones[0].network: "fd00::/64" is no IPv4 network'),
+        (zone(network='"192.168.1.0/33"'), 'zones[0].network: "192.168.1.0/33" is not an IPv4 network'),
+        (zone(network='"fd00::/64"'), 'zones[0].network: "fd00::/64" is not an IPv4 network'),
         (zone(network='"0.0.0.0/0"'), "overlaps 127.0.0.0/8, this machine's own loopback"),
         (zone(network='"127.1.0.0/16"'), "overlaps 127.0.0.0/8, this machine's own loopback"),
         (zone(network='"224.0.0.0/8"'), "holds no hosts' addresses"),
         (zone(network='"240.0.0.0/8"'), "holds no hosts' addresses"),
-        (zone(address='"192.168.1.300"'), 'zones[0].address: "192.168.1.300" is no IPv4 address'),
+        (zone(address='"192.168.1.300"'), 'zones[0].address: "192.168.1.300" is not an IPv4 address'),
         (
             zone(address='"192.168.1.100/24"'),
-            "is no IPv4 address; give this Pi's own IPv4 address in the zone",
+            "is not an IPv4 address; give this Pi's own IPv4 address in the zone",
         ),
         (zone(address='"192.168.2.100"'), "192.168.2.100 is not in the zone's network 192.168.1.0/24"),
         (zone(address='"192.168.1.0"'), "192.168.1.0 is the network's own address in 192.168.1.0/24"),
@@ -303,7 +303,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
             meter(f'name = "x", address = 0, scale = {HUGE}'),
             "scale: an integer of 16000 bits is out of range",
         ),
-        (meter('name = "x", address = 0, scale = true'), "scale: true is no number"),
+        (meter('name = "x", address = 0, scale = true'), "scale: true is not a number"),
         (meter('name = "x", address = 0, unit = "a\\nb"'), 'unit: "a\\nb" can\'t be used'),
         (meter('name = "x", address = 0, unit = "a b"'), 'unit: "a b" can\'t be used'),
         (
@@ -332,11 +332,13 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_each_mistake_is_told_once_with_its_key_and_its_mend(text: str, told: str) -> None:
+def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, message: str) -> None:
     found = problems(text)
-    assert [problem.startswith("c.toml: ") and told in problem for problem in found].count(True) == 1, found
+    assert [problem.startswith("c.toml: ") and message in problem for problem in found].count(True) == 1, (
+        found
+    )
     # Two zones with the same address have overlapping networks, too.
-    assert len(found) == (2 if "already the address" in told else 1), found
+    assert len(found) == (2 if "already the address" in message else 1), found
 
 
 def test_all_mistakes_are_told_at_once() -> None:
@@ -350,7 +352,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("name = \n", "c.toml: line 1, column 8: is not TOML: Invalid value; see"),
         ('a = 1\nname = "x', "c.toml: end of document: is not TOML: Unterminated string; see"),
@@ -360,10 +362,10 @@ def test_all_mistakes_are_told_at_once() -> None:
         (f"a = {'[' * 100_000}", "c.toml: is not TOML that can be read: "),
     ],
 )
-def test_what_is_no_toml_is_told_with_its_line(text: str, told: str) -> None:
+def test_what_is_not_toml_is_reported_with_its_line(text: str, message: str) -> None:
     found = problems(text)
     assert len(found) == 1
-    assert found[0].startswith(told)
+    assert found[0].startswith(message)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

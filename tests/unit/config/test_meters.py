@@ -1,4 +1,4 @@
-"""The keys of limits, history, freshness, access and ranges: what they give, and how a mistake is told."""
+"""The keys of limits, history, freshness, access and ranges: their effect, and how mistakes are reported."""
 
 import math
 from ipaddress import IPv4Network
@@ -29,8 +29,9 @@ def measured(text: str) -> str:
 
 def test_every_key_has_the_default_that_leaves_the_documented_behaviour() -> None:
     config = Config()
-    limits = tuple(config.server)[1:]
-    assert limits == (502, 1000, 100, 300, 10)
+    server = config.server
+    assert (server.port, server.max_connections, server.max_connections_per_client) == (502, 1000, 100)
+    assert (server.idle_timeout, server.frame_timeout) == (300, 10)
     assert config.history == HistoryConfig("", 1, 400, 1024)
     meter = config.meters[0]
     assert (meter.stale_after, meter.on_stale, meter.publish) == (60, OnStale.HOLD, Publish.IMMEDIATE)
@@ -92,19 +93,22 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "[server]\nmax_connections = 0",
             "server.max_connections: 0 is out of range; give an integer from 1",
         ),
         ("[server]\nmax_connections = 9000", "9000 is out of range; give an integer from 1 to 8000"),
-        ("[server]\nmax_connections_per_client = true", "max_connections_per_client: true is no integer"),
+        ("[server]\nmax_connections_per_client = true", "max_connections_per_client: true is not an integer"),
         (
             "[server]\nidle_timeout = 0.5",
             "idle_timeout: 0.5 is out of range; give seconds from 1 to 604800, or 0 ",
         ),
-        ("[server]\nidle_timeout = false", "idle_timeout: false is no number; give seconds from 1 to 604800"),
+        (
+            "[server]\nidle_timeout = false",
+            "idle_timeout: false is not a number; give seconds from 1 to 604800",
+        ),
         ("[server]\nframe_timeout = 0", "frame_timeout: 0 is out of range; give seconds from 0.1 to 3600"),
         ("[journal]\nlines_per_second = -1", "lines_per_second: -1 is out of range; give lines from 0"),
         ('[history]\npath = "h.db"', 'history.path: "h.db" is not the absolute path of a file; give'),
@@ -130,19 +134,19 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.50", 7]',
-            "access[0].clients: 7 (clients[1]) is no IPv4 address or network",
+            "access[0].clients: 7 (clients[1]) is not an IPv4 address or network",
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.50/24"]',
-            '"192.168.1.50/24" (clients[0]) is no IPv4 address or network',
+            '"192.168.1.50/24" (clients[0]) is not an IPv4 address or network',
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = 7',
-            "access[0].clients: 7 is no list; give a list",
+            "access[0].clients: 7 is not a list; give a list",
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nfunctions = [5]',
-            "functions: 5 is no function code that is answered; give a list of function codes out of 3, 4, 6",
+            "functions: 5 is not a supported function code; give a list of function codes out of 3, 4, 6",
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nfunctions = [16, 23]',
@@ -158,7 +162,7 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             measured('name = "x", address = 0, minimum = "a"'),
-            'minimum: "a" is no number; give the lowest value',
+            'minimum: "a" is not a number; give the lowest value',
         ),
         (
             measured('name = "x", address = 0, word_order = "little"'),
@@ -174,7 +178,7 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             measured('name = "x", address = 0, sentinel = nan'),
-            "sentinel: nan is no integer; give the stored integer",
+            "sentinel: nan is not an integer; give the stored integer",
         ),
         (
             measured('name = "x", address = 0, type = "float32", sentinel = 1e39'),
@@ -194,11 +198,11 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
     ],
 )
-def test_each_mistake_is_told_once_with_its_key_and_its_mend(text: str, told: str) -> None:
+def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         loads(text, "c.toml")
     found = [str(problem) for problem in refused.value.problems]
-    assert [told in problem for problem in found] == [True], found
+    assert [message in problem for problem in found] == [True], found
 
 
 def test_rules_are_not_blamed_for_zones_that_could_not_be_read() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ansible.plugins.loader import init_plugin_loader
 from roles.preflight.rules.variables import load_roles
 from tests.unit.roles.site import REPOSITORY
+from tools.generate.templates import load_plugins
 
-# As every Ansible command does before it begins, once: filters of collections are found from here on.
-init_plugin_loader()
+load_plugins()
 ROLES = load_roles(REPOSITORY)

@@ -91,7 +91,7 @@ def test_what_an_earlier_site_has_left_is_not_taken_over(
     (inventory / left).parent.mkdir(exist_ok=True)
     (inventory / left).write_text("")
     assert add(tool, inventory, "east") == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert "site_east" not in (inventory / "hosts.yml").read_text()
 
 
