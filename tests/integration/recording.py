@@ -12,7 +12,8 @@ from collections import deque
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history import History
-from smart_meter.registers.register_map import DataType, Measurement, RegisterMap
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap
 
 METER = MeterConfig("numbers", 1, RegisterMap((Measurement("n", 0, DataType.UINT32),)))
 OUTSTANDING = 50

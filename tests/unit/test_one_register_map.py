@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
 
-from smart_meter.registers.register_map import PV_MAP, DataType, Measurement
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import PV_MAP, Measurement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -18,6 +20,17 @@ def test_the_roles_default_meters_are_the_programs() -> None:
 
     assert meter["unit_id"] == 1
     assert [measurement_of(record) for record in meter["measurements"]] == list(PV_MAP.measurements)
+
+
+def test_the_role_accepts_and_explains_each_data_type() -> None:
+    role = REPOSITORY / "roles/concentrator"
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())
+    meters = specs["argument_specs"]["main"]["options"]["concentrator_meters"]
+    names = [kind.value for kind in DataType]
+
+    assert meters["options"]["measurements"]["options"]["type"]["choices"] == names
+    manual = (role / "defaults/main.yml").read_text()
+    assert f"type ({', '.join(names)})" in re.sub(r"\n# *", " ", manual)
 
 
 def measurement_of(record: dict[str, object]) -> Measurement:

@@ -9,7 +9,9 @@ import yaml
 from smart_meter.config import Config, OnStale
 from smart_meter.config.load import loads
 from smart_meter.map_document import render
-from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, WordOrder
+from smart_meter.map_document.markdown import data_types
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import PV_MAP, Measurement, WordOrder
 from smart_meter.registers.status_block import State
 
 TEXT = (Path(__file__).parents[2] / "docs" / "register-map.md").read_text()
@@ -40,6 +42,11 @@ def test_every_piece_of_configuration_can_be_loaded(number: int) -> None:
         "" if "[[meters]]" in (block := blocks("toml")[number]) else '[[meters]]\nname = "m"\nunit_id = 1\n'
     )
     assert loads(head + block, "register-map.md").meters
+
+
+def test_the_table_of_data_types_is_current() -> None:
+    # To renew it, put what data_types() returns between the two markers.
+    assert f"<!-- begin: data types -->\n{data_types()}<!-- end: data types -->\n" in TEXT
 
 
 def test_every_type_has_its_row_with_range_and_sentinel() -> None:

@@ -6,7 +6,8 @@ import math
 import random
 from dataclasses import dataclass
 
-from smart_meter.registers.register_map import DataType, Measurement, RegisterMap
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap
 
 DAY_SECONDS = 86400
 _SUNRISE, _SUNSET = 6 * 3600, 18 * 3600

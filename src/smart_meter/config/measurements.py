@@ -7,7 +7,8 @@ import math
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HINT, check_unique
 from smart_meter.config.settings import Integer, Number, Other, Setting, Text, choices, read_values
 from smart_meter.config.toml_table import Table, show
-from smart_meter.registers.register_map import DataType, Measurement, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, WordOrder
 
 MAX_REGISTER = 0xFFFF  # Application Protocol V1.1b3, 4.4
 _BIG = 1e12
@@ -106,7 +107,7 @@ def _read_sentinel(table: Table, kind: DataType) -> float | None:
         return table.integer("sentinel", None, low, high, f"the stored integer, from {low} to {high}")
     if isinstance(value, float) and math.isnan(value):
         return value
-    return table.number("sentinel", 0, -3.4e38, 3.4e38, "a number that float32 can hold, or nan")
+    return table.number("sentinel", 0, -3.4e38, 3.4e38, f"a number that {kind.value} can hold, or nan")
 
 
 def _registers(measurement: Measurement) -> str:

@@ -6,7 +6,8 @@ import json
 import math
 from typing import Any
 
-from smart_meter.registers.register_map import DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap, WordOrder
 
 
 def define(register_map: RegisterMap) -> str:

@@ -13,7 +13,8 @@ from smart_meter.map_document.c_helpers import HELPERS
 from smart_meter.map_document.identifiers import Claims, measurement_identifiers, meter_identifiers
 from smart_meter.map_document.rows import number, requests
 from smart_meter.registers import status_block
-from smart_meter.registers.register_map import DataType, Measurement, WordOrder
+from smart_meter.registers.data_types import MAX_UINT16, DataType
+from smart_meter.registers.register_map import Measurement, WordOrder
 from smart_meter.registers.status_block import FIELDS, State
 
 _TOP = """\
@@ -37,12 +38,6 @@ _INCLUDES = """\
 #include <stdint.h>
 #include <string.h>
 """
-_INTEGERS = {
-    DataType.INT16: "-32768, 32767",
-    DataType.UINT16: "0, 65535",
-    DataType.INT32: "-2147483648LL, 2147483647LL",
-    DataType.UINT32: "0, 4294967295LL",
-}
 
 
 def c_header(meters: Sequence[MeterConfig], chosen: Sequence[MeterConfig]) -> str:
@@ -130,7 +125,7 @@ class _Meter:
     def _struct(self) -> str:
         lines = []
         for _, m in self.indexed:
-            kind = "uint32_t" if m.type is DataType.TIMESTAMP else "double"
+            kind = m.type.c_type.name if _is_exact(m) else "double"
             lines.append(f"    {kind} {self.members[m.name]}; /* {self._told(m)} */\n")
         return f"typedef struct {self.name}_values {{\n{''.join(lines)}}} {self.name}_values;\n"
 
@@ -161,14 +156,11 @@ class _Meter:
         for index, m in self.indexed:
             stored = f"stored[{index - 1}]"
             value = f"values->{self.members[m.name]}"
-            how = f"{_double(m.scale)}, {_double(m.offset)}"
-            if m.type is DataType.TIMESTAMP:
+            if _is_exact(m):
                 checks.append(f"    {stored} = {value};\n")
             else:
-                if m.type is DataType.FLOAT32:
-                    call = f"smart_meter_detail_float32({value}, {how}, &{stored})"
-                else:
-                    call = f"smart_meter_detail_integer({value}, {how}, {_INTEGERS[m.type]}, &{stored})"
+                how = ", ".join([_double(m.scale), _double(m.offset), *_limits(m.type)])
+                call = f"{m.type.c_type.store}({value}, {how}, &{stored})"
                 checks.append(f"    if (!{call}) {{\n        return {self._index(m)};\n    }}\n")
             parts = ["low"] if m.width == 1 else ["high", "low"]
             if m.word_order is WordOrder.LITTLE:
@@ -189,14 +181,10 @@ class _Meter:
         lines = []
         for _, m in self.indexed:
             raw = self._stored(m)
-            if m.type is DataType.TIMESTAMP:
-                decoded = raw
+            if _is_exact(m):
+                decoded = m.type.c_type.exact.format(raw)
             else:
-                stored = {
-                    DataType.INT16: f"smart_meter_detail_signed({raw}, 65536.0)",
-                    DataType.INT32: f"smart_meter_detail_signed({raw}, 4294967296.0)",
-                    DataType.FLOAT32: f"smart_meter_detail_number({raw})",
-                }.get(m.type, f"(double){raw}")
+                stored = m.type.c_type.load.format(raw)
                 decoded = f"smart_meter_detail_value({stored}, {_double(m.scale)}, {_double(m.offset)})"
             lines.append(f"    values->{self.members[m.name]} = {decoded};\n")
         return (
@@ -211,7 +199,7 @@ class _Meter:
             sentinel = m.sentinel_registers()
             if sentinel is None:
                 continue
-            if m.type is DataType.FLOAT32 and math.isnan(m.decode(sentinel)):
+            if math.isnan(m.decode(sentinel)):
                 test = f"smart_meter_detail_is_nan({self._stored(m)})"
             else:
                 if m.word_order is WordOrder.LITTLE:
@@ -235,7 +223,9 @@ class _Meter:
 
 
 def _status() -> str:
-    members = "".join(f"    {field.type}_t {field.name}; /* {_safe(field.meaning)} */\n" for field in FIELDS)
+    members = "".join(
+        f"    {field.type.c_type.name} {field.name}; /* {_safe(field.meaning)} */\n" for field in FIELDS
+    )
     states = ",\n".join(f"    SMART_METER_{state.name} = {state.value}" for state in State)
     reads = "".join(f"    status->{field.name} = {_field(field)};\n" for field in FIELDS)
     return f"""\
@@ -268,6 +258,16 @@ def _field(field: status_block.Field) -> str:
     if field.width == 1:
         return f"registers[{place}]"
     return f"((uint32_t)registers[{place}] << 16) | registers[{place + 1}]"
+
+
+def _is_exact(measurement: Measurement) -> bool:
+    """Whether a measurement's member holds the stored number itself instead of a double."""
+    return measurement.whole and measurement.type.c_type.exact != ""
+
+
+def _limits(kind: DataType) -> list[str]:
+    """Return the limits as literals; none for a type whose helper knows them."""
+    return [f"{limit}LL" if abs(limit) > MAX_UINT16 else str(limit) for limit in kind.limits or ()]
 
 
 def _double(value: float) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.map_document.rows import Row, measurement_rows, number, requests, status_rows
-from smart_meter.registers.register_map import DataType
+from smart_meter.registers.data_types import DataType
 
 _STALE = {
     OnStale.HOLD: "the last values stay",
@@ -39,6 +40,30 @@ _COLUMNS = (
 def markdown(meters: Sequence[MeterConfig]) -> str:
     """Return the meters' holding registers, and the status block that each of them has."""
     return "\n".join([*(_meter(meter) for meter in meters), _status()])
+
+
+def data_types() -> str:
+    """Return the table of data types of docs/register-map.md."""
+    head = ["type", "registers", "stored", "sentinel", "take it for"]
+    rows = [
+        [f"`{kind.value}`", str(kind.width), _range(kind), _default_sentinel(kind), kind.use]
+        for kind in DataType
+    ]
+    return _table(head, rows)
+
+
+def _range(kind: DataType) -> str:
+    if kind.limits is None:
+        return f"IEEE 754 binary{16 * kind.width}"
+    low, high = kind.limits
+    return f"{low:,} to {high:,}"
+
+
+def _default_sentinel(kind: DataType) -> str:
+    if kind.sentinel is None:
+        return "none"
+    registers = "".join(f"{register:04X}" for register in kind.pack(kind.sentinel))
+    return f"0x{registers}" + (" (not-a-number)" if math.isnan(kind.sentinel) else "")
 
 
 def _meter(meter: MeterConfig) -> str:
@@ -74,7 +99,7 @@ def _measurement(row: Row) -> list[str]:
         _addresses(row),
         row.reference,
         f"`{row.name}`",
-        row.type,
+        row.type.value,
         row.word_order,
         number(row.scale),
         number(row.offset),
@@ -87,7 +112,7 @@ def _measurement(row: Row) -> list[str]:
 def _status() -> str:
     head = ["address", "reference", "name", "type", "unit", "meaning"]
     rows = [
-        [_addresses(row), row.reference, f"`{row.name}`", row.type, row.unit, _text(row.meaning)]
+        [_addresses(row), row.reference, f"`{row.name}`", row.type.value, row.unit, _text(row.meaning)]
         for row in status_rows()
     ]
     intro = "Input registers of every meter, read with function code 04; high word first."
@@ -101,7 +126,7 @@ def _addresses(row: Row) -> str:
 def _sentinel(row: Row) -> str:
     if row.sentinel is None:
         return ""
-    if row.type == DataType.FLOAT32.value:
+    if not row.type.integral:
         return number(row.sentinel)
     return f"0x{int(row.sentinel) % (1 << 16 * row.width):0{4 * row.width}X}"
 

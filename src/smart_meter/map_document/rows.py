@@ -1,4 +1,4 @@
-"""What every format says of a register: one row for each measurement and each entry of the status block."""
+"""What every format shows of a register: one row for each measurement and each entry of the status block."""
 
 from __future__ import annotations
 
@@ -8,20 +8,13 @@ from dataclasses import dataclass
 from smart_meter.config import MeterConfig
 from smart_meter.modbus.functions import MAX_READ_REGISTERS, MAX_WRITE_REGISTERS
 from smart_meter.registers import status_block
-from smart_meter.registers.register_map import DataType, Measurement
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement
 
 READ_HOLDING = 3  # Application Protocol V1.1b3, 6.3
 READ_INPUT = 4  # 6.4
 WRITE_SINGLE, WRITE_MULTIPLE = 6, 16  # 6.6, 6.12
 
-_IEC_TYPES = {
-    "int16": "INT",
-    "uint16": "UINT",
-    "int32": "DINT",
-    "uint32": "UDINT",
-    "float32": "REAL",
-    "timestamp": "UDINT",
-}
 _LAST_OF_FIVE_DIGITS = 9998
 
 
@@ -35,7 +28,7 @@ class Row:
     address: int
     """From 0, as it is in a request."""
     width: int
-    type: str
+    type: DataType
     word_order: str
     """big, little, or empty for a single register."""
     scale: float
@@ -60,11 +53,6 @@ class Row:
     def function(self) -> int:
         """Return the function code that reads it."""
         return READ_HOLDING if self.holding else READ_INPUT
-
-    @property
-    def iec_type(self) -> str:
-        """Return the type of IEC 61131-3 that holds the stored number."""
-        return _IEC_TYPES[self.type]
 
 
 def measurement_rows(meter: MeterConfig) -> list[Row]:
@@ -100,6 +88,8 @@ def number(value: float | None) -> str:
     """Return a number as it would be typed: without `.0`; empty for None."""
     if value is None:
         return ""
+    if isinstance(value, int):
+        return str(value)
     if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
         return str(int(value))
     return repr(float(value))
@@ -118,7 +108,7 @@ def _measurement(measurement: Measurement, flag: int) -> Row:
         holding=True,
         address=measurement.address,
         width=measurement.width,
-        type=measurement.type.value,
+        type=measurement.type,
         word_order=measurement.word_order.value if measurement.width > 1 else "",
         scale=measurement.scale,
         offset=measurement.offset,

@@ -7,64 +7,15 @@ from __future__ import annotations
 
 import enum
 import math
-import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-MAX_UINT16 = 0xFFFF
-MAX_UINT32 = 0xFFFF_FFFF
-
-
-class DataType(enum.Enum):
-    """How a measurement is laid out in registers."""
-
-    INT16 = "int16"
-    UINT16 = "uint16"
-    INT32 = "int32"
-    UINT32 = "uint32"
-    FLOAT32 = "float32"
-    """IEEE 754 single precision."""
-    TIMESTAMP = "timestamp"
-    """Unix seconds as uint32."""
-
-    @property
-    def width(self) -> int:
-        """Return how many registers one value takes."""
-        return _LAYOUTS[self].width
-
-    @property
-    def limits(self) -> tuple[int, int] | None:
-        """Return the lowest and the highest integer that can be stored; None for a floating-point number."""
-        return _LAYOUTS[self].limits
-
-    @property
-    def sentinel(self) -> float | None:
-        """Return the stored number that says "no value", as SunSpec has it; None for a timestamp."""
-        return _LAYOUTS[self].sentinel
-
-
-class _Layout(NamedTuple):
-    width: int
-    code: str
-    """The struct module's."""
-    limits: tuple[int, int] | None
-    sentinel: float | None
-    """SunSpec Device Information Model Specification, "Unimplemented Registers"."""
-
-
-_LAYOUTS = {
-    DataType.INT16: _Layout(1, ">h", (-(2**15), 2**15 - 1), -(2**15)),
-    DataType.UINT16: _Layout(1, ">H", (0, MAX_UINT16), MAX_UINT16),
-    DataType.INT32: _Layout(2, ">i", (-(2**31), 2**31 - 1), -(2**31)),
-    DataType.UINT32: _Layout(2, ">I", (0, MAX_UINT32), MAX_UINT32),
-    DataType.FLOAT32: _Layout(2, ">f", None, math.nan),
-    DataType.TIMESTAMP: _Layout(2, ">I", (0, MAX_UINT32), None),
-}
+from smart_meter.registers.data_types import DataType
 
 
 class WordOrder(enum.Enum):
-    """Which of two registers comes first; the bytes within a register are always high byte first."""
+    """Which register of a number comes first; the bytes within a register are always high byte first."""
 
     BIG = "big"
     """The high word first: ABCD."""
@@ -104,38 +55,45 @@ class Measurement(NamedTuple):
         """Whether a value can be out of range."""
         return self.minimum is not None or self.maximum is not None
 
+    @property
+    def whole(self) -> bool:
+        """Whether the value is what is stored, an integer: a type of integers without scale and offset."""
+        return self.type.integral and self.scale == 1 and self.offset == 0
+
     def decode(self, registers: Sequence[int]) -> float:
-        """Return the measurement in its engineering unit (a timestamp in Unix seconds).
+        """Return the measurement in its engineering unit: an int if the measurement is `whole`, else a float.
 
         registers: as many uint16 as `self.width`, in wire order.
         The stored number is divided by `self.scale` (485 with scale 10 is 48.5 V), and `self.offset` added.
-        Raises ValueError where the count differs.
+        Raises ValueError if the count differs.
         """
         stored = self._stored(registers)
-        return stored if self.type is DataType.TIMESTAMP else stored / self.scale + self.offset
+        if self.type.integral and self.scale == 1 and self.offset == 0:
+            return stored
+        return float(stored) / self.scale + self.offset
 
     def encode(self, value: float) -> list[int]:
         """Return the registers that hold a value: the inverse of `decode`, rounded to what can be stored.
 
-        Raises ValueError where the registers can't hold the value.
+        Raises ValueError if the registers can't hold the value.
         """
-        if self.type is DataType.FLOAT32:
-            return self._registers((value - self.offset) * self.scale)
-        exact = (value - self.offset) * self.scale
+        exact = value if self.whole else (value - self.offset) * self.scale
+        limits = self.type.limits
+        if limits is None:
+            return self._registers(exact)
         if not math.isfinite(exact):
             raise ValueError(f"{self.name}: {value} can't be stored as {self.type.value}")
         stored = round(exact)
-        low, high = self.type.limits or (0, 0)
+        low, high = limits
         if not low <= stored <= high:
             raise ValueError(f"{self.name}: {value} is stored as {stored}, outside {low} to {high}")
         return self._registers(stored)
 
     def sentinel_registers(self) -> list[int] | None:
-        """Return the registers that say "no value"; None for a timestamp, which stays what it is."""
-        stored = self.type.sentinel if self.sentinel is None else self.sentinel
-        if stored is None or self.type is DataType.TIMESTAMP:
+        """Return the registers that mean "no value"; None for a timestamp, which stays what it is."""
+        if self.type.sentinel is None:
             return None
-        return self._registers(stored)
+        return self._registers(self.type.sentinel if self.sentinel is None else self.sentinel)
 
     def is_sentinel(self, registers: Sequence[int]) -> bool:
         """Whether registers say "no value". Of a not-a-number there are many bit patterns; each says it."""
@@ -153,25 +111,29 @@ class Measurement(NamedTuple):
         return low <= value <= high
 
     def format(self, value: float) -> str:
-        """Return the value with its unit as the journal prints it, such as `48.50V`."""
+        """Return the value with its decimals and its unit as the log shows it: `48.50V`."""
+        if isinstance(value, int):
+            return f"{self.format_number(value)}{self.unit}"
         return f"{value:.{self.decimals}f}{self.unit}"
 
+    def format_number(self, value: float) -> str:
+        """Return the value with its decimals, without its unit: `48.50`."""
+        if isinstance(value, int):
+            # Python formats an int with decimals as a float, which does not have the digits of a large one.
+            return f"{value}.{'0' * self.decimals}" if self.decimals else str(value)
+        return f"{value:.{self.decimals}f}"
+
     def _stored(self, registers: Sequence[int]) -> float:
-        layout = _LAYOUTS[self.type]
-        if len(registers) != layout.width:
-            raise ValueError(f"{self.name} takes {layout.width} registers, not {len(registers)}")
-        if self.word_order is WordOrder.LITTLE:
-            registers = registers[::-1]
-        stored: float = struct.unpack(layout.code, struct.pack(f">{layout.width}H", *registers))[0]
-        return stored
+        kind = self.type
+        if len(registers) != kind.width:
+            raise ValueError(f"{self.name} takes {kind.width} registers, not {len(registers)}")
+        return kind.unpack(registers[::-1] if self.word_order is WordOrder.LITTLE else registers)
 
     def _registers(self, stored: float) -> list[int]:
-        layout = _LAYOUTS[self.type]
         try:
-            data = struct.pack(layout.code, stored if layout.limits is None else int(stored))
+            registers = self.type.pack(stored)
         except OverflowError as error:
-            raise ValueError(f"{self.name}: {stored} is more than a float32 can hold") from error
-        registers = list(struct.unpack(f">{layout.width}H", data))
+            raise ValueError(f"{self.name}: {stored} is more than a {self.type.value} can hold") from error
         return registers[::-1] if self.word_order is WordOrder.LITTLE else registers
 
 
@@ -197,7 +159,7 @@ class RegisterMap(NamedTuple):
 
     @property
     def timestamp(self) -> Measurement | None:
-        """Return the measurement that says when the sample was taken, where the map has one."""
+        """Return the measurement that holds when the sample was taken, if the map has one."""
         return next((m for m in self.measurements if m.type is DataType.TIMESTAMP), None)
 
     def spans(self, limit: int) -> list[tuple[int, int]]:

@@ -10,6 +10,8 @@ import enum
 import struct
 from typing import NamedTuple
 
+from smart_meter.registers.data_types import DataType
+
 START = 0
 QUANTITY = 13
 LAYOUT_VERSION = 1
@@ -43,15 +45,14 @@ class Field(NamedTuple):
 
     name: str
     address: int
-    type: str
-    """uint16 or uint32."""
+    type: DataType
     unit: str
     meaning: str
 
     @property
     def width(self) -> int:
         """Return how many registers the entry takes."""
-        return 2 if self.type == "uint32" else 1
+        return self.type.width
 
     @property
     def end(self) -> int:
@@ -60,20 +61,34 @@ class Field(NamedTuple):
 
 
 FIELDS = (
-    Field("layout_version", 0, "uint16", "", f"version of this block's layout: {LAYOUT_VERSION}"),
-    Field("state", 1, "uint16", "", ", ".join(f"{state.value} {state.name.lower()}" for state in State)),
-    Field("age", 2, "uint32", "s", "time since the last complete sample; 0xFFFFFFFF: none yet, or not known"),
-    Field("samples", 4, "uint32", "", "complete samples received since the concentrator started"),
-    Field("refused_writes", 6, "uint32", "", "writes refused since the concentrator started"),
-    Field("fingerprint", 8, "uint32", "", "fingerprint of the register map"),
+    Field("layout_version", 0, DataType.UINT16, "", f"version of this block's layout: {LAYOUT_VERSION}"),
+    Field(
+        "state", 1, DataType.UINT16, "", ", ".join(f"{state.value} {state.name.lower()}" for state in State)
+    ),
+    Field(
+        "age",
+        2,
+        DataType.UINT32,
+        "s",
+        "time since the last complete sample; 0xFFFFFFFF: none yet, or not known",
+    ),
+    Field("samples", 4, DataType.UINT32, "", "complete samples received since the concentrator started"),
+    Field("refused_writes", 6, DataType.UINT32, "", "writes refused since the concentrator started"),
+    Field("fingerprint", 8, DataType.UINT32, "", "fingerprint of the register map"),
     Field(
         "sequence",
         10,
-        "uint32",
+        DataType.UINT32,
         "",
         "number of the last sample; goes on over restarts where a history is kept",
     ),
-    Field("out_of_range", 12, "uint16", "", "bit i: the map's measurement i (the first 16) is out of range"),
+    Field(
+        "out_of_range",
+        12,
+        DataType.UINT16,
+        "",
+        "bit i: the map's measurement i (the first 16) is out of range",
+    ),
 )
 """Every entry, by address, without gaps."""
 

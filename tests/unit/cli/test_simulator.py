@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smart_meter.cli.simulator import DAY_SECONDS, PvDay
-from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, RegisterMap
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 
 NOON = 12 * 3600.0
 

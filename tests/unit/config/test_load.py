@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smart_meter.config import Access, Config, ConfigError, LogFormat, load, loads
-from smart_meter.registers.register_map import PV_MAP, DataType
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import PV_MAP
 
 DOCUMENTED = """
 name = "RPI#1"

@@ -17,7 +17,8 @@ from smart_meter.config import (
     ServerConfig,
     loads,
 )
-from smart_meter.registers.register_map import DataType, Measurement, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, WordOrder
 
 METER = '[[meters]]\nname = "m"\nunit_id = 1\n'
 RULE = METER + "[[meters.access]]\n"

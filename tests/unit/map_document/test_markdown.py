@@ -1,6 +1,7 @@
 from smart_meter.config import Config, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.map_document import render
-from smart_meter.registers.register_map import DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap, WordOrder
 
 
 def document(*meters: MeterConfig) -> list[str]:

@@ -7,7 +7,8 @@ from smart_meter.config import Config, MeterConfig
 from smart_meter.map_document import IdentifierError, render
 from smart_meter.map_document.tags import COLUMNS
 from smart_meter.registers import status_block
-from smart_meter.registers.register_map import DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap, WordOrder
 
 
 def imported(*meters: MeterConfig) -> dict[str, dict[str, str]]:

@@ -8,7 +8,8 @@ from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
 from smart_meter.meters.meter import Meter
 from smart_meter.registers import status_block
-from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
 from smart_meter.registers.status_block import State, Status
 from tests.unit.wire import SAMPLE_REGISTERS
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_meter.registers.register_map import PV_MAP, DataType, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
 
 

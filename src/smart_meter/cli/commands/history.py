@@ -100,7 +100,7 @@ def _table(selection: Selection, rows: Iterator[Row]) -> None:
         return "  ".join(padded)
 
     print(line(["Arrived", "Measured", "Meter", *map(_title, columns)]) + "  Out of range")
-    cells = _Cells(columns, lambda measurement, value: f"{value:.{measurement.decimals}f}")
+    cells = _Cells(columns, Measurement.format_number)
     for row in rows:
         text = line([_arrived(row), _measured(row) or "-", row.meter.name, *cells.of(row)])
         sys.stdout.write(f"{text}  {', '.join(row.out_of_range)}".rstrip() + "\n")
@@ -110,7 +110,7 @@ def _csv(selection: Selection, rows: Iterator[Row]) -> None:
     columns = _columns(selection)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["id", "arrived", "measured", "meter", *map(_title, columns), "out_of_range"])
-    cells = _Cells(columns, lambda _, value: f"{value:.12g}")
+    cells = _Cells(columns, lambda _, value: str(value) if isinstance(value, int) else f"{value:.12g}")
     for row in rows:
         out = " ".join(row.out_of_range)
         writer.writerow([row.id, _arrived(row), _measured(row), row.meter.name, *cells.of(row), out])

@@ -12,7 +12,8 @@ from smart_meter.cli.client import Client, ClientError
 from smart_meter.cli.target import run_client
 from smart_meter.config import MeterConfig
 from smart_meter.meters.sample import iso_time
-from smart_meter.registers.register_map import DataType, Measurement
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement
 from smart_meter.registers.status_block import State, Status, describe
 
 
@@ -121,4 +122,4 @@ def _shown(measurement: Measurement, raw: list[int], value: float) -> str:
         return "-"
     if measurement.type is DataType.TIMESTAMP:
         return iso_time(value)
-    return f"{value:.{measurement.decimals}f}"
+    return measurement.format_number(value)

@@ -12,7 +12,8 @@ from smart_meter.cli.simulator import DAY_SECONDS, PvDay
 from smart_meter.cli.target import run_client
 from smart_meter.config import MeterConfig
 from smart_meter.meters.sample import iso_time
-from smart_meter.registers.register_map import MAX_UINT32, DataType, Measurement, RegisterMap
+from smart_meter.registers.data_types import MAX_UINT32, DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap
 
 FIRST_SECOND = 10 * 3600
 """The simulated day begins in mid-morning, so that the first values are not all zero."""

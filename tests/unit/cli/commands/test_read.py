@@ -1,7 +1,8 @@
 from smart_meter.cli.commands.read import record, table
 from smart_meter.config import Config, MeterConfig
 from smart_meter.registers import status_block
-from smart_meter.registers.register_map import DataType, Measurement, RegisterMap
+from smart_meter.registers.data_types import DataType
+from smart_meter.registers.register_map import Measurement, RegisterMap
 from smart_meter.registers.status_block import State
 from tests.unit.wire import SAMPLE_REGISTERS
 
