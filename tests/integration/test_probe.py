@@ -109,7 +109,7 @@ def assert_untouched(made: Concentrator) -> None:
 def test_a_concentrator_that_knows_no_probes_is_not_written_to_either(
     access: Access, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smart_meter.concentrator.concentrator.announces", lambda _: False)
+    monkeypatch.setattr("smart_meter.concentrator.session.announces", lambda _: False)
     made, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
     [meter] = made.meters

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from smart_meter.concentrator.dispatcher import Dispatcher, Peer
 from smart_meter.concentrator.reply_cache import ReplyCache
-from smart_meter.concentrator.session import MeterAccess, ServedRole, Session
+from smart_meter.concentrator.session import MeterAccess, SampleWrite, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
 from smart_meter.log.formatter import Lines, lines
@@ -98,7 +98,8 @@ class Concentrator:
         if served is None:
             units = self._units(role)
             reader, writer = self._peer(role.reader), self._peer(role.writer)
-            self._roles[role] = served = ServedRole(role, units, reader, writer, ReplyCache())
+            writes = self._sample_writes(units)
+            self._roles[role] = served = ServedRole(role, units, writes, reader, writer, ReplyCache())
         return served
 
     def next_check(self) -> float:
@@ -127,12 +128,20 @@ class Concentrator:
         units = {}
         for meter, permission in zip(self.meters, role.permissions, strict=True):
             allowed = {code: FUNCTIONS[code] for code in FUNCTIONS if code in permission.functions}
-            writes_samples = FunctionCode.WRITE_MULTIPLE_REGISTERS in allowed
-            head = meter.sample_head if writes_samples else b""
-            units[meter.unit_id] = MeterAccess(meter, allowed, head, 13 + len(meter.data))
+            units[meter.unit_id] = MeterAccess(meter, allowed)
         if len(self.meters) == 1:
             units.update(dict.fromkeys(_DEVICE_ITSELF, units[self.meters[0].unit_id]))
         return units
+
+    @staticmethod
+    def _sample_writes(units: Mapping[int, MeterAccess]) -> dict[bytes, SampleWrite]:
+        writes = {}
+        for unit, access in units.items():
+            meter = access.meter
+            if meter.sample_head and FunctionCode.WRITE_MULTIPLE_REGISTERS in access.functions:
+                head = bytes((unit,)) + meter.sample_head
+                writes[head] = SampleWrite(meter, 13 + len(meter.data), b"\0\6" + head[:-1])
+        return writes
 
     def _peer(self, name: str) -> Peer:
         if name not in self._peers:

@@ -26,8 +26,8 @@ from smart_meter.meters.statistics import PeerTotals, Statistics
 from smart_meter.registers.status_block import State
 
 _SECONDS_BETWEEN_LINES = 10.0
-_REVIEW_TICKETS = 256
-"""Samples between two reviews of the sink's backlog; a power of two."""
+_REVIEW_MASK = 0xFF
+"""The sink's backlog is reviewed each 256 samples."""
 BUSY_BACKLOG = 1_000
 """Samples that wait from which on the sink's thread gets its turn after each pass of the loop."""
 FULL_BACKLOG = 50_000
@@ -118,12 +118,20 @@ class Dispatcher:
         """
         ticket = 0
         for event in events:
-            if type(event) is SampleCompleted:
+            if event.__class__ is SampleCompleted:
                 # This is the hot path of every write.
                 writer = origin.writer
                 writer.totals.received += 1
                 if self._sink is not None:
-                    ticket = self._record(self._sink, event)
+                    meter = self.meters[event.meter]
+                    recorded = self._sink.record(
+                        event.meter, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
+                    )
+                    if self.ack_after_commit:
+                        ticket = recorded
+                    # Only now: a review may change the mode for the samples that follow.
+                    if not recorded & _REVIEW_MASK:
+                        self.review_backlog()
                 if writer.rx.left >= 1.0:
                     self._log_sample(event, writer)
             elif type(event) is BecameFresh:
@@ -157,15 +165,6 @@ class Dispatcher:
                 left_out = quota.sum_up(total, now, final=final)
                 if left_out is not None:
                     self.tell(self.lines.summed_up(direction, peer.name, *left_out, total))
-
-    def _record(self, sink: SampleSink, event: SampleCompleted) -> int:
-        meter = self.meters[event.meter]
-        ticket = sink.record(meter.name, meter.arrived, bytes(meter.data), meter.measured(), meter.flags)
-        # Before the review: it may change the mode for the samples that follow.
-        held = self.ack_after_commit
-        if not ticket & (_REVIEW_TICKETS - 1):
-            self.review_backlog()
-        return ticket if held else 0
 
     def _log_sample(self, event: SampleCompleted, writer: Peer) -> None:
         writer.rx.left -= 1.0

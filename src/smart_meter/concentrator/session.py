@@ -29,7 +29,9 @@ from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, Fun
 # Plain integers: an enumeration's member costs a look-up each time.
 _DIAGNOSTICS = int(FunctionCode.DIAGNOSTICS)
 _READ_INPUT_REGISTERS = int(FunctionCode.READ_INPUT_REGISTERS)
-_SAMPLE_HEAD = slice(FUNCTION, 13)
+_WRITE_MULTIPLE_REGISTERS = int(FunctionCode.WRITE_MULTIPLE_REGISTERS)
+SAMPLE_HEAD = slice(UNIT, 13)
+"""The part of a write that comes before the values, from the unit identifier on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,17 @@ class MeterAccess:
     meter: Meter
     functions: Mapping[int, Function]
     """By function code; those that the role may use."""
-    sample_head: bytes
-    """What stands between unit identifier and values in a write of a whole sample; empty: not allowed."""
-    sample_size: int
-    """Bytes of such a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleWrite:
+    """A request that writes a whole sample to a meter, as nearly all writes do."""
+
+    meter: Meter
+    size: int
+    """Bytes of the request."""
+    reply: bytes
+    """The reply after the protocol identifier."""
 
 
 class ServedRole(NamedTuple):
@@ -51,6 +60,8 @@ class ServedRole(NamedTuple):
     role: Role
     units: Mapping[int, MeterAccess]
     """By unit identifier."""
+    sample_writes: Mapping[bytes, SampleWrite]
+    """By the request's `SAMPLE_HEAD`; those that the role may make."""
     reader: Peer
     writer: Peer
     cache: ReplyCache
@@ -68,6 +79,7 @@ class Session:
         "_now",
         "_origin",
         "_probes",
+        "_sample_writes",
         "_served",
         "_tx",
         "_units",
@@ -97,8 +109,9 @@ class Session:
     def _use(self, role: ServedRole, address: str) -> None:
         self._units = role.units
         self._origin = Origin(address, role.reader, role.writer)
-        # A probe's stays empty, so that each of its requests is carried out.
+        # A probe's stay empty, so that each of its requests is looked at as a probe's.
         self._cache = ReplyCache() if self._probes else role.cache
+        self._sample_writes: Mapping[bytes, SampleWrite] = {} if self._probes else role.sample_writes
         self._find = self._cache.find
         self._served = role.reader.totals
         self._tx = role.reader.tx
@@ -109,30 +122,24 @@ class Session:
         This is the hot path: it is `ReplyCache.cached_reply` without the call, and counts. While the log
         still takes a line for each read, every read is carried out.
         """
+        if self._tx.left >= 1.0:
+            return None
         cached = self._find(segment[KEY])
-        if (
-            cached is None
-            or self._tx.left >= 1.0
-            or (cached.version != cached.meter.version and not cached.refresh())
-        ):
+        if cached is None or (cached.version != cached.meter.version and not cached.refresh()):
             return None
         self._served.served += 1
         return segment[:5] + cached.body
 
     def respond(self, request: bytes) -> bytes | Held:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
-        access = self._units.get(request[UNIT])
-        if (
-            access is not None
-            and len(request) == access.sample_size
-            and request[_SAMPLE_HEAD] == access.sample_head
-            and not self._probes
-        ):
-            # Nearly every write is one of a whole sample: only the values are left to be checked.
-            code, events = access.meter.store(request[13:], self._now())
-            reply = exception(request, code) if code else request[:4] + b"\0\6" + request[6:12]
-            ticket = self._dispatch(events, self._origin, request[FUNCTION])
+        write = self._sample_writes.get(request[SAMPLE_HEAD])
+        if write is not None and len(request) == write.size:
+            # Only the values are left to be checked.
+            code, events = write.meter.store(request[13:], self._now())
+            ticket = self._dispatch(events, self._origin, _WRITE_MULTIPLE_REGISTERS)
+            reply = exception(request, code) if code else request[:4] + write.reply
             return Held(ticket, reply, request) if ticket else reply
+        access = self._units.get(request[UNIT])
         if self._probes or (request[FUNCTION] == _DIAGNOSTICS and announces(request)):
             return self._answer_probe(access, request)
         return self._carry_out(access, request)
@@ -177,6 +184,7 @@ class Session:
 
     def _become_probe(self, access: MeterAccess | None, unit: int) -> None:
         self._probes = True
+        self._sample_writes = {}
         self._cache = ReplyCache()
         self._find = self._cache.find
         name = None if access is None else access.meter.name

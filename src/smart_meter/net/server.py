@@ -11,9 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from smart_meter.modbus.adu import AduReader, is_one_request
-from smart_meter.modbus.connection import Held
-from smart_meter.modbus.functions import ExceptionCode, exception
+from smart_meter.modbus.connection import ConnectionState, Held, Receiving, Sending
 from smart_meter.net.event_loop import EDGES, GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Timer
 
 BACKLOG = 4096
@@ -93,29 +91,20 @@ class Limits(NamedTuple):
 
 
 class Connection:
-    """One client's connection.
-
-    A client may have any number of requests under way. Nothing more is read from it while it does not read
-    its replies: what it can make the server keep is one segment and the replies to it.
-    """
+    """One client's connection: its socket, its state and its times."""
 
     __slots__ = (
+        "_answer",
         "_at_end",
         "_began",
-        "_cached_reply",
-        "_ending",
-        "_finishing",
-        "_held",
         "_loop",
-        "_plain",
-        "_reader",
         "_receive",
-        "_respond",
         "_server",
+        "_shut",
         "_since",
         "_socket",
+        "_state",
         "_transmit",
-        "_unsent",
         "_urgent",
         "client",
         "last",
@@ -134,31 +123,22 @@ class Connection:
         # They stay what they were when it came, whatever a new configuration makes of the session.
         self.zone = session.zone
         self._urgent = session.urgent
-        self._cached_reply = session.cached_reply
-        self._respond = session.respond
-        self._reader = AduReader()
-        self._plain = True
-        """Whether nothing of before is left over, neither requests nor replies, and no end is near."""
+        self._state = ConnectionState(session.cached_reply, session.respond)
+        self._answer = self._state.receive
         self._at_end = False
-        """Whether the client has told that it sends no more; what it has sent may still be unread."""
-        self._unsent = b""
-        self._held: list[bytes | Held] = []
-        """Requests and replies that wait until it is known what becomes of the session's waiting ones."""
+        """Whether the client sends no more; what it has sent may still be unread."""
+        self._shut = False
+        """Whether the client was informed that no more replies come."""
         self._began = 0.0
-        """When the request began to arrive whose rest is missing (0: none), or when the end was told."""
-        self._finishing = False
-        self._ending = False
-        """Whether the client was told that no more replies come: what it still sends is thrown away."""
+        """When the request began to arrive whose rest is missing (0: none), or when the end was announced."""
         self._since = self.last = server.loop.now
         """When it last sent or took something, in monotonic seconds."""
 
     def ready(self, events: int) -> None:
-        """Answer what has arrived; send what could not be sent before.
-
-        This is the hot path: nearly always one whole request has come, like one before, and nothing is left.
-        """
-        plain = self._plain
-        if not plain and (self._unsent or self._held) and not self._unblocked(events):
+        """Answer what has arrived; send what could not be sent before. This is the hot path."""
+        state = self._state
+        quick = state.quick
+        if not quick and state.stalled and not self._unblocked(events):
             return
         try:
             data = self._receive(SEGMENT)
@@ -166,96 +146,65 @@ class Connection:
             return
         except OSError:
             data = b""
-        reply = self._cached_reply(data) if plain else None
-        if reply is not None:
+        if not data:
+            # All replies are with the kernel already: nothing is read while any are not.
+            self._close()
+            return
+        reply = self._answer(data)
+        if reply:
             try:
                 sent = self._transmit(reply)
             except OSError as error:
                 sent = self._not_sent(error)
             if sent < len(reply):
-                self._keep(reply[sent:])
-        elif data:
-            self._answer(data)
-        else:
-            # All replies are with the kernel already: nothing is read while any are not.
-            self._close()
-            return
+                state.blocked(reply[sent:])
         self.last = self._loop.now
+        if not (quick and state.quick):
+            self._received_in_part()
         if events & NO_MORE:
             self._at_end = True
         if len(data) == SEGMENT or self._at_end:
             # There is more, if only the end.
             self._loop.again(self.ready)
 
+    def _received_in_part(self) -> None:
+        """Follow the state after something else than just one request with a reply that was sent."""
+        state = self._state
+        if self._shut or state.sending is Sending.CLOSING:
+            return
+        if state.receiving is not Receiving.MID_FRAME:
+            self._began = 0.0
+        elif state.progressed or not self._began:
+            self._began = self._loop.now
+        if state.sending is Sending.HELD:
+            self._server.holding.append(self)
+        self._settle()
+
     def _unblocked(self, events: int) -> bool:
-        """Send what could not be sent before; return whether requests may be taken again."""
+        """Send what could not be sent before; return whether requests may be read again."""
+        state = self._state
         if events & GONE:
             self._close()
-        elif self._unsent and events & WRITABLE:
-            data, self._unsent = self._unsent, b""
+        elif state.sending is Sending.BLOCKED and events & WRITABLE:
             self.last = self._loop.now
-            self._send(data)
-            if not self._unsent and not self._held:
+            self._send(state.unblocked())
+            if not state.stalled:
                 self._settle()
                 return self._socket.fileno() >= 0
         return False
 
-    def _answer(self, data: bytes) -> None:
-        """Answer a segment that is not just one request."""
-        if self._ending:
-            return
-        self.last = self._loop.now
-        reader = self._reader
-        if self._plain and is_one_request(data):
-            # Known not to be cached.
-            reply = self._respond(data)
-            if isinstance(reply, bytes):
-                self._send(reply)
-            else:
-                self._hold([reply])
-            return
-        requests = reader.feed(data)
-        if requests:
-            cached_reply = self._cached_reply
-            respond = self._respond
-            replies = [cached_reply(request) or respond(request) for request in requests]
-            try:
-                # Nearly always all are bytes.
-                self._send(b"".join(replies))  # type: ignore[arg-type]  # a held reply raises TypeError
-            except TypeError:
-                self._hold(replies)
-        if not reader.rest:
-            self._began = 0.0
-        elif requests or not self._began:
-            self._began = self._loop.now
-        self._settle()
-
-    def _hold(self, replies: list[bytes | Held]) -> None:
-        """Hold replies, in their order, and take no more requests meanwhile."""
-        self._plain = False
-        self._held = replies
-        self._server.holding.append(self)
-
     def release(self) -> bool:
         """Send the held replies; return whether it is still unknown if the last sample is committed."""
         session = self.session
-        held = self._held
-        tickets = [reply.ticket for reply in held if not isinstance(reply, bytes)]
+        tickets = self._state.tickets
         if not tickets:
             return False
         if session.commit_status(tickets[-1]) is None:
             return True
-        self._held = []
-        replies = []
-        for reply in held:
-            if isinstance(reply, bytes):
-                replies.append(reply)
-            elif session.commit_status(reply.ticket):
-                replies.append(reply.reply)
-            else:
-                session.store_failed()
-                replies.append(exception(reply.request, ExceptionCode.SERVER_DEVICE_FAILURE))
-        self._send(b"".join(replies))
+        lost = [ticket for ticket in tickets if not session.commit_status(ticket)]
+        for _ in lost:
+            session.store_failed()
+        self._send(self._state.release(tickets[-1], lost))
         self._settle()
         self._loop.again(self.ready)
         return False
@@ -266,12 +215,7 @@ class Connection:
         except OSError as error:
             sent = self._not_sent(error)
         if sent < len(data):
-            self._keep(data[sent:])
-
-    def _keep(self, data: bytes) -> None:
-        """Keep the rest of a reply: an event tells when there is room again."""
-        self._plain = False
-        self._unsent = data
+            self._state.blocked(data[sent:])
 
     def _not_sent(self, error: OSError) -> int:
         if not isinstance(error, BlockingIOError):
@@ -279,18 +223,12 @@ class Connection:
         return 0
 
     def _settle(self) -> None:
-        """See where things stand; end the connection where all is answered that was to be answered."""
-        reader = self._reader
-        if self._unsent or self._held or self._socket.fileno() < 0:
-            return
-        self._plain = not (reader.rest or reader.error or self._finishing or self._ending)
-        if self._plain:
-            return
-        if self._reader.error is not None:
-            if not self._ending:
-                self.session.bad_frame(self._reader.error)
-                self._end_replies()
-        elif self._finishing and not self._reader.rest and self.last != self._since:
+        """Announce the end if the state has come to it."""
+        state = self._state
+        state.flushed()
+        if state.sending is Sending.CLOSING and not self._shut:
+            if state.error is not None:
+                self.session.bad_frame(state.error)
             self._end_replies()
 
     def finish(self, *, at_once: bool) -> None:
@@ -298,20 +236,17 @@ class Connection:
 
         A client that has come and has not asked yet is given the time for its first request.
         """
-        self._finishing = True
-        self._plain = False
-        if at_once:
-            self._end_replies()
-        else:
+        if not at_once:
+            self._state.finish(asked=self.last != self._since)
             self._settle()
+        elif not self._shut:
+            self._state.close()
+            self._end_replies()
 
     def _end_replies(self) -> None:
         # Closing with unread bytes would send a reset, which can take replies away that are still under way.
-        # So the client is told the end first, and closes on its side; one that does not is swept up.
-        if self._ending or self._socket.fileno() < 0:
-            return
-        self._ending = True
-        self._plain = False
+        # So the client is informed of the end first, and closes on its side; one that does not is swept up.
+        self._shut = True
         self._began = self._loop.now
         self.session.closed()
         try:
@@ -320,15 +255,16 @@ class Connection:
             self._close()
 
     def overdue(self, now: float, limits: Limits) -> str | None:
-        """Return what the client did not do in time, or None."""
+        """Return which timeout the client exceeded, or None. Empty: it is only to be closed."""
         quiet = now - self.last
-        if self._ending:
+        sending = self._state.sending
+        if self._shut:
             return "" if now - self._began > _CLOSE_SECONDS else None
         if self._began and now - self._began > limits.frame:
             return f"the rest of a request did not come within {limits.frame:g} s"
-        if self._unsent and quiet > limits.frame:
+        if sending is Sending.BLOCKED and quiet > limits.frame:
             return f"it did not take its replies within {limits.frame:g} s"
-        if limits.idle and quiet > limits.idle and not self._held:
+        if limits.idle and quiet > limits.idle and sending is not Sending.HELD:
             return f"it was idle for {limits.idle:g} s"
         return None
 
@@ -343,9 +279,9 @@ class Connection:
             return
         self._loop.forget(self._socket.fileno(), urgent=self._urgent)
         self._socket.close()
-        self._held = []
-        self._unsent = b""
-        if not self._ending:
+        self._state.close()
+        if not self._shut:
+            self._shut = True
             self.session.closed()
         self._server.discard(self)
 

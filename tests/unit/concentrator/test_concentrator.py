@@ -266,6 +266,15 @@ def test_a_writer_that_may_not_read_gets_exception_01_for_reads() -> None:
     assert "may not do that: function 3 got exception 01" in trial.journal[-1]
 
 
+def test_only_refused_writes_count_as_such_in_the_status_block() -> None:
+    trial = ruled(AccessRule("field", (), Access.WRITE), AccessRule("control", (), Access.READ))
+    trial.client("192.168.1.50").respond(read(0, 8))
+    opta = trial.client("192.168.2.10")
+    assert (status_of(opta)[4], trial.concentrator.statistics.refused) == (0, 1)
+    opta.respond(write(0))
+    assert (status_of(opta)[4], trial.concentrator.statistics.refused) == (1, 2)
+
+
 def test_a_client_may_use_the_function_codes_of_its_rule_alone() -> None:
     trial = ruled(
         AccessRule("field", (), Access.READ_WRITE, frozenset({16})),
@@ -365,6 +374,7 @@ def test_with_no_lines_at_all_the_sums_are_told() -> None:
 class Recorder:
     def __init__(self) -> None:
         self.backlog = 0
+        self.stored: bool | None = None
         self.rows: list[tuple[str, float, bytes, int | None, int]] = []
 
     def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
@@ -372,7 +382,7 @@ class Recorder:
         return len(self.rows)
 
     def stored_up_to(self, ticket: int) -> bool | None:
-        return None
+        return self.stored
 
 
 def test_every_sample_is_recorded_however_it_came() -> None:
@@ -418,7 +428,11 @@ def test_if_more_comes_in_than_the_disk_takes_writers_wait_and_readers_do_not() 
     assert held.ticket == 769
     assert trial.client("192.168.2.10").respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
     assert esp32.commit_status(769) is None
-    # The disk keeps up again, or has failed: nobody has to wait for either.
+    # The disk has failed: the values are in the registers, and durable writes were not asked for.
+    recorder.stored = False
+    assert esp32.commit_status(769) is True
+    recorder.stored = None
+    # The disk keeps up again.
     recorder.backlog = 0
     trial.concentrator.review_backlog()
     assert esp32.commit_status(769) is True

@@ -106,3 +106,9 @@ def test_any_split_of_any_bytes_gives_the_same_requests_and_the_same_end(
     expected = list(whole.feed(stream))
     assert [request for segment in segments for request in split.feed(segment)] == expected
     assert (split.error, split.rest) == (whole.error, whole.rest)
+
+
+def test_a_stream_as_long_as_equal_requests_but_of_others_is_cut_by_each_ones_length() -> None:
+    first, second = read(0, 8), adu(1, b"\x08" + bytes(16))
+    assert len(second) == 2 * len(first)
+    assert list(AduReader().feed(first + second)) == [first, second]

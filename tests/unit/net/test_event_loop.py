@@ -68,6 +68,20 @@ def test_what_comes_every_so_often_comes_until_it_is_cancelled(loop: EventLoop) 
     assert count == 3
 
 
+def test_what_was_missed_is_not_made_up_for(failures: list[BaseException]) -> None:
+    times = [100.0]
+    loop = EventLoop(failures.append, lambda: times[-1])
+    came: list[float] = []
+    loop.every(1.0, lambda: came.append(loop.now))
+    for now in (101.0, 107.5, 107.6, 108.4, 108.5):
+        times.append(now)
+        loop.after(0.0, loop.stop)
+        loop.run()
+    loop.close()
+    assert came == [101.0, 107.5, 108.5]
+    assert failures == []
+
+
 def test_another_thread_ends_the_wait_with_something_to_do(loop: EventLoop) -> None:
     came: list[int] = []
 

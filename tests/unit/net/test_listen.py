@@ -3,12 +3,13 @@
 import errno
 import os
 import pwd
+import socket
 from pathlib import Path
 
 import pytest
 
 from smart_meter.net import listen
-from smart_meter.net.listen import explain, port_holders
+from smart_meter.net.listen import bind, explain, port_holders
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -125,3 +126,18 @@ def test_an_address_of_another_machine_says_how_to_see_ones_own() -> None:
 def test_any_other_failure_is_told_as_it_is(number: int, port: int) -> None:
     told = explain(OSError(number, "Because"), "127.0.0.1", port)
     assert told == f"can't listen on 127.0.0.1:{port}: Because."
+
+
+def test_an_ipv6_listener_takes_ipv4_clients_whatever_the_system_prefers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Strict(socket.socket):
+        """As with net.ipv6.bindv6only = 1."""
+
+        def __init__(self, family: int, kind: int) -> None:
+            super().__init__(family, kind)
+            self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+    monkeypatch.setattr("smart_meter.net.listen.socket.socket", Strict)
+    with bind("::", 0) as listener:
+        assert listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0

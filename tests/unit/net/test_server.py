@@ -524,6 +524,85 @@ def test_a_part_of_a_sample_waits_for_nothing(late: Client) -> None:
     assert late.send(write(0, (1, 2))) == wire("0001 0000 0006 01 10 0000 0002")
 
 
+def test_while_replies_are_held_a_client_is_not_idle() -> None:
+    house = House(Limits(idle=10))
+    house.sink = Recorder()
+    house.concentrator.use_sink(house.sink, durable=True)
+    client = house.client("192.168.1.50")
+    client.send(write(0))
+    house.loop.now += 11
+    house.server.sweep()
+    assert client.socket.end is None
+    house.sink.stored = 1
+    house.server.release()
+    assert client.received == WRITTEN
+    house.server.sweep()
+    assert client.socket.end == "aborted"
+
+
+# Accepting
+
+
+class Listening:
+    """Stands in for the listening socket of a process that has no descriptor left, until it has."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+
+    def fileno(self) -> int:
+        return 3
+
+    def setblocking(self, _: bool) -> None:
+        """It never blocks."""
+
+    def setsockopt(self, *_: object) -> None:
+        """It has no options."""
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        raise OSError(self.errors.pop(0), "no room") if self.errors else BlockingIOError
+
+
+class WatchingLoop(Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: set[int] = set()
+
+    def watch(self, *watched: object, urgent: bool = False) -> None:
+        self.watched.add(cast(int, watched[0]))
+
+    def forget(self, *forgotten: object, urgent: bool = False) -> None:
+        self.watched.discard(cast(int, forgotten[0]))
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+def test_without_room_for_a_client_the_server_pauses_and_listens_again(code: int) -> None:
+    loop, notices = WatchingLoop(), list[str]()
+    server = Server(cast(EventLoop, loop), lambda *_: None, Limits(), notices.append)
+    server.start(cast(socket.socket, Listening(code)))
+    assert loop.watched == {3}
+    server._accept(READABLE)
+    assert loop.watched == set()
+    assert len(notices) == 1
+    [timer] = [timer for due, timer in loop.timers if due == loop.now + 1.0 and timer.action != server.sweep]
+    assert timer.action is not None
+    timer.action()
+    assert loop.watched == {3}
+
+
+def test_every_connection_that_is_accepted_sends_at_once_and_notices_a_dead_client() -> None:
+    house = House()
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        house.server.start(listening)
+        with socket.create_connection(listening.getsockname()):
+            house.server._accept(READABLE)
+            accepted = [connection._socket for connection in house.server.connections]
+            options = ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            assert [[each.getsockopt(*option) for option in options] for each in accepted] == [[1, 1]]
+        for each in house.server.connections:
+            each.abort()
+
+
 # Any stream
 
 

@@ -1,0 +1,108 @@
+"""Where history and concentrator meet: which values a meter takes from the history, and when."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.concentrator.session import Session
+from smart_meter.config import Config, HistoryConfig
+from smart_meter.modbus.connection import Held
+from smart_meter.registers import status_block
+from smart_meter.registers.status_block import State
+from smart_meter.runtime.recording import Recording
+from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write
+
+OTHER = tuple(register + 1 for register in SAMPLE_REGISTERS)
+PATIENCE = 10.0
+
+
+class Run:
+    """A concentrator with its recording, as one run of the service has them."""
+
+    def __init__(self, config: Config) -> None:
+        self.lines: list[str] = []
+        self.committed = threading.Event()
+        self.concentrator = Concentrator(config, self.lines.append, lambda: 100.0, lambda: 1.7e9)
+        self.recording = Recording(self.concentrator, self.lines.append, self.committed.set)
+        self.recording.start(config)
+
+    @property
+    def client(self) -> Session:
+        session = self.concentrator.admit("192.168.1.50")
+        assert session is not None
+        return session
+
+    def registers(self) -> bytes:
+        return sent(self.client.respond(read(0, 8)))
+
+    def sequence(self) -> int:
+        reply = sent(self.client.respond(adu(1, wire("04 0000 000d"))))
+        return status_block.decode(reply[9:]).sequence
+
+    def end(self) -> None:
+        self.recording.stop(PATIENCE)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Config:
+    """A configuration with a history in which a sample stands."""
+    config = Config(history=HistoryConfig(path=str(tmp_path / "history.db")))
+    earlier = Run(config)
+    for _ in range(3):
+        earlier.client.respond(write(0))
+    earlier.end()
+    return config
+
+
+def test_without_a_path_nothing_is_recorded() -> None:
+    run = Run(Config())
+    assert isinstance(run.client.respond(write(0)), bytes)
+    assert run.recording.state() is None
+    run.recording.count(run.concentrator.statistics)
+    run.end()
+    assert run.concentrator.statistics.stored == 0
+
+
+def test_a_start_takes_the_last_values_and_their_number_from_the_history(recorded: Config) -> None:
+    run = Run(recorded)
+    assert run.concentrator.meters[0].state is State.RESTORED
+    assert run.registers() == answer(1, SAMPLE_REGISTERS)
+    assert run.sequence() == 3
+    run.client.respond(write(0, OTHER))
+    assert run.sequence() == 4
+    run.end()
+
+
+def test_a_history_that_a_reload_switches_on_never_overwrites_newer_values(recorded: Config) -> None:
+    run = Run(Config())
+    run.client.respond(write(0, OTHER))
+    run.recording.reconfigure(recorded)
+    assert run.registers() == answer(1, OTHER)
+    assert run.concentrator.meters[0].state is State.FRESH
+    run.client.respond(write(0, OTHER))
+    run.end()
+    run.recording.count(run.concentrator.statistics)
+    assert (run.concentrator.statistics.stored, run.concentrator.statistics.not_stored) == (1, 0)
+
+
+def test_a_history_that_a_reload_switches_off_takes_no_more_samples(recorded: Config) -> None:
+    run = Run(recorded)
+    run.client.respond(write(0, OTHER))
+    run.recording.reconfigure(Config())
+    run.client.respond(write(0))
+    run.end()
+    assert run.recording.state() == {"stored": 1, "lost": 0, "failing": False}
+
+
+def test_a_commit_interval_of_0_makes_writes_durable_also_by_a_reload(recorded: Config) -> None:
+    durable = recorded._replace(history=recorded.history._replace(commit_interval=0))
+    run = Run(recorded)
+    assert isinstance(run.client.respond(write(0)), bytes)
+    run.recording.reconfigure(durable)
+    held = run.client.respond(write(0))
+    assert isinstance(held, Held)
+    run.end()
+    assert run.committed.is_set()
+    assert run.client.commit_status(held.ticket) is True
