@@ -156,7 +156,7 @@ def test_the_command_needs_no_more_memory_for_many_rows(tmp_path: Path) -> None:
         for number in range(count):
             one.record("m", registers(number))
             if number % 10_000 == 9999:
-                one.wait(lambda: written._waiting.head > number - 20_000)  # noqa: B023 - called here and now
+                one.wait(lambda: written._queue.head > number - 20_000)  # noqa: B023 - called here and now
         assert one.stop()
         assert written.lost == 0
         with Path(os.devnull).open("w") as nowhere:

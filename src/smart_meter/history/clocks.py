@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from smart_meter.history.clock import microseconds
+from smart_meter.history.running_time import microseconds
 
 BOOT_VARIABLE = "SMART_METER_BOOT_ID"
 """Where the unit passes systemd's %b: its sandbox (ProcSubset=pid) hides /proc/sys."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig
-from smart_meter.history.clock import DAY
+from smart_meter.history.running_time import DAY
 
 PAGE = 1024
 """Bytes. A commit of one sample writes a page to the WAL: with SQLite's own 4096, half as much again."""
 
 
-class Limits(NamedTuple):
+class StorageLimits(NamedTuple):
     """What the configuration comes to; pages are of `PAGE` bytes."""
 
     age: int
@@ -29,7 +29,7 @@ class Limits(NamedTuple):
         return (self.checkpoint + self.transaction // PAGE) * (PAGE + 24) + 32
 
     @classmethod
-    def of(cls, config: HistoryConfig) -> Limits:
+    def of(cls, config: HistoryConfig) -> StorageLimits:
         """Return what the configuration asks for."""
         whole = int(config.max_size_mib * 2**20) // PAGE
         checkpoint = min(max(whole // 16, 16), 1000)

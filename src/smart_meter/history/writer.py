@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
-from smart_meter.history import clock
-from smart_meter.history.aside import set_aside
-from smart_meter.history.clock import microseconds
+from smart_meter.history import running_time
 from smart_meter.history.clocks import Clocks
+from smart_meter.history.database import Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
-from smart_meter.history.limits import Limits
-from smart_meter.history.store import Last, Store
-from smart_meter.history.waiting import COLUMNS, EARLY, MAX_WAITING, PIECE, Waiting
+from smart_meter.history.limits import StorageLimits
+from smart_meter.history.quarantine import quarantine
+from smart_meter.history.running_time import microseconds
+from smart_meter.history.sample_queue import COLUMNS, EARLY, MAX_WAITING, PIECE, SampleQueue
 
 RETRY_SECONDS = 5.0
 """Between two tries to write while the disk fails."""
@@ -29,7 +29,7 @@ PATIENCE = 1.0
 """Seconds that the writer waits for another program's lock."""
 START_PATIENCE = 0.2
 """The same, while the program starts."""
-ASIDE_SECONDS = 60.0
+QUARANTINE_SECONDS = 60.0
 """Between two files that are set aside: a broken disk must not fill itself with them."""
 
 
@@ -47,7 +47,7 @@ class Writer:
     def __init__(
         self,
         config: HistoryConfig,
-        waiting: Waiting,
+        waiting: SampleQueue,
         *,
         meters: dict[int, MeterConfig],
         tell: Callable[[str], None],
@@ -63,9 +63,9 @@ class Writer:
         """Bytes of registers of the largest sample; set whenever `meters` grows."""
         self.rows = 0
         """Written since the start."""
-        self.store: Store | None = None
+        self.database: Database | None = None
         self._used = config
-        self._waiting = waiting
+        self._queue = waiting
         self._meters = meters
         self._tell = tell
         self._committed = committed
@@ -77,9 +77,9 @@ class Writer:
         now = clocks.monotonic()
         self._commit_at = now + config.commit_interval
         self._try_at = self._look_at = self._expire_at = now
-        self._aside_at: float | None = None
+        self._quarantined_at: float | None = None
         self._told: set[str] = set()
-        self._waiting.ring_at = self._ring_at()
+        self._queue.ring_at = self._ring_at()
         # A daemon, since one that is blocked in an fsync can't be waited for at exit.
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
 
@@ -123,10 +123,10 @@ class Writer:
             self._kept_alive(lambda: self._guarded(self._make))
         ended = False
         while not ended:
-            self._waiting.wait(self._seconds_to_wait())
+            self._queue.wait(self._seconds_to_wait())
             ended = self.closing
             self._kept_alive(lambda: self._turn(last=ended))  # noqa: B023 - called at once
-        if self.failing or self._taken or len(self._waiting):
+        if self.failing or self._taken or len(self._queue):
             self._lose()
         self._close()
 
@@ -148,7 +148,7 @@ class Writer:
         if not self._used.path:
             return LOOK_SECONDS
         if self._used.commit_interval == 0:
-            return 0.0 if self._waiting.items else LOOK_SECONDS
+            return 0.0 if self._queue.items else LOOK_SECONDS
         return min(self._commit_at - now, LOOK_SECONDS)
 
     def _turn(self, *, last: bool) -> None:
@@ -161,12 +161,12 @@ class Writer:
         # Without a path, what could not be written before waits for the next one, or for the end.
         if self._used.path:
             if self.failing and now < self._try_at and not last:
-                if self._used.commit_interval == 0 and self._waiting.give_up():
+                if self._used.commit_interval == 0 and self._queue.give_up():
                     self._committed()
             elif last or self.failing or self._is_due(now):
                 self._commit_at = now + self._used.commit_interval
                 self._write()
-        self._waiting.ring_at = self._ring_at()
+        self._queue.ring_at = self._ring_at()
 
     def _ring_at(self) -> int:
         if self._used.commit_interval == 0:
@@ -174,16 +174,18 @@ class Writer:
         return (MAX_WAITING if self.failing else EARLY) * COLUMNS
 
     def _is_due(self, now: float) -> bool:
-        return now >= self._commit_at or self._used.commit_interval == 0 or len(self._waiting) >= EARLY
+        return now >= self._commit_at or self._used.commit_interval == 0 or len(self._queue) >= EARLY
 
     def _look(self) -> None:
         """See whether the wall clock has stepped, and whether somebody took the file away."""
         monotonic, wall = microseconds(self._clocks.monotonic()), microseconds(self._clocks.wall())
-        if clock.stepped(self._seen_offset, monotonic, wall):
+        if running_time.stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
-            self._steps.append((self._waiting.next_ticket, self._seen_offset))
-        if self.store is not None and not self.store.is_in_place():
-            self._tell(f"[HISTORY] {self.store.path} was moved or deleted: recording goes on in a new file")
+            self._steps.append((self._queue.next_ticket, self._seen_offset))
+        if self.database is not None and not self.database.is_in_place():
+            self._tell(
+                f"[HISTORY] {self.database.path} was moved or deleted: recording goes on in a new file"
+            )
             self._close()
 
     def _adopt(self, config: HistoryConfig) -> None:
@@ -197,18 +199,18 @@ class Writer:
             self._used = config
             if config.path:
                 self._write(at_least_open=True)
-        elif self.store is not None:
-            self.store.set_limits(Limits.of(config))
+        elif self.database is not None:
+            self.database.set_limits(StorageLimits.of(config))
         self._used = config
         self._commit_at = min(self._commit_at, self._clocks.monotonic() + config.commit_interval)
 
     def _write(self, *, at_least_open: bool = False) -> None:
         """Write all that waits now, in as many commits as its size takes; on failure, tell why."""
-        end = self._waiting.next_ticket
+        end = self._queue.next_ticket
         try:
             if at_least_open or self.failing:
                 self._guarded(self._commit)
-            while self._taken or self._waiting.head < end:
+            while self._taken or self._queue.head < end:
                 self._guarded(self._commit)
         except FAULTS as error:
             self._close()
@@ -224,27 +226,27 @@ class Writer:
             action()
         except FAULTS as error:
             self._close()
-            if not is_damage(error) or not self._may_set_aside():
+            if not is_damage(error) or not self._may_quarantine():
                 raise
             path = self._used.path
-            aside = set_aside(path, self._clocks.wall())
+            aside = quarantine(path, self._clocks.wall())
             self._tell(
                 f"[HISTORY] {path}: {explain(error, path)}. It was set aside as {aside}; a new one is begun"
             )
             action()
 
-    def _may_set_aside(self) -> bool:
+    def _may_quarantine(self) -> bool:
         now = self._clocks.monotonic()
-        if self._aside_at is not None and now < self._aside_at + ASIDE_SECONDS:
+        if self._quarantined_at is not None and now < self._quarantined_at + QUARANTINE_SECONDS:
             return False
-        self._aside_at = now
+        self._quarantined_at = now
         return True
 
-    def _open(self, patience: float) -> Store:
-        if self.store is None:
-            self.store = Store(self._used.path, Limits.of(self._used), patience)
+    def _open(self, patience: float) -> Database:
+        if self.database is None:
+            self.database = Database(self._used.path, StorageLimits.of(self._used), patience)
             self._begun = False
-        return self.store
+        return self.database
 
     def _make(self) -> None:
         self._open(PATIENCE)
@@ -271,33 +273,33 @@ class Writer:
             self._expire_at = now + EXPIRE_SECONDS
         self._taken.clear()
         self.rows += count
-        self._waiting.stored()
+        self._queue.stored()
         self._committed()
 
     def _take(self, most: int) -> None:
         """Take samples of one wall clock at a time, so many in all at most, with those taken before."""
         most -= sum(len(piece.items) for piece in self._taken) // COLUMNS
         while most > 0:
-            while self._steps and self._steps[0][0] <= self._waiting.head:
+            while self._steps and self._steps[0][0] <= self._queue.head:
                 self._offset = self._steps.popleft()[1]
-            items = self._waiting.take(min(most, PIECE), self._steps[0][0] if self._steps else None)
+            items = self._queue.take(min(most, PIECE), self._steps[0][0] if self._steps else None)
             if not items:
                 # Samples may have been dropped in between, up to the next step or beyond it.
-                if self._steps and self._steps[0][0] <= self._waiting.head:
+                if self._steps and self._steps[0][0] <= self._queue.head:
                     continue
                 return
             self._taken.append(_Piece(items, self._offset))
             most -= len(items) // COLUMNS
 
-    def _begin_segment(self, store: Store, piece: _Piece) -> None:
+    def _begin_segment(self, store: Database, piece: _Piece) -> None:
         first = microseconds(piece.items[1])  # type: ignore[arg-type]  # the column of monotonic seconds
         wall = first + piece.offset
         segment = store.segment
         if segment is None or not self._begun:
-            store.begin_segment(clock.begin(segment, store.running, self._clocks.boot, first, wall))
+            store.begin_segment(running_time.begin(segment, store.running, self._clocks.boot, first, wall))
             self._begun = True
         elif segment.wall + segment.monotonic != piece.offset:
-            store.begin_segment(clock.step(segment, first, wall))
+            store.begin_segment(running_time.step(segment, first, wall))
 
     def _fail(self, error: BaseException) -> None:
         self.failing = True
@@ -310,12 +312,12 @@ class Writer:
                 f"[HISTORY] {path}: {reason}. Modbus goes on; samples wait in memory until it can be written"
             )
         if self._used.commit_interval == 0:
-            self._waiting.give_up()
+            self._queue.give_up()
 
     def _recovered(self) -> None:
         self.failing = False
         self._told.clear()
-        lost = self._waiting.dropped
+        lost = self._queue.dropped
         note = f"{lost} samples were lost since the start" if lost else "no sample was lost"
         self._tell(f"[HISTORY] {self._used.path}: recording again; {note}")
 
@@ -323,13 +325,13 @@ class Writer:
         """Give up what can't be written any more, for good."""
         count = sum(len(piece.items) for piece in self._taken) // COLUMNS
         self._taken.clear()
-        count = self._waiting.lose(count)
+        count = self._queue.lose(count)
         if count:
             self._tell(f"[HISTORY] {count} samples could not be written and are lost")
         self._committed()
 
     def _close(self) -> None:
-        store, self.store = self.store, None
+        store, self.database = self.database, None
         if store is not None:
             with contextlib.suppress(sqlite3.Error):
                 store.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smart_meter.history import writer
-from smart_meter.history.aside import set_aside
+from smart_meter.history.quarantine import quarantine
 from tests.unit.history.bench import PV, Bench, Hands, change, registers
 
 Make = Callable[..., Bench]
@@ -79,7 +79,7 @@ def overwritten_end(path: Path) -> None:
         (overwritten_end, "it is damaged"),
     ],
 )
-def test_a_file_that_can_not_be_gone_on_with_is_set_aside_at_the_start(
+def test_a_file_that_can_not_be_gone_on_with_is_set_quarantined_at_the_start(
     harm: Callable[[Path], None], told: str, bench: Make
 ) -> None:
     one = full(bench)
@@ -144,13 +144,13 @@ def test_a_disk_that_damages_every_file_is_not_filled_with_them(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("smart_meter.history.store.Store.insert", corrupt)
+        patch.setattr("smart_meter.history.database.Database.insert", corrupt)
         one.record("pv", registers(2))
         one.wait_for_word("it is damaged. Modbus goes on")
     assert history.failing
     assert len(list(one.path.parent.glob("*damaged*"))) == 1
     assert one.hands
-    one.hands.pass_time(writer.ASIDE_SECONDS + 1)
+    one.hands.pass_time(writer.QUARANTINE_SECONDS + 1)
     one.wait(lambda: not history.failing)
     assert one.rows() == [registers(1), registers(2)]
 
@@ -160,7 +160,7 @@ def test_a_wal_goes_with_its_file(tmp_path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").write_text(suffix)
     (tmp_path / "history.db.damaged-20200913T122640-wal").write_text("an older one's")
-    assert set_aside(str(path), 1_600_000_000) == f"{path}.damaged-20200913T122640-2"
+    assert quarantine(str(path), 1_600_000_000) == f"{path}.damaged-20200913T122640-2"
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
         "history.db.damaged-20200913T122640-wal": "an older one's",
         "history.db.damaged-20200913T122640-2": "",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_meter.history import waiting, writer
+from smart_meter.history import sample_queue, writer
 from smart_meter.history.faults import explain, is_damage
 from tests.unit.history.bench import PV, Bench, Hands, registers
 
@@ -147,12 +147,12 @@ def test_a_clock_step_while_the_disk_fails_counts_from_the_samples_on_that_came_
 def test_a_disk_that_fails_for_long_costs_the_oldest_samples_and_they_are_counted(
     bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITING", 2000)
+    monkeypatch.setattr(sample_queue, "MAX_WAITING", 2000)
     monkeypatch.setattr(writer, "MAX_WAITING", 2000)
     folder = tmp_path / "disk"
     one = bench(folder / "history.db", hands=Hands(), commit_interval=1)
     history = one.open()
-    one.wait(lambda: history._waiting.ring_at == 2000 * 5)
+    one.wait(lambda: history._queue.ring_at == 2000 * 5)
     for number in range(5000):
         one.record("pv", registers(number))
     assert history.lost == 4000
@@ -197,7 +197,7 @@ def test_a_mistake_of_the_program_itself_does_not_end_the_recording(
     one = bench(hands=Hands())
     history = one.open()
     with monkeypatch.context() as patch:
-        patch.setattr("smart_meter.history.store.Store.insert", lambda *_: 1 / 0)
+        patch.setattr("smart_meter.history.database.Database.insert", lambda *_: 1 / 0)
         ticket = one.record("pv", registers(1))
         one.wait(lambda: history.stored_up_to(ticket) is False)
         one.wait_for_word("ZeroDivisionError")

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from smart_meter.history.waiting import EARLY
+from smart_meter.history.sample_queue import EARLY
 from tests.unit.history.bench import PV, YEAR, Bench, Hands, meter, query, registers
 
 Make = Callable[..., Bench]

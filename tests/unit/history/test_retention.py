@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from smart_meter.config import HistoryConfig
-from smart_meter.history.clock import DAY, SECOND, begin
-from smart_meter.history.limits import PAGE, Limits
-from smart_meter.history.store import Store
+from smart_meter.history.database import Database
+from smart_meter.history.limits import PAGE, StorageLimits
+from smart_meter.history.running_time import DAY, SECOND, begin
 from tests.unit.history.bench import meter, query
 
 METERS = {0: meter("busy", 1), 1: meter("silent", 2)}
@@ -17,9 +17,9 @@ HOUR = 3600
 class Filling:
     """A store that is filled by hand."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: StorageLimits) -> None:
         self.path = path
-        self.store = Store(str(path), limits, 1)
+        self.database = Database(str(path), limits, 1)
         self.recorded = 0
         self.largest = 0
 
@@ -30,13 +30,13 @@ class Filling:
         for _ in range(count):
             batch += (key, self.recorded * seconds, None, 0, data)
             self.recorded += 1
-        self.store.shrink()
-        with self.store.transaction():
-            if self.store.segment is None:
-                self.store.begin_segment(begin(None, 0, "a", 0, 1_600_000_000 * SECOND))
-            self.store.make_room(count, size)
-            self.store.insert(batch, METERS)
-            self.more = self.store.expire(self.store.running, count)
+        self.database.shrink()
+        with self.database.transaction():
+            if self.database.segment is None:
+                self.database.begin_segment(begin(None, 0, "a", 0, 1_600_000_000 * SECOND))
+            self.database.make_room(count, size)
+            self.database.insert(batch, METERS)
+            self.more = self.database.expire(self.database.running, count)
         files = [self.path, Path(f"{self.path}-wal")]
         self.largest = max(self.largest, sum(file.stat().st_size for file in files if file.exists()))
 
@@ -45,8 +45,8 @@ class Filling:
         return tuple(ids)
 
 
-def limits(days: float = 400, mib: float = 1024) -> Limits:
-    return Limits.of(HistoryConfig(max_age_days=days, max_size_mib=mib))
+def limits(days: float = 400, mib: float = 1024) -> StorageLimits:
+    return StorageLimits.of(HistoryConfig(max_age_days=days, max_size_mib=mib))
 
 
 def test_rows_older_than_the_limit_go_and_the_others_stay(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_rows_older_than_the_limit_go_and_the_others_stay(tmp_path: Path) -> Non
 def test_one_commit_deletes_a_bounded_number_and_says_that_there_are_more(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits())
     filling.add(9000, 60)
-    filling.store.set_limits(limits(days=1))
+    filling.database.set_limits(limits(days=1))
     counts = []
     more = True
     while more:
@@ -90,10 +90,10 @@ def test_a_limit_that_is_lowered_gives_the_disk_its_room_back(tmp_path: Path) ->
     for _ in range(60):
         filling.add(1000, 0.001, size=20)
     assert filling.path.stat().st_size > 1.5 * 2**20
-    filling.store.set_limits(limits(mib=1))
+    filling.database.set_limits(limits(mib=1))
     for _ in range(100):
         filling.add(10, 0.001)
-    filling.store.close()
+    filling.database.close()
     assert filling.path.stat().st_size <= limits(mib=1).pages * PAGE
     assert filling.ids()[1] == 61_000
 
@@ -111,10 +111,10 @@ def test_a_meters_last_sample_outlives_its_rows(tmp_path: Path) -> None:
     filling.add(1, 60, key=1)
     for _ in range(30):
         filling.add(240, 60)
-    filling.store.close()
+    filling.database.close()
     assert query(filling.path, "SELECT count(*) FROM samples JOIN meters ON meters.id = meter "
                  "WHERE name = 'silent'") == [(0,)]  # fmt: skip
-    store = Store(str(filling.path), limits(), 1)
+    store = Database(str(filling.path), limits(), 1)
     last = store.last(METERS[1])
     assert last is not None
     assert (last.registers, last.id, last.segment) == (b"\x05\x05", 1, store.segment)
@@ -124,10 +124,10 @@ def test_a_meters_last_sample_outlives_its_rows(tmp_path: Path) -> None:
 def test_clock_segments_without_rows_go_and_the_one_in_force_stays(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits(days=1))
     for number in range(5):
-        with filling.store.transaction():
-            before = filling.store.segment
-            filling.store.begin_segment(
-                begin(before, filling.store.running, str(number), filling.recorded * HOUR * SECOND, number)
+        with filling.database.transaction():
+            before = filling.database.segment
+            filling.database.begin_segment(
+                begin(before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number)
             )
         filling.add(24, HOUR)
     told = query(filling.path, "SELECT first, boot FROM clock")

@@ -21,7 +21,7 @@ from pathlib import Path
 from smart_meter.cli.target import ArgumentsError
 from smart_meter.config import ConfigError, load
 from smart_meter.history.faults import DamagedError, explain
-from smart_meter.history.reading import Reader, Recorded, Row, Selection
+from smart_meter.history.reader import Reader, RecordedMeter, RecordedSample, Selection
 from smart_meter.meters.sample import iso_time
 from smart_meter.registers.register_map import Measurement
 
@@ -89,7 +89,7 @@ def _explain(error: Exception, path: str) -> str:
     return explain(error, path)
 
 
-def _table(selection: Selection, rows: Iterator[Row]) -> None:
+def _table(selection: Selection, rows: Iterator[RecordedSample]) -> None:
     columns = _columns(selection)
     meters = [meter.name for meter in selection.meters.values()]
     widths = [29, 25, max(map(len, ["Meter", *meters])), *(max(len(_title(c)), 8) for c in columns)]
@@ -106,7 +106,7 @@ def _table(selection: Selection, rows: Iterator[Row]) -> None:
         sys.stdout.write(f"{text}  {', '.join(row.out_of_range)}".rstrip() + "\n")
 
 
-def _csv(selection: Selection, rows: Iterator[Row]) -> None:
+def _csv(selection: Selection, rows: Iterator[RecordedSample]) -> None:
     columns = _columns(selection)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["id", "arrived", "measured", "meter", *map(_title, columns), "out_of_range"])
@@ -116,7 +116,7 @@ def _csv(selection: Selection, rows: Iterator[Row]) -> None:
         writer.writerow([row.id, _arrived(row), _measured(row), row.meter.name, *cells.of(row), out])
 
 
-def _json(_: Selection, rows: Iterator[Row]) -> None:
+def _json(_: Selection, rows: Iterator[RecordedSample]) -> None:
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     fingerprints: dict[int, str] = {}
     for row in rows:
@@ -137,7 +137,7 @@ def _json(_: Selection, rows: Iterator[Row]) -> None:
         sys.stdout.write(encode(record) + "\n")
 
 
-_FORMATS: dict[str, Callable[[Selection, Iterator[Row]], None]] = {
+_FORMATS: dict[str, Callable[[Selection, Iterator[RecordedSample]], None]] = {
     "table": _table,
     "csv": _csv,
     "json": _json,
@@ -152,7 +152,7 @@ class _Cells:
         self._show = show
         self._places: dict[int, list[Measurement | None]] = {}
 
-    def of(self, row: Row) -> list[str]:
+    def of(self, row: RecordedSample) -> list[str]:
         """Return the text of each column's cell."""
         places = self._places.get(row.meter.id)
         if places is None:
@@ -162,7 +162,7 @@ class _Cells:
         return ["" if m is None else show(m, values[m.name]) for m in places]
 
 
-def _measurements(meter: Recorded) -> list[Measurement]:
+def _measurements(meter: RecordedMeter) -> list[Measurement]:
     timestamp = meter.map.timestamp
     return [m for m in meter.map.measurements if m is not timestamp]
 
@@ -176,7 +176,7 @@ def _title(column: Column) -> str:
     return f"{name} [{unit}]" if unit else name
 
 
-def _arrived(row: Row) -> str:
+def _arrived(row: RecordedSample) -> str:
     try:
         return datetime.fromtimestamp(row.arrived, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError):
@@ -184,5 +184,5 @@ def _arrived(row: Row) -> str:
         return f"{row.arrived:.3f}"
 
 
-def _measured(row: Row) -> str:
+def _measured(row: RecordedSample) -> str:
     return "" if row.measured is None else iso_time(row.measured)

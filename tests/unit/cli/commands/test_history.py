@@ -14,7 +14,7 @@ import pytest
 from smart_meter.cli.commands import history as command
 from smart_meter.cli.main import main
 from smart_meter.config import MeterConfig
-from smart_meter.history.reading import WINDOW, Reader
+from smart_meter.history.reader import WINDOW, Reader
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.history.bench import PATIENCE, PV, YEAR, Bench, Hands, change, meter, query, registers

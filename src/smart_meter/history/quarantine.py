@@ -9,7 +9,7 @@ SUFFIXES = ("-wal", "-shm", "")
 """The database itself last: whatever interrupts this, the next start finds it and judges it again."""
 
 
-def set_aside(path: str, wall: float) -> str:
+def quarantine(path: str, wall: float) -> str:
     """Rename a database and what belongs to it; return its new path.
 
     wall: Unix seconds, for the name. Raises OSError.

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smart_meter.history.clock import DAY, MAX_GAP, SECOND, STEP, Segment, begin, microseconds, step, stepped
+from smart_meter.history.running_time import (
+    DAY,
+    MAX_GAP,
+    SECOND,
+    STEP,
+    Segment,
+    begin,
+    microseconds,
+    step,
+    stepped,
+)
 
 TEN_YEARS = 3653 * DAY
 NOW = 1_600_000_000 * SECOND

@@ -13,12 +13,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
-from smart_meter.history.clock import Segment
 from smart_meter.history.faults import DamagedError, primary_code
-from smart_meter.history.limits import PAGE, Limits
+from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
+from smart_meter.history.running_time import Segment
+from smart_meter.history.sample_queue import COLUMNS
 from smart_meter.history.schema import APPLICATION_ID, PROBES, SCHEMA, VERSION
-from smart_meter.history.waiting import COLUMNS
 
 _ROWS = (64, 8, 1)
 """In one statement: each takes some 0.1 ms, in which nothing else runs where there is one CPU."""
@@ -42,10 +42,10 @@ class Last(NamedTuple):
     """None where the clock of that time is no longer kept."""
 
 
-class Store:
+class Database:
     """An open file, made where there is none. Not for several threads at a time."""
 
-    def __init__(self, path: str, limits: Limits, patience: float) -> None:
+    def __init__(self, path: str, limits: StorageLimits, patience: float) -> None:
         """patience: seconds to wait for another program's lock.
 
         Raises sqlite3.Error, OSError or DamagedError.
@@ -162,7 +162,7 @@ class Store:
         chunk = max(_CHUNK, 2 * count)
         return self._delete_oldest(chunk, before) and before > self._oldest_running()
 
-    def set_limits(self, limits: Limits) -> None:
+    def set_limits(self, limits: StorageLimits) -> None:
         """Keep more or less from now on."""
         self.limits = limits
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {limits.checkpoint}")

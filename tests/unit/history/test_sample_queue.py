@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from smart_meter.history import waiting
-from smart_meter.history.waiting import COLUMNS, PIECE, Waiting
+from smart_meter.history import sample_queue
+from smart_meter.history.sample_queue import COLUMNS, PIECE, SampleQueue
 
 
-def append(queue: Waiting, ticket: int) -> None:
+def append(queue: SampleQueue, ticket: int) -> None:
     queue.items += [ticket, 0.0, None, 0, b""]
 
 
@@ -18,7 +18,7 @@ class Queue(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Waiting()
+        self.queue = SampleQueue()
         self.recorded = 0
         self.waits: list[int] = []
         self.taken: list[int] = []
@@ -75,7 +75,7 @@ TestQueue = Queue.TestCase
 
 
 def test_what_is_taken_at_a_time_is_bounded() -> None:
-    queue = Waiting()
+    queue = SampleQueue()
     for ticket in range(PIECE + 1):
         append(queue, ticket)
     assert len(queue.take(PIECE * 2, None)) == PIECE * COLUMNS
@@ -83,9 +83,9 @@ def test_what_is_taken_at_a_time_is_bounded() -> None:
 
 
 def test_a_full_queue_loses_the_oldest_and_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MAX_WAITING", 10)
-    monkeypatch.setattr(waiting, "_DROPPED", 3)
-    queue = Waiting()
+    monkeypatch.setattr(sample_queue, "MAX_WAITING", 10)
+    monkeypatch.setattr(sample_queue, "_DROPPED", 3)
+    queue = SampleQueue()
     for ticket in range(1, 14):
         append(queue, ticket)
         queue.ring()
@@ -96,7 +96,7 @@ def test_a_full_queue_loses_the_oldest_and_counts_them(monkeypatch: pytest.Monke
 
 
 def test_a_bell_that_rings_before_the_wait_is_heard_once() -> None:
-    queue = Waiting()
+    queue = SampleQueue()
     queue.ring()
     queue.ring()
     queue.wait(1000)
@@ -105,7 +105,7 @@ def test_a_bell_that_rings_before_the_wait_is_heard_once() -> None:
 
 @given(st.integers(0, 5), st.integers(0, 5))
 def test_what_is_lost_at_the_end_is_counted_with_what_was_taken(taken: int, waits: int) -> None:
-    queue = Waiting()
+    queue = SampleQueue()
     for ticket in range(1, taken + waits + 1):
         append(queue, ticket)
     queue.take(taken, None)

@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
 
-from smart_meter.history.clock import SECOND, Segment, microseconds
 from smart_meter.history.clocks import Clocks
+from smart_meter.history.database import first_since
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.maps import parse
+from smart_meter.history.running_time import SECOND, Segment, microseconds
 from smart_meter.history.schema import APPLICATION_ID, PROBES, VERSION
-from smart_meter.history.store import first_since
 from smart_meter.registers.register_map import RegisterMap
 
 WINDOW = 4096
@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedMeter:
     """A meter with the map that it had from one row on."""
 
     id: int
@@ -48,7 +48,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RecordedSample:
     """A sample, decoded with the map of its time."""
 
     id: int
@@ -56,7 +56,7 @@ class Row:
     """Unix seconds, as the Pi's clock told them when the sample came."""
     measured: int | None
     """Unix seconds, as the meter told them."""
-    meter: Recorded
+    meter: RecordedMeter
     values: dict[str, float]
     """In engineering units, by the measurement's name, without the map's timestamp."""
     out_of_range: list[str]
@@ -69,7 +69,7 @@ class Selection:
 
     ranges: list[tuple[int, int]]
     """Of ids: the first, and the first that is not wanted any more; in order."""
-    meters: dict[int, Recorded]
+    meters: dict[int, RecordedMeter]
     clock: list[tuple[int, Segment]]
     """Each segment with its first row, in order."""
 
@@ -104,7 +104,7 @@ class Reader:
         """
         return self._read(lambda connection: self._select(connection, meter, since))
 
-    def rows(self, selection: Selection) -> Iterator[Row]:
+    def rows(self, selection: Selection) -> Iterator[RecordedSample]:
         """Return the rows, one after the other, in the order in which they came."""
         clock = selection.clock
         segment = 0
@@ -217,8 +217,8 @@ def _identify(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _recorded(connection: sqlite3.Connection, end: int) -> list[Recorded]:
-    meters: list[Recorded] = []
+def _recorded(connection: sqlite3.Connection, end: int) -> list[RecordedMeter]:
+    meters: list[RecordedMeter] = []
     ends: dict[str, int] = {}
     rows = connection.execute(
         "SELECT meters.id, name, unit_id, definition, first FROM meters JOIN maps ON maps.id = map "
@@ -229,12 +229,14 @@ def _recorded(connection: sqlite3.Connection, end: int) -> list[Recorded]:
             register_map = parse(definition)
         except ValueError as error:
             raise DamagedError(f"the register map of meter {name} can't be read: {error}") from error
-        meters.append(Recorded(key, name, unit_id, register_map, first, ends.get(name, end)))
+        meters.append(RecordedMeter(key, name, unit_id, register_map, first, ends.get(name, end)))
         ends[name] = first
     return meters[::-1]
 
 
-def _decode(row: tuple[int, int, int, int | None, int, bytes], meter: Recorded, wall: int) -> Row:
+def _decode(
+    row: tuple[int, int, int, int | None, int, bytes], meter: RecordedMeter, wall: int
+) -> RecordedSample:
     number, _, running, measured, flags, registers = row
     try:
         values = meter.map.decode(struct.unpack(f">{meter.map.quantity}H", registers))
@@ -250,4 +252,4 @@ def _decode(row: tuple[int, int, int, int | None, int, bytes], meter: Recorded, 
             for m in meter.map.measurements
             if m.name in values and m.limited and not m.in_range(values[m.name])
         ]
-    return Row(number, (running + wall) / SECOND, measured, meter, values, out)
+    return RecordedSample(number, (running + wall) / SECOND, measured, meter, values, out)

@@ -21,7 +21,7 @@ _REMEMBERED = 64
 """Stretches of samples that were given up, each of which may be a whole outage."""
 
 
-class Waiting:
+class SampleQueue:
     """A queue of samples, `COLUMNS` items each, numbered by tickets from 1 on."""
 
     __slots__ = ("_bell", "_given_up", "_lock", "done", "dropped", "head", "items", "ring_at")

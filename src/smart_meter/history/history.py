@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.waiting import Waiting
+from smart_meter.history.sample_queue import SampleQueue
 
 if TYPE_CHECKING:
-    from smart_meter.history.store import Last
+    from smart_meter.history.database import Last
 
 
 class Restored(NamedTuple):
@@ -48,15 +48,15 @@ class History:
         from smart_meter.history.writer import Writer  # noqa: PLC0415 - see above
 
         self._clocks = clocks or Clocks.system()
-        self._waiting = Waiting()
-        self._items = self._waiting.items
+        self._queue = SampleQueue()
+        self._items = self._queue.items
         self._recorded = 0
         self._off = not config.path
         self._by_key: dict[int, MeterConfig] = {}
         self._keys: dict[str, int] = {}
         self._writer = Writer(
             config,
-            self._waiting,
+            self._queue,
             meters=self._by_key,
             tell=tell,
             committed=committed,
@@ -67,7 +67,7 @@ class History:
     @property
     def done(self) -> int:
         """Return the ticket up to which every sample is decided: on disk, or given up."""
-        return self._waiting.done
+        return self._queue.done
 
     @property
     def stored(self) -> int:
@@ -77,12 +77,12 @@ class History:
     @property
     def lost(self) -> int:
         """Return how many samples will never be written, since the start."""
-        return self._waiting.dropped
+        return self._queue.dropped
 
     @property
     def backlog(self) -> int:
         """Return how many samples wait to be written; 0 while they can't be."""
-        return 0 if self._writer.failing else len(self._waiting)
+        return 0 if self._writer.failing else len(self._queue)
 
     @property
     def failing(self) -> bool:
@@ -109,26 +109,26 @@ class History:
         items = self._items
         items += (self._keys[meter], now, measured, flags, registers)
         self._recorded = ticket = self._recorded + 1
-        if len(items) >= self._waiting.ring_at:
-            self._waiting.ring()
+        if len(items) >= self._queue.ring_at:
+            self._queue.ring()
         return ticket
 
     def stored_up_to(self, ticket: int) -> bool | None:
         """Return None while a sample is undecided, True once it is on disk, False once it was given up."""
-        return self._waiting.is_stored(ticket)
+        return self._queue.is_stored(ticket)
 
     def reconfigure(self, config: HistoryConfig, meters: Sequence[MeterConfig]) -> None:
         """Go on with a changed configuration; a path of "" ends the recording until the next change."""
         self._name(meters)
         self._off = not config.path
         self._writer.config = config
-        self._waiting.ring()
+        self._queue.ring()
 
     def stop(self, timeout: float) -> bool:
         """Write what waits and close the file; return whether that was done within so many seconds."""
         self._off = True
         self._writer.closing = True
-        self._waiting.ring()
+        self._queue.ring()
         return self._writer.join(timeout) and not self._writer.failing
 
     def _name(self, meters: Sequence[MeterConfig]) -> None:
