@@ -133,7 +133,7 @@ class ConnectionState:
             size = len(data)
             if size > FUNCTION and data[5] + 6 == size and data[2:5] == b"\0\0\0":
                 answer = self._respond(data)
-                return answer if isinstance(answer, bytes) else self._hold(_OPEN, [answer])
+                return self._hold(_OPEN, [answer]) if isinstance(answer, Held) else answer
         return self._receive(data)
 
     def blocked(self, rest: bytes) -> None:
