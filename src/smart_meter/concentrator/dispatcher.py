@@ -118,7 +118,7 @@ class Dispatcher:
         """
         ticket = 0
         for event in events:
-            if event.__class__ is SampleCompleted:
+            if type(event) is SampleCompleted:
                 # This is the hot path of every write.
                 writer = origin.writer
                 writer.totals.received += 1

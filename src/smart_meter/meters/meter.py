@@ -22,6 +22,8 @@ OUT_OF_RANGE = 1
 """A sample's flag: at least one value lies outside its measurement's minimum and maximum."""
 
 
+# A member of an enumeration costs a look-up each time.
+_FRESH = State.FRESH
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -64,7 +66,8 @@ class Meter(Bank):
         self.name = config.name
         self.unit_id = config.unit_id
         self.map = config.map
-        self._completed = (SampleCompleted(config.name),)
+        self._completed: tuple[int, Events] = 0, (SampleCompleted(config.name),)
+        """The result of nearly every write, made once."""
         self.sample_head = whole_write_head(self.start, self.end - self.start)
         """How a request that writes a whole sample begins: what follows the unit identifier."""
         self._addresses = config.map.addresses
@@ -95,7 +98,7 @@ class Meter(Bank):
 
     # What clients do
 
-    def store(self, values: bytes, now: float) -> tuple[int, Events]:
+    def store(self, values: bytes | bytearray, now: float) -> tuple[int, Events]:
         """Store a whole sample; return 0, or exception code 03 if a value is out of range and may not be.
 
         With it comes what happened. values: every register of the span, in wire order. now: monotonic
@@ -109,7 +112,20 @@ class Meter(Bank):
         self.version += 1
         if self._written:
             self._written = _NOTHING
-        return 0, self._complete(now)
+        self.samples += 1
+        self.arrived = now
+        self.due = now + self.patience
+        if self._limited:
+            self._mask = self._out_of_range_mask()
+            self.flags = OUT_OF_RANGE if self._mask else 0
+        if self._published is not self.data:
+            self._published[:] = values
+        if self.state is _FRESH:
+            return self._completed
+        recovered = self.state is State.STALE
+        self.state = State.FRESH
+        self._show_held()
+        return (0, (*self._completed[1], BecameFresh(self.name))) if recovered else self._completed
 
     def write(
         self, address: int, values: bytes, now: float, *, then_read: bool = False
@@ -130,21 +146,20 @@ class Meter(Bank):
         first = 2 * (address - self.start)
         touched = self._addresses.intersection(range(address, address + size // 2))
         written = touched if touched & self._written else touched | self._written
+        image = data[:first] + values + data[first + size :]
+        if len(written) == len(self._addresses):
+            return self.store(image, now)
         if self._limited:
-            refused = self._refused_value(data[:first] + values + data[first + size :], written)
+            refused = self._refused_value(image, written)
             if refused is not None:
                 return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
-        complete = len(written) == len(self._addresses)
-        if then_read and self.failure and not complete:
+        if then_read and self.failure:
             # Only a complete sample makes the meter fresh, so that it can be read.
             return self.failure, ()
         self._written = written
-        data[first : first + size] = values
+        data[:] = image
         self.version += 1
-        if not complete:
-            return 0, ()
-        self._written = _NOTHING
-        return 0, self._complete(now)
+        return 0, ()
 
     def input_registers(self, now: float) -> bytes:
         """Return the status block: it is read as input registers. now: monotonic seconds."""
@@ -245,23 +260,6 @@ class Meter(Bank):
         high, low = self._timestamp_words
         data = self.data
         return data[high] << 24 | data[high + 1] << 16 | data[low] << 8 | data[low + 1]
-
-    def _complete(self, now: float) -> Events:
-        """Count the registers as a sample that arrived; return what happened. now: monotonic seconds."""
-        self.samples += 1
-        self.arrived = now
-        self.due = now + self.patience
-        if self._limited:
-            self._mask = self._out_of_range_mask()
-            self.flags = OUT_OF_RANGE if self._mask else 0
-        if self._published is not self.data:
-            self._published[:] = self.data
-        if self.state is State.FRESH:
-            return self._completed
-        recovered = self.state is State.STALE
-        self.state = State.FRESH
-        self._show_held()
-        return (*self._completed, BecameFresh(self.name)) if recovered else self._completed
 
     def _show_held(self) -> None:
         self.version += 1

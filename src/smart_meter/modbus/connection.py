@@ -83,10 +83,11 @@ class ConnectionState:
         "_reader",
         "_respond",
         "_unsent",
-        "progressed",
+        "frame_began",
         "quick",
         "receiving",
         "sending",
+        "stalled",
     )
 
     def __init__(
@@ -100,22 +101,19 @@ class ConnectionState:
         self._unsent = b""
         self._finishing = False
         self._asked = False
-        self.progressed = False
-        """Whether the last bytes that did not simply hold one request completed a request."""
+        self.frame_began = False
+        """Whether the request of which a part has arrived began with the bytes that arrived last."""
         self.receiving = _OPEN
         self.sending = _FLOWING
         self.quick = True
         """Whether nothing is left over, neither requests nor replies, and no end is near."""
+        self.stalled = False
+        """Whether no request may be read now: replies are blocked or held."""
 
     @property
     def error(self) -> str | None:
         """Return why the stream can't be followed; None as long as it can."""
         return self._reader.error
-
-    @property
-    def stalled(self) -> bool:
-        """Whether no request may be read now."""
-        return self.sending is _BLOCKED or self.sending is _HELD
 
     @property
     def tickets(self) -> list[int]:
@@ -135,7 +133,7 @@ class ConnectionState:
             size = len(data)
             if size > FUNCTION and data[5] + 6 == size and data[2:5] == b"\0\0\0":
                 answer = self._respond(data)
-                return answer if isinstance(answer, bytes) else self._hold(_OPEN, [answer])
+                return self._hold(_OPEN, [answer]) if isinstance(answer, Held) else answer
         return self._receive(data)
 
     def blocked(self, rest: bytes) -> None:
@@ -205,7 +203,7 @@ class ConnectionState:
         self._asked = True
         reader = self._reader
         requests = reader.feed(data)
-        self.progressed = bool(requests)
+        self.frame_began = bool(requests) or self.receiving is _OPEN
         receiving = _MID_FRAME if reader.rest else _OPEN if reader.error is None else _ENDED
         cached_reply = self._cached_reply
         respond = self._respond
@@ -233,3 +231,4 @@ class ConnectionState:
         self.receiving = receiving
         self.sending = sending
         self.quick = receiving is _OPEN and sending is _FLOWING and not self._finishing
+        self.stalled = sending is _BLOCKED or sending is _HELD

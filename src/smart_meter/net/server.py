@@ -130,15 +130,14 @@ class Connection:
         self._shut = False
         """Whether the client was informed that no more replies come."""
         self._began = 0.0
-        """When the request began to arrive whose rest is missing (0: none), or when the end was announced."""
+        """When the request whose rest is missing began to arrive, or when the end was announced."""
         self._since = self.last = server.loop.now
         """When it last sent or took something, in monotonic seconds."""
 
     def ready(self, events: int) -> None:
         """Answer what has arrived; send what could not be sent before. This is the hot path."""
         state = self._state
-        quick = state.quick
-        if not quick and state.stalled and not self._unblocked(events):
+        if state.stalled and not self._unblocked(events):
             return
         try:
             data = self._receive(SEGMENT)
@@ -159,7 +158,7 @@ class Connection:
             if sent < len(reply):
                 state.blocked(reply[sent:])
         self.last = self._loop.now
-        if not (quick and state.quick):
+        if not state.quick:
             self._received_in_part()
         if events & NO_MORE:
             self._at_end = True
@@ -172,9 +171,7 @@ class Connection:
         state = self._state
         if self._shut or state.sending is Sending.CLOSING:
             return
-        if state.receiving is not Receiving.MID_FRAME:
-            self._began = 0.0
-        elif state.progressed or not self._began:
+        if state.frame_began:
             self._began = self._loop.now
         if state.sending is Sending.HELD:
             self._server.holding.append(self)
@@ -260,7 +257,7 @@ class Connection:
         sending = self._state.sending
         if self._shut:
             return "" if now - self._began > _CLOSE_SECONDS else None
-        if self._began and now - self._began > limits.frame:
+        if self._state.receiving is Receiving.MID_FRAME and now - self._began > limits.frame:
             return f"the rest of a request did not come within {limits.frame:g} s"
         if sending is Sending.BLOCKED and quiet > limits.frame:
             return f"it did not take its replies within {limits.frame:g} s"

@@ -181,3 +181,12 @@ def test_the_cache_is_asked_once_a_request(cached: bool, count: int) -> None:
     # A segment of several requests is looked for first, which costs one look-up.
     assert [asked for asked in requests.asked if asked == READ] == [READ] * count
     assert requests.carried_out == ([] if cached else [READ] * count)
+
+
+def test_a_frame_begins_with_its_own_first_bytes() -> None:
+    state = connection()
+    began = []
+    for data in (READ[:5], READ[5:7], READ[7:] + READ[:3], READ[3:4], READ[4:], READ[:1]):
+        state.receive(data)
+        began.append(state.frame_began and state.receiving is Receiving.MID_FRAME)
+    assert began == [True, False, True, False, False, True]
