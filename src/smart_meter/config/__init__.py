@@ -1,6 +1,6 @@
-"""The configuration: a TOML file becomes a frozen, typed Config, or a ConfigError with all that is wrong.
+"""The configuration: a TOML file becomes a frozen, typed Config, or a ConfigError with every problem.
 
-Everything has a default: an empty file gives one PV meter between the field and the control zone.
+Every key has a default: an empty file gives one PV meter between the field zone and the control zone.
 """
 
 from smart_meter.config.load import load, loads

@@ -1,4 +1,4 @@
-"""Reads a configuration file."""
+"""Loads a configuration file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from smart_meter.config.model import (
     ServerConfig,
 )
 from smart_meter.config.names import ANY_TEXT, LABEL, LABEL_HINT
-from smart_meter.config.toml_table import Problem, Table, parse_toml, read_toml, show
+from smart_meter.config.toml_table import ConfigProblem, Table, parse_toml, read_toml, show
 from smart_meter.config.zones import read_zones
 
 MAX_CONNECTIONS = 8000
-"""The appliance's unit lets the service have 8192 descriptors, and it needs some for itself."""
+"""The unit's limit is 8192 file descriptors, and the service needs some for itself."""
 
 
 def load(path: Path | str) -> Config:
-    """Return the configuration in a file; raises ConfigError with every problem at once."""
-    problems: list[Problem] = []
+    """Return the configuration in a file. Raises ConfigError with every problem."""
+    problems: list[ConfigProblem] = []
     text = read_toml(Path(path), problems)
     if text is None:
         raise ConfigError(problems)
@@ -32,8 +32,11 @@ def load(path: Path | str) -> Config:
 
 
 def loads(text: str, source: str) -> Config:
-    """Return the configuration in a text; `source` names it in the problems. Raises ConfigError."""
-    problems: list[Problem] = []
+    """Return the configuration in a TOML text. Raises ConfigError with every problem.
+
+    source: the file's name in the messages.
+    """
+    problems: list[ConfigProblem] = []
     data = parse_toml(text, source, problems)
     if data is None:
         raise ConfigError(problems)
@@ -59,7 +62,9 @@ def _read_server(table: Table) -> ServerConfig | None:
     per_client = table.integer(
         "max_connections_per_client", default.max_connections_per_client, 1, MAX_CONNECTIONS
     )
-    idle_timeout = table.seconds("idle_timeout", default.idle_timeout, 1, 604800, "to keep idle connections")
+    idle_timeout = table.seconds(
+        "idle_timeout", default.idle_timeout, 1, 604800, "to keep idle connections open"
+    )
     frame_timeout = table.number(
         "frame_timeout", default.frame_timeout, 0.1, 3600, "seconds from 0.1 to 3600"
     )
@@ -68,10 +73,10 @@ def _read_server(table: Table) -> ServerConfig | None:
         try:
             address = ip_address(host)
         except ValueError:
-            table.problem("host", f"{show(host)} is no IP address; give {hint}")
+            table.problem("host", f"{show(host)} is not an IP address; give {hint}")
             return None
         if address.is_multicast or address == IPv4Address("255.255.255.255"):
-            table.problem("host", f"{show(host)} is no host's address; give {hint}")
+            table.problem("host", f"{show(host)} is not the address of a host; give {hint}")
     if None in (host, port, connections, per_client, idle_timeout, frame_timeout):
         return None
     return ServerConfig(host, port, connections, per_client, idle_timeout, frame_timeout)  # type: ignore[arg-type]  # None is ruled out above
@@ -81,10 +86,10 @@ def _read_journal(table: Table) -> JournalConfig | None:
     default = JournalConfig()
     log_format = table.choice("format", default.format.value, [f.value for f in LogFormat])
     interval = table.seconds(
-        "statistics_interval", default.statistics_interval, 0.1, 86400, "for a line at stop alone"
+        "statistics_interval", default.statistics_interval, 0.1, 86400, "for only one line, at the end"
     )
     lines = table.number(
-        "lines_per_second", default.lines_per_second, 0, 10000, "lines from 0 (sums alone) to 10000"
+        "lines_per_second", default.lines_per_second, 0, 10000, "lines from 0 (only summaries) to 10000"
     )
     table.close()
     if log_format is None or interval is None or lines is None:
@@ -97,9 +102,13 @@ def _read_history(table: Table) -> HistoryConfig | None:
     hint = 'an absolute path, such as "/var/lib/smart-meter/history.db", or "" for no history'
     path = table.text("path", default.path, ANY_TEXT, hint)
     if path and (not path.startswith("/") or path.endswith("/")):
-        table.problem("path", f"{show(path)} is no absolute path of a file; give {hint}")
+        table.problem("path", f"{show(path)} is not an absolute path of a file; give {hint}")
     interval = table.seconds(
-        "commit_interval", default.commit_interval, 0.01, 3600, "to acknowledge a write once it is on disk"
+        "commit_interval",
+        default.commit_interval,
+        0.01,
+        3600,
+        "to acknowledge each write only when it is on disk",
     )
     age = table.number("max_age_days", default.max_age_days, 1 / 24, 36500, "days from 0.042 to 36500")
     size = table.number("max_size_mib", default.max_size_mib, 1, 1048576, "MiB from 1 to 1048576")

@@ -1,4 +1,4 @@
-"""Reads the measurements of a meter: its register map."""
+"""Reads the register map of a meter: its measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BIG = 1e12
 
 
 def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
-    """Return the measurements that could be read; what is wrong with the others is noted."""
+    """Return the valid measurements; the problems of the others are collected in `tables`."""
     measurements = [_read_measurement(table) for table in tables]
     check_unique(tables, "name", fold=False)
     placed: list[tuple[Measurement, Table]] = []
@@ -28,8 +28,8 @@ def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
         placed.append((measurement, table))
         if measurement.type is DataType.TIMESTAMP:
             if timestamp is not None:
-                first = f"{timestamp.path} is the meter's timestamp already"
-                table.problem("type", f"{first}; a meter has one at most")
+                first = f"{timestamp.path} is already the meter's timestamp"
+                table.problem("type", f"{first}; give a meter at most one")
             timestamp = timestamp or table
     return tuple(measurement for measurement, _ in placed)
 
@@ -40,11 +40,11 @@ def _read_measurement(table: Table) -> Measurement | None:
     kind = table.choice("type", DataType.UINT16.value, [t.value for t in DataType])
     order = table.choice("word_order", WordOrder.BIG.value, [o.value for o in WordOrder])
     scale = table.number(
-        "scale", 1, 1e-9, 1e9, "a number over 0, at most 1e9: stored number = (value - offset) x scale"
+        "scale", 1, 1e-9, 1e9, "a number above 0, at most 1e9: stored number = (value - offset) x scale"
     )
     offset = table.number("offset", 0, -_BIG, _BIG, "a number: value = stored / scale + offset")
-    minimum = table.optional_number("minimum", -_BIG, _BIG, "the lowest value that is plausible")
-    maximum = table.optional_number("maximum", -_BIG, _BIG, "the highest value that is plausible")
+    minimum = table.optional_number("minimum", -_BIG, _BIG, "the lowest plausible value")
+    maximum = table.optional_number("maximum", -_BIG, _BIG, "the highest plausible value")
     unit = table.text("unit", "", UNIT, UNIT_HINT)
     decimals = table.integer("decimals", 1, 0, 6)
     sentinel = None if kind is None else _read_sentinel(table, DataType(kind))
@@ -70,18 +70,18 @@ def _read_measurement(table: Table) -> Measurement | None:
 
 
 def _holds_together(table: Table, measurement: Measurement) -> bool:
-    """Note what can only be said of several keys together; return whether the measurement has its place."""
+    """Check the rules that involve several keys; return whether the measurement fits in the registers."""
     low, high = measurement.minimum, measurement.maximum
     if low is not None and high is not None and low > high:
-        table.problem("minimum", f"{show(low)} is over maximum, {show(high)}; swap them")
+        table.problem("minimum", f"{show(low)} is above maximum, {show(high)}; swap them")
     if measurement.width == 1 and measurement.word_order is not WordOrder.BIG:
-        told = f"{show(measurement.word_order.value)} for {measurement.type.value}, which is one register"
-        table.problem("word_order", f"{told}; leave the key out")
+        misfit = f"{show(measurement.word_order.value)} for {measurement.type.value}, which has one register"
+        table.problem("word_order", f"{misfit}; leave the key out")
     if measurement.type is DataType.TIMESTAMP:
         for key, wrong in (("scale", measurement.scale != 1), ("offset", measurement.offset != 0)):
             if wrong:
-                what = "Unix seconds have scale 1 and offset 0, leave the key out"
-                table.problem(key, f"{show(table.data[key])} for a timestamp; {what}")
+                why = "which is in Unix seconds, with scale 1 and offset 0; leave the key out"
+                table.problem(key, f"{show(table.data[key])} for a timestamp, {why}")
         if measurement.limited:
             key = "minimum" if low is not None else "maximum"
             table.problem(
@@ -89,9 +89,7 @@ def _holds_together(table: Table, measurement: Measurement) -> bool:
             )
     if measurement.end > MAX_REGISTER + 1:
         last = MAX_REGISTER + 1 - measurement.width
-        message = (
-            f"{measurement.address} leaves no room for {measurement.width} registers; give at most {last}"
-        )
+        message = f"{measurement.address} is too high for {measurement.width} registers; give at most {last}"
         table.problem("address", message)
         return False
     return True
@@ -102,7 +100,7 @@ def _read_sentinel(table: Table, kind: DataType) -> float | None:
     if value is None:
         return None
     if kind is DataType.TIMESTAMP:
-        table.problem("sentinel", "a timestamp has none: it stays what it is; leave the key out")
+        table.problem("sentinel", "a timestamp keeps its value and has no sentinel; leave the key out")
         return None
     if kind.limits is not None:
         low, high = kind.limits

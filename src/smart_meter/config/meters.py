@@ -1,4 +1,4 @@
-"""Reads the meters: their unit identifiers, freshness, and who may do what with them."""
+"""Reads the meters: unit identifiers, freshness and access rules."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from smart_meter.config.toml_table import Table, one_of, show
 from smart_meter.modbus.functions import FUNCTIONS
 from smart_meter.registers.register_map import PV_MAP, RegisterMap
 
-MAX_UNIT_ID = 247  # Modbus over Serial Line V1.02, 2.2: 1 to 247 address one device each.
+MAX_UNIT_ID = 247  # Modbus over Serial Line V1.02, 2.2: 1 to 247 are the addresses of single devices.
 
 
 def read_meters(root: Table, zones: tuple[ZoneConfig, ...]) -> tuple[MeterConfig, ...]:
-    """Return the meters that could be read; what is wrong with the others is noted."""
+    """Return the valid meters; the problems of the others are collected in `root`."""
     tables = root.tables("meters")
     if tables is None:
         return Config().meters
@@ -77,7 +77,7 @@ def _read_rules(table: Table, zones: tuple[ZoneConfig, ...]) -> tuple[AccessRule
     rules = [rule for rule in (_read_rule(entry, zones) for entry in tables) if rule is not None]
     if len(rules) == len(tables) and not any(rule.access.writes for rule in rules):
         table.problem(
-            "access", 'nobody may write, so no value would arrive; give one rule access = "read-write"'
+            "access", 'no client may write, so no value would arrive; give one rule access = "read-write"'
         )
     return tuple(rules)
 
@@ -85,14 +85,14 @@ def _read_rules(table: Table, zones: tuple[ZoneConfig, ...]) -> tuple[AccessRule
 def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None:
     before = len(table.problems)
     names = [zone.name for zone in zones]
-    # Where no zone could be read, that is the problem, and not the rule.
+    # If no zone is valid, that is the problem to report, not this rule.
     zone_name = (
         table.choice("zone", "", names) if names else table.text("zone", "", IDENTIFIER, IDENTIFIER_HINT)
     )
     access = table.choice("access", Access.READ.value, [choice.value for choice in Access])
     zone = next((zone for zone in zones if zone.name == zone_name), None)
     clients = [
-        _read_client(table, index, entry, zone) for index, entry in enumerate(_listed(table, "clients"))
+        _read_client(table, index, entry, zone) for index, entry in enumerate(_addresses(table, "clients"))
     ]
     functions = _read_functions(table, access)
     table.close()
@@ -101,7 +101,7 @@ def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None
     return AccessRule(zone_name, tuple(client for client in clients if client), Access(access), functions)
 
 
-def _listed(table: Table, name: str) -> list[Any]:
+def _addresses(table: Table, name: str) -> list[Any]:
     return table.listing(name, 'a list of addresses, such as ["192.168.1.50"]')
 
 
@@ -113,7 +113,7 @@ def _read_client(table: Table, index: int, entry: object, zone: ZoneConfig | Non
     except ValueError:
         network = None
     if network is None:
-        table.problem("clients", f"{show(entry)} ({key}) is no IPv4 address or network; give {hint}")
+        table.problem("clients", f"{show(entry)} ({key}) is not an IPv4 address or network; give {hint}")
     elif zone is not None and not network.subnet_of(zone.network):
         table.problem(
             "clients", f"{show(entry)} ({key}) is not in the zone's network {zone.network}; give {hint}"
@@ -123,11 +123,11 @@ def _read_client(table: Table, index: int, entry: object, zone: ZoneConfig | Non
 
 def _read_functions(table: Table, access: str | None) -> frozenset[int]:
     known = sorted(int(code) for code in FUNCTIONS)
-    hint = f"a list of function codes out of {', '.join(map(str, known))}"
+    hint = f"a list of function codes from {', '.join(map(str, known))}"
     functions: set[int] = set()
     for entry in table.listing("functions", hint):
         if type(entry) is not int or entry not in FUNCTIONS:
-            table.problem("functions", f"{show(entry)} is no function code that is answered; give {hint}")
+            table.problem("functions", f"{show(entry)} is not a supported function code; give {hint}")
             continue
         functions.add(entry)
         function = FUNCTIONS[entry]
@@ -137,7 +137,7 @@ def _read_functions(table: Table, access: str | None) -> frozenset[int]:
         if (function.writes and not granted.writes) or (function.reads and not granted.reads):
             enough = [choice.value for choice in Access if _covers(choice, function.reads, function.writes)]
             table.problem(
-                "functions", f"{entry} takes more than access {show(access)}; give access {one_of(enough)}"
+                "functions", f"{entry} needs more than access {show(access)}; give access {one_of(enough)}"
             )
     return frozenset(functions)
 

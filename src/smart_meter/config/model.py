@@ -1,4 +1,4 @@
-"""What a configuration holds: frozen, typed, each with its default."""
+"""The configuration's types: frozen, every field with its default."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
-from smart_meter.config.toml_table import Problem
+from smart_meter.config.toml_table import ConfigProblem
 from smart_meter.registers.register_map import PV_MAP, RegisterMap
 
 
 class Access(enum.Enum):
-    """What the clients of a zone may do; a zone itself is `READ` or `READ_WRITE`, a meter's rule any."""
+    """What a client may do. A zone has `READ` or `READ_WRITE`, a meter's rule any of them."""
 
     NONE = "none"
     READ = "read"
@@ -31,17 +31,17 @@ class Access(enum.Enum):
 
 
 class LogFormat(enum.Enum):
-    """How the journal's lines are written."""
+    """Format of the log lines."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class OnStale(enum.Enum):
-    """What a reader gets of a meter whose last sample is too old, or that never had one."""
+    """What readers get from a meter whose last sample is too old, or that never had one."""
 
     HOLD = "hold"
-    """The last values (0 before the first), as if nothing had happened."""
+    """The last values (0 before the first sample), as if nothing had happened."""
     EXCEPTION = "exception"
     """Exception 0B, gateway target device failed to respond."""
     SENTINEL = "sentinel"
@@ -49,57 +49,57 @@ class OnStale(enum.Enum):
 
 
 class Publish(enum.Enum):
-    """When readers see what is written."""
+    """When readers see written values."""
 
     IMMEDIATE = "immediate"
     COMPLETE = "complete"
-    """Once the sample is whole."""
+    """When the sample is complete."""
 
 
 class OutOfRange(enum.Enum):
-    """What becomes of a value outside its measurement's minimum and maximum."""
+    """How a value outside its measurement's minimum and maximum is handled."""
 
     FLAG = "flag"
-    """It is taken, and marked in the journal, the status block and the history."""
+    """It is accepted, and flagged in the log, the status block and the history."""
     REFUSE = "refuse"
-    """The write gets exception 03, and nothing of it is taken."""
+    """The whole write is refused with exception 03."""
 
 
 class ServerConfig(NamedTuple):
-    """Where the server listens, and what its clients may cost; times in seconds."""
+    """Address of the server and limits of its connections; times in seconds."""
 
-    host: str = "0.0.0.0"  # noqa: S104 - both zones reach the one port; the zones decide who is let in.
+    host: str = "0.0.0.0"  # noqa: S104 - both zones use this port; each client's zone is checked when it connects.
     port: int = 502
     max_connections: int = 1000
     max_connections_per_client: int = 100
     idle_timeout: float = 300
-    """0: an idle connection is kept for ever."""
+    """0: idle connections are kept for ever."""
     frame_timeout: float = 10
-    """For the rest of a request whose beginning has arrived."""
+    """For the rest of a request after its first byte."""
 
 
 class JournalConfig(NamedTuple):
-    """What the service prints; `statistics_interval` is in seconds, 0 for a line at stop alone."""
+    """What the service logs. statistics_interval: in seconds; 0: only one line, when the service stops."""
 
     format: LogFormat = LogFormat.TEXT
     statistics_interval: float = 60
     lines_per_second: float = 2
-    """RX lines and TX lines, each, of each peer; the rest is summed up in one line."""
+    """Limit for the RX lines and for the TX lines of each peer; one line summarises the rest."""
 
 
 class HistoryConfig(NamedTuple):
-    """Where samples are kept, and for how long."""
+    """Where samples are recorded, and for how long they are kept."""
 
     path: str = ""
     """The SQLite database; empty: no history."""
     commit_interval: float = 1
-    """Seconds; 0: a write is acknowledged once its sample is on disk."""
+    """Seconds; 0: a write is acknowledged only when its sample is on disk."""
     max_age_days: float = 400
     max_size_mib: float = 1024
 
 
 class ZoneConfig(NamedTuple):
-    """A network, this Pi's own address in it, and what its clients may do."""
+    """A network, this Pi's address in it, and what its clients may do."""
 
     name: str
     peer: str
@@ -111,11 +111,11 @@ class ZoneConfig(NamedTuple):
 
 
 class AccessRule(NamedTuple):
-    """What clients of a zone may do with one meter."""
+    """What some or all clients of a zone may do with one meter."""
 
     zone: str
     clients: tuple[IPv4Network, ...] = ()
-    """Within the zone's network; empty: all of it."""
+    """Within the zone's network; empty: the whole network."""
     access: Access = Access.READ
     functions: frozenset[int] = frozenset()
     """Function codes; empty: all that `access` allows."""
@@ -133,7 +133,7 @@ class MeterConfig(NamedTuple):
     publish: Publish = Publish.IMMEDIATE
     out_of_range: OutOfRange = OutOfRange.FLAG
     access: tuple[AccessRule, ...] = ()
-    """The first that fits a client decides; where none does, it may do nothing. Empty: as its zone has it."""
+    """The first rule that matches a client applies; if none matches, it has no access. Empty: as its zone."""
 
 
 FIELD_ZONE = ZoneConfig(
@@ -157,7 +157,7 @@ CONTROL_ZONE = ZoneConfig(
 
 
 class Config(NamedTuple):
-    """Everything that the service needs to know."""
+    """The complete configuration of the service."""
 
     name: str = "RPI#1"
     server: ServerConfig = ServerConfig()
@@ -168,8 +168,8 @@ class Config(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A refused configuration; `problems` holds everything that is wrong with it."""
+    """A refused configuration; `problems` lists everything that is wrong with it."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[ConfigProblem]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,4 +1,4 @@
-"""Reads TOML tables key by key and collects everything that is wrong, so that one run names it all."""
+"""Reads TOML tables key by key and collects every problem, so that one run reports them all."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _POSITION = re.compile(r"(?P<message>.*) \(at (?P<place>line \d+, column \d+|end of document)\)\Z", re.DOTALL)
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong: the file, the key path (or line, for a syntax error), what, and the mend."""
+class ConfigProblem(NamedTuple):
+    """One problem: the file, the key path (or line, for a syntax error), and what is wrong with its fix."""
 
     source: str
     key: str
@@ -29,13 +29,13 @@ class Problem(NamedTuple):
 
 
 def show(value: object) -> str:
-    """Return a value as a message may carry it: on one line, escaped, cut where it is long."""
+    """Return a value in a form fit for a message: one line, escaped, shortened if it is long."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=not value.isprintable())
     elif isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, int) and abs(value) >= 10**_MAX_SHOWN:
-        # Python refuses to print an integer of some thousand digits; a hexadecimal one can get in.
+        # Python refuses to print integers of thousands of digits, which hexadecimal numbers can be.
         text = f"an integer of {value.bit_length()} bits"
     elif isinstance(value, list | dict):
         text = _show_container(value)
@@ -48,7 +48,7 @@ def _show_container(value: list[Any] | dict[str, Any]) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):
-        # An integer of that kind in it, or containers nested too deep to be written out.
+        # It contains such an integer, or is nested too deeply.
         text = ""
     if text.isprintable() and 0 < len(text) <= _MAX_SHOWN:
         return text
@@ -61,53 +61,53 @@ def show_key(key: str) -> str:
 
 
 def one_of(names: Sequence[str]) -> str:
-    """Return `"read" or "read-write"` for the two names."""
+    """Return a list for a message, such as `"none", "read" or "write"`."""
     shown = [show(name) for name in names]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
 
 
-def read_toml(path: Path, problems: list[Problem]) -> str | None:
-    """Return the text of a file, or None and a problem where there is none to be had."""
+def read_toml(path: Path, problems: list[ConfigProblem]) -> str | None:
+    """Return the text of a file, or None if it can't be read; then a problem is added."""
     source = str(path)
     try:
         data = read_small(path)
     except FileNotFoundError:
-        problems.append(Problem(source, "", "there is no such file; create it, or name another"))
+        problems.append(ConfigProblem(source, "", "there is no such file; create it, or name another"))
     except IsADirectoryError:
-        problems.append(Problem(source, "", "is a directory; name the TOML file in it"))
+        problems.append(ConfigProblem(source, "", "is a directory; name the TOML file in it"))
     except OSError as error:
         message = f"can't be read ({error.strerror}); check its owner and mode with `ls -l`"
         if error.errno == errno.EFBIG:
-            message = "is over 1 MiB long; a configuration has some kilobytes"
-        problems.append(Problem(source, "", message))
+            message = "is longer than 1 MiB; a configuration has only some kilobytes"
+        problems.append(ConfigProblem(source, "", message))
     else:
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             message = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
-            problems.append(Problem(source, f"line {line}", message))
+            problems.append(ConfigProblem(source, f"line {line}", message))
     return None
 
 
-def parse_toml(text: str, source: str, problems: list[Problem]) -> dict[str, Any] | None:
-    """Return the document's table, or None and a problem with the line where it is no TOML."""
+def parse_toml(text: str, source: str, problems: list[ConfigProblem]) -> dict[str, Any] | None:
+    """Return the document's table, or None if it is not valid TOML; then a problem with the line is added."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         match = _POSITION.match(str(error))
         message, place = (match["message"], match["place"]) if match else (str(error), "")
-        problems.append(Problem(source, place, f"is not TOML: {message}; see https://toml.io"))
+        problems.append(ConfigProblem(source, place, f"is not TOML: {message}; see https://toml.io"))
     except (ValueError, RecursionError) as error:
-        # Integers of thousands of digits and brackets nested by the thousand.
-        problems.append(Problem(source, "", f"is not TOML that can be read: {error}"))
+        # Integers of thousands of digits, or thousands of nested brackets.
+        problems.append(ConfigProblem(source, "", f"can't be parsed as TOML: {error}"))
     return None
 
 
 class Table:
-    """One TOML table; each reading method returns None and notes a problem where the value is wrong."""
+    """One TOML table. Its reading methods return None and add a problem if a value is not valid."""
 
-    def __init__(self, source: str, path: str, data: dict[str, Any], problems: list[Problem]) -> None:
+    def __init__(self, source: str, path: str, data: dict[str, Any], problems: list[ConfigProblem]) -> None:
         self.source = source
         self.path = path
         self.data = data
@@ -119,16 +119,16 @@ class Table:
         return f"{self.path}.{show_key(name)}" if self.path else show_key(name)
 
     def problem(self, name: str, message: str) -> None:
-        """Note what is wrong with a key; an empty name stands for the table itself."""
-        self.problems.append(Problem(self.source, self.key(name) if name else self.path, message))
+        """Add a problem with a key; an empty name stands for the table itself."""
+        self.problems.append(ConfigProblem(self.source, self.key(name) if name else self.path, message))
 
     def text(self, name: str, default: str | None, pattern: re.Pattern[str], hint: str) -> str | None:
-        """Return a string that matches the pattern; `hint` says what would be right."""
+        """Return a string that matches the pattern. hint: what to give instead of an invalid value."""
         value = self._value(name, default, hint)
         if value is None:
             return None
         if not isinstance(value, str):
-            self.problem(name, f"{show(value)} is no string; give {hint}")
+            self.problem(name, f"{show(value)} is not a string; give {hint}")
             return None
         if not value.isprintable() or not pattern.fullmatch(value):
             self.problem(name, f"{show(value)} can't be used; give {hint}")
@@ -144,13 +144,13 @@ class Table:
         return None
 
     def integer(self, name: str, default: int | None, low: int, high: int, hint: str = "") -> int | None:
-        """Return an integer from low to high, both included."""
+        """Return an integer from low to high, inclusive."""
         hint = hint or f"an integer from {low} to {high}"
         value = self._value(name, default, hint)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            self.problem(name, f"{show(value)} is no integer; give {hint}")
+            self.problem(name, f"{show(value)} is not an integer; give {hint}")
             return None
         if not low <= value <= high:
             self.problem(name, f"{show(value)} is out of range; give {hint}")
@@ -158,10 +158,10 @@ class Table:
         return value
 
     def number(self, name: str, default: float, low: float, high: float, hint: str) -> float | None:
-        """Return an integer or float from low to high; not-a-number and the infinities are out of range."""
+        """Return an integer or float from low to high, inclusive; NaN and infinities are out of range."""
         value = self._value(name, default, hint)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.problem(name, f"{show(value)} is no number; give {hint}")
+            self.problem(name, f"{show(value)} is not a number; give {hint}")
             return None
         if not low <= value <= high:
             self.problem(name, f"{show(value)} is out of range; give {hint}")
@@ -169,47 +169,49 @@ class Table:
         return value
 
     def optional_number(self, name: str, low: float, high: float, hint: str) -> float | None:
-        """Return the number as `number` does, or None, without a problem, where the key is left out."""
+        """Return the number as `number` does; None, without a problem, if the key is missing."""
         self._known.append(name)
         return self.number(name, 0, low, high, hint) if name in self.data else None
 
     def seconds(self, name: str, default: float, low: float, high: float, zero: str) -> float | None:
-        """Return seconds from low to high, or 0, which means something else: `zero` says what for."""
+        """Return seconds from low to high, or 0. zero: what 0 does, for the message."""
         hint = f"seconds from {low:g} to {high:g}, or 0 {zero}"
-        # 0 switches something off, so it is no part of the range.
+        # 0 is a special value outside the range.
         if self.data.get(name, default) == 0:
             low = high = 0
         return self.number(name, default, low, high, hint)
 
     def anything(self, name: str) -> Any:
-        """Return the value as it stands, or None where the key is left out."""
+        """Return the value without a check; None if the key is missing."""
         self._known.append(name)
         return self.data.get(name)
 
     def listing(self, name: str, hint: str) -> list[Any]:
-        """Return a list of anything; an empty one where it is left out or is no list."""
+        """Return a list, whose items are not checked; an empty one if it is missing or not a list."""
         value = self._value(name, [], hint)
         if not isinstance(value, list):
-            self.problem(name, f"{show(value)} is no list; give {hint}")
+            self.problem(name, f"{show(value)} is not a list; give {hint}")
             return []
         return value
 
     def table(self, name: str) -> Table:
-        """Return a table within this one; an empty one where it is left out."""
+        """Return a table within this one; an empty one if it is missing or not a table."""
         value = self._value(name, {}, "a table")
         if not isinstance(value, dict):
-            self.problem(name, f"{show(value)} is no table; write [{self.key(name)}]")
+            self.problem(name, f"{show(value)} is not a table; write [{self.key(name)}]")
             value = {}
         return Table(self.source, self.key(name), value, self.problems)
 
     def tables(self, name: str) -> list[Table] | None:
-        """Return the tables of an array, or None where the key is left out or is no array of tables."""
+        """Return the tables of an array; None if the key is missing or is not an array of tables."""
         self._known.append(name)
         if name not in self.data:
             return None
         value = self.data[name]
         if not isinstance(value, list):
-            self.problem(name, f"{show(value)} is no list of tables; write [[{self.key(name)}]] above each")
+            self.problem(
+                name, f"{show(value)} is not a list of tables; write [[{self.key(name)}]] above each one"
+            )
             return None
         if not value:
             self.problem(name, f"is empty; give at least one [[{self.key(name)}]], or leave the key out")
@@ -220,12 +222,12 @@ class Table:
             if isinstance(entry, dict):
                 tables.append(Table(self.source, path, entry, self.problems))
             else:
-                message = f"{show(entry)} is no table; write [[{self.key(name)}]]"
-                self.problems.append(Problem(self.source, path, message))
+                message = f"{show(entry)} is not a table; write [[{self.key(name)}]]"
+                self.problems.append(ConfigProblem(self.source, path, message))
         return tables
 
     def close(self) -> None:
-        """Note every key of the table that nobody asked for."""
+        """Add a problem for every key of the table that was not read."""
         for name in self.data:
             if name not in self._known:
                 keys = f"; known here: {', '.join(dict.fromkeys(self._known))}"
@@ -243,7 +245,7 @@ class Table:
 def _near(value: object, names: Sequence[str]) -> str:
     if not isinstance(value, str):
         return ""
-    import difflib  # noqa: PLC0415 - only where there is a mistake: the service starts without it
+    import difflib  # noqa: PLC0415 - only needed after a mistake, and slow to import
 
     folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(value.casefold(), folded, n=1)

@@ -15,7 +15,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
 
 def read_zones(root: Table) -> tuple[ZoneConfig, ...]:
-    """Return the zones that could be read; what is wrong with the others is noted."""
+    """Return the valid zones; the problems of the others are collected in `root`."""
     before = len(root.problems)
     tables = root.tables("zones")
     if tables is None:
@@ -34,7 +34,7 @@ def read_zones(root: Table) -> tuple[ZoneConfig, ...]:
                 tables[index].problem("address", f"{taken}; give each zone its own")
             if zone.network.overlaps(earlier.network):
                 shared = f"{zone.network} overlaps {earlier.network} of {earlier_table.path} ({earlier.name})"
-                tables[index].problem("network", f"{shared}; a client's network must decide for one zone")
+                tables[index].problem("network", f"{shared}; give zones networks that don't overlap")
     writable = any(zone is not None and zone.access is Access.READ_WRITE for zone in zones)
     if not writable and len(root.problems) == before:
         root.problem("zones", 'no zone may write, so no value would arrive; give one access = "read-write"')
@@ -45,7 +45,7 @@ def _read_zone(table: Table) -> ZoneConfig | None:
     name = table.text("name", None, IDENTIFIER, IDENTIFIER_HINT)
     peer = table.text("peer", None, LABEL, LABEL_HINT)
     if peer is not None and peer.upper() == "LOCALHOST":
-        table.problem("peer", f"{show(peer)} stands for this machine's own programs; give another name")
+        table.problem("peer", f"{show(peer)} is reserved for programs on this machine; give another name")
     medium = table.text("medium", "Ethernet", LABEL, LABEL_HINT)
     interface = table.text(
         "interface", None, _INTERFACE, 'an interface of this Pi, such as "wlan0" or "eth0"'
@@ -67,7 +67,7 @@ def _read_network(table: Table) -> IPv4Network | None:
     try:
         network = IPv4Network(text, strict=False)
     except ValueError:
-        table.problem("network", f"{show(text)} is no IPv4 network; give {hint}")
+        table.problem("network", f"{show(text)} is not an IPv4 network; give {hint}")
         return None
     wrong = ""
     if "/" not in text or network.prefixlen == 32:
@@ -77,7 +77,7 @@ def _read_network(table: Table) -> IPv4Network | None:
     elif network.overlaps(LOOPBACK):
         wrong = f"overlaps {LOOPBACK}, this machine's own loopback; give the zone's own network"
     elif network.network_address.is_multicast or network.overlaps(IPv4Network("240.0.0.0/4")):
-        wrong = f"holds no hosts' addresses; give {hint}"
+        wrong = f"has no addresses for hosts; give {hint}"
     if wrong:
         table.problem("network", f"{show(text)} {wrong}")
         return None
@@ -92,7 +92,7 @@ def _read_address(table: Table, network: IPv4Network | None) -> IPv4Address | No
     try:
         address = IPv4Address(text)
     except ValueError:
-        table.problem("address", f"{show(text)} is no IPv4 address; give {hint}, without a prefix length")
+        table.problem("address", f"{show(text)} is not an IPv4 address; give {hint}, without a prefix length")
         return None
     if network is None:
         return address
@@ -100,9 +100,9 @@ def _read_address(table: Table, network: IPv4Network | None) -> IPv4Address | No
     if address not in network:
         wrong = f"is not in the zone's network {network}; give an address within it"
     elif network.prefixlen < 31 and address == network.network_address:
-        wrong = f"is the network's own address in {network}; give a host's"
+        wrong = f"is the network's own address in {network}; give the address of a host"
     elif network.prefixlen < 31 and address == network.broadcast_address:
-        wrong = f"is the broadcast address of {network}; give a host's"
+        wrong = f"is the broadcast address of {network}; give the address of a host"
     if wrong:
         table.problem("address", f"{address} {wrong}")
         return None

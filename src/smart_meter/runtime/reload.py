@@ -10,7 +10,7 @@ from pathlib import Path
 
 from smart_meter.config import Config, ConfigError, load
 from smart_meter.config.small_file import read_small
-from smart_meter.config.toml_table import Problem
+from smart_meter.config.toml_table import ConfigProblem
 
 OUTCOME = "reload.json"
 ADOPTED = "config.toml"
@@ -67,7 +67,7 @@ class Reload:
 def check_changes(config: Config, running: Config, source: str) -> None:
     """Refuse what can't change while the service runs. Raises ConfigError."""
     problems = [
-        Problem(
+        ConfigProblem(
             source, f"server.{key}", f"can't change from {old} to {new} while the service runs; restart it"
         )
         for key, old, new in (

@@ -1,4 +1,4 @@
-"""The keys of limits, history, freshness, access and ranges: what they give, and how a mistake is told."""
+"""The keys of limits, history, freshness, access and ranges, and the messages for mistakes in them."""
 
 import math
 from ipaddress import IPv4Network
@@ -37,7 +37,7 @@ def test_every_key_has_the_default_that_leaves_the_documented_behaviour() -> Non
     assert (meter.out_of_range, meter.access) == (OutOfRange.FLAG, ())
 
 
-def test_limits_and_history_are_taken() -> None:
+def test_limits_and_history_are_read() -> None:
     config = loads(
         "[server]\nmax_connections = 50\nmax_connections_per_client = 5\nidle_timeout = 0\n"
         "frame_timeout = 2.5\n"
@@ -52,7 +52,7 @@ def test_limits_and_history_are_taken() -> None:
     assert config.journal.lines_per_second == 0
 
 
-def test_a_meter_says_when_it_is_stale_and_what_its_readers_get() -> None:
+def test_a_meter_configures_when_it_is_stale_and_what_its_readers_get() -> None:
     [meter] = loads(
         METER + 'stale_after = 5\non_stale = "sentinel"\npublish = "complete"\nout_of_range = "refuse"\n', "c"
     ).meters
@@ -84,7 +84,7 @@ def test_a_measurement_has_type_order_offset_range_and_sentinel() -> None:
     )
 
 
-def test_the_sentinel_of_a_float_may_be_no_number() -> None:
+def test_the_sentinel_of_a_float_may_be_nan() -> None:
     text = 'name = "E", address = 0, type = "float32", sentinel = {}'
     for value, expected in (("nan", math.nan), ("-1.5", -1.5), ("7", 7)):
         [measurement] = loads(measured(text.format(value)), "c").meters[0].map.measurements
@@ -92,23 +92,29 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "[server]\nmax_connections = 0",
             "server.max_connections: 0 is out of range; give an integer from 1",
         ),
         ("[server]\nmax_connections = 9000", "9000 is out of range; give an integer from 1 to 8000"),
-        ("[server]\nmax_connections_per_client = true", "max_connections_per_client: true is no integer"),
+        ("[server]\nmax_connections_per_client = true", "max_connections_per_client: true is not an integer"),
         (
             "[server]\nidle_timeout = 0.5",
             "idle_timeout: 0.5 is out of range; give seconds from 1 to 604800, or 0 ",
         ),
-        ("[server]\nidle_timeout = false", "idle_timeout: false is no number; give seconds from 1 to 604800"),
+        (
+            "[server]\nidle_timeout = false",
+            "idle_timeout: false is not a number; give seconds from 1 to 604800",
+        ),
         ("[server]\nframe_timeout = 0", "frame_timeout: 0 is out of range; give seconds from 0.1 to 3600"),
         ("[journal]\nlines_per_second = -1", "lines_per_second: -1 is out of range; give lines from 0"),
-        ('[history]\npath = "h.db"', 'history.path: "h.db" is no absolute path of a file; give an absolute'),
-        ('[history]\npath = "/srv/"', 'history.path: "/srv/" is no absolute path of a file'),
+        (
+            '[history]\npath = "h.db"',
+            'history.path: "h.db" is not an absolute path of a file; give an absolute',
+        ),
+        ('[history]\npath = "/srv/"', 'history.path: "/srv/" is not an absolute path of a file'),
         (
             "[history]\ncommit_interval = 0.001",
             "commit_interval: 0.001 is out of range; give seconds from 0.01",
@@ -122,7 +128,7 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         (METER + 'out_of_range = "drop"', 'out_of_range: "drop" is unknown; give "flag" or "refuse"'),
         (RULE + 'zone = "fild"\naccess = "write"', 'did you mean "field"?'),
         (RULE + 'access = "write"', 'meters[0].access[0].zone: "" is unknown; give "field" or "control"'),
-        (RULE + 'zone = "field"', "meters[0].access: nobody may write, so no value would arrive"),
+        (RULE + 'zone = "field"', "meters[0].access: no client may write, so no value would arrive"),
         (RULE + 'zone = "field"\naccess = "rw"', 'access[0].access: "rw" is unknown; give "none", "read", '),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.2.10"]',
@@ -130,39 +136,39 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.50", 7]',
-            "access[0].clients: 7 (clients[1]) is no IPv4 address or network",
+            "access[0].clients: 7 (clients[1]) is not an IPv4 address or network",
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.50/24"]',
-            '"192.168.1.50/24" (clients[0]) is no IPv4 address or network',
+            '"192.168.1.50/24" (clients[0]) is not an IPv4 address or network',
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nclients = 7',
-            "access[0].clients: 7 is no list; give a list",
+            "access[0].clients: 7 is not a list; give a list",
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nfunctions = [5]',
-            "functions: 5 is no function code that is answered; give a list of function codes out of 3, 4, 6",
+            "functions: 5 is not a supported function code; give a list of function codes from 3, 4, 6",
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\nfunctions = [16, 23]',
-            'functions: 23 takes more than access "write"; give access "read-write"',
+            'functions: 23 needs more than access "write"; give access "read-write"',
         ),
         (
             RULE + 'zone = "field"\naccess = "write"\n[[meters.access]]\nzone = "control"\nfunctions = [16]',
-            'access[1].functions: 16 takes more than access "read"; give access "write" or "read-write"',
+            'access[1].functions: 16 needs more than access "read"; give access "write" or "read-write"',
         ),
         (
             measured('name = "x", address = 0, minimum = 5, maximum = 4'),
-            "minimum: 5 is over maximum, 4; swap",
+            "minimum: 5 is above maximum, 4; swap",
         ),
         (
             measured('name = "x", address = 0, minimum = "a"'),
-            'minimum: "a" is no number; give the lowest value',
+            'minimum: "a" is not a number; give the lowest plausible value',
         ),
         (
             measured('name = "x", address = 0, word_order = "little"'),
-            '"little" for uint16, which is one register',
+            '"little" for uint16, which has one register',
         ),
         (
             measured('name = "x", address = 0, word_order = "CDAB"'),
@@ -174,7 +180,7 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             measured('name = "x", address = 0, sentinel = nan'),
-            "sentinel: nan is no integer; give the stored integer",
+            "sentinel: nan is not an integer; give the stored integer",
         ),
         (
             measured('name = "x", address = 0, type = "float32", sentinel = 1e39'),
@@ -182,11 +188,11 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             measured('name = "t", address = 0, type = "timestamp", sentinel = 0'),
-            "sentinel: a timestamp has none: it stays what it is; leave the key out",
+            "sentinel: a timestamp keeps its value and has no sentinel; leave the key out",
         ),
         (
             measured('name = "t", address = 0, type = "timestamp", offset = 1'),
-            "offset: 1 for a timestamp; Unix",
+            "offset: 1 for a timestamp, which is in Unix seconds",
         ),
         (
             measured('name = "t", address = 0, type = "timestamp", maximum = 1'),
@@ -194,14 +200,14 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
     ],
 )
-def test_each_mistake_is_told_once_with_its_key_and_its_mend(text: str, told: str) -> None:
+def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         loads(text, "c.toml")
     found = [str(problem) for problem in refused.value.problems]
-    assert [told in problem for problem in found] == [True], found
+    assert [message in problem for problem in found] == [True], found
 
 
-def test_rules_are_not_blamed_for_zones_that_could_not_be_read() -> None:
+def test_rules_are_not_blamed_for_zones_that_are_not_valid() -> None:
     text = "[[zones]]\nname = 7\n" + RULE + 'zone = "field"\naccess = "write"\n'
     with pytest.raises(ConfigError) as refused:
         loads(text, "c.toml")

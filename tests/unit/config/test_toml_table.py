@@ -1,6 +1,6 @@
 import pytest
 
-from smart_meter.config.toml_table import Problem, one_of, show, show_key
+from smart_meter.config.toml_table import ConfigProblem, one_of, show, show_key
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_choices_are_listed_as_in_a_sentence() -> None:
 
 
 def test_a_problem_without_a_key_is_about_the_file() -> None:
-    assert str(Problem("c.toml", "", "is a directory")) == "c.toml: is a directory"
-    assert str(Problem("c.toml", "zones[0].peer", "is missing")) == "c.toml: zones[0].peer: is missing"
+    assert str(ConfigProblem("c.toml", "", "is a directory")) == "c.toml: is a directory"
+    assert str(ConfigProblem("c.toml", "zones[0].peer", "is missing")) == "c.toml: zones[0].peer: is missing"

@@ -50,7 +50,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             ':9: concentrator_meters[0].access[0].zone: "fild" is unknown; give "field" or "control"',
             ':10: concentrator_meters[0].access[1].clients: "10.9.9.9" (clients[0]) is not in the zone\'s '
             "network 192.168.2.0/24; give an address or a network of the zone",
-            ":10: concentrator_meters[0].access[1].functions: 99 is no function code that is answered; give",
+            ":10: concentrator_meters[0].access[1].functions: 99 is not a supported function code; give",
         ],
     ),
     "host_vars/pi-north-3.yml": (
