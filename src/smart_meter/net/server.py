@@ -289,7 +289,7 @@ class Server:
     def __init__(
         self, loop: EventLoop, admit: Admit, limits: Limits, notice: Callable[[str], None] | None = None
     ) -> None:
-        """`notice` is told what keeps new clients out."""
+        """`notice` is called with what keeps new clients out."""
         self.loop = loop
         self.limits = limits
         self.holding: list[Connection] = []
