@@ -309,7 +309,7 @@ class Meter(Bank):
             try:
                 encoded = measurement.encode(values[measurement.name])
             except ValueError:
-                # The new registers can't hold it: the next sample will tell.
+                # The new registers can't hold it: they stay 0 until the next sample.
                 continue
             first = measurement.address - self.start
             translated[first : first + measurement.width] = encoded

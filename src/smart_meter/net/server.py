@@ -94,7 +94,6 @@ class Connection:
     """One client's connection: its socket, its state and its times."""
 
     __slots__ = (
-        "_answer",
         "_at_end",
         "_began",
         "_loop",
@@ -124,7 +123,6 @@ class Connection:
         self.zone = session.zone
         self._urgent = session.urgent
         self._state = ConnectionState(session.cached_reply, session.respond)
-        self._answer = self._state.receive
         self._at_end = False
         """Whether the client sends no more; what it has sent may still be unread."""
         self._shut = False
@@ -149,7 +147,9 @@ class Connection:
             # All replies are with the kernel already: nothing is read while any are not.
             self._close()
             return
-        reply = self._answer(data)
+        reply = state.at_once(data)
+        if reply is None:
+            reply = state.receive(data)
         if reply:
             try:
                 sent = self._transmit(reply)
@@ -289,7 +289,7 @@ class Server:
     def __init__(
         self, loop: EventLoop, admit: Admit, limits: Limits, notice: Callable[[str], None] | None = None
     ) -> None:
-        """`notice` is told what keeps new clients out."""
+        """`notice` is called with what keeps new clients out."""
         self.loop = loop
         self.limits = limits
         self.holding: list[Connection] = []

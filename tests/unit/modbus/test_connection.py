@@ -38,10 +38,10 @@ def connection(requests: Requests | None = None) -> ConnectionState:
     return ConnectionState(made.cached_reply, made.respond)
 
 
-def in_state(receiving: Receiving, sending: Sending) -> ConnectionState:
+def in_state(receiving: Receiving, sending: Sending, *, cached: bool = False) -> ConnectionState:
     """Bring a connection into a pair of states as a client would."""
     rest = {Receiving.OPEN: b"", Receiving.MID_FRAME: READ[:5], Receiving.ENDED: BAD}[receiving]
-    state = connection()
+    state = connection(Requests(cached=cached))
     replies = state.receive((WRITE if sending is Sending.HELD else READ) + rest)
     if sending is Sending.BLOCKED:
         state.blocked(replies)
@@ -152,7 +152,9 @@ def test_closing_is_possible_in_every_state_and_final(receiving: Receiving, send
 @pytest.mark.parametrize(("receiving", "sending"), PAIRS, ids=PAIR_IDS)
 def test_only_with_nothing_left_over_is_it_quick(receiving: Receiving, sending: Sending) -> None:
     quick = receiving is Receiving.OPEN and sending is Sending.FLOWING
-    assert in_state(receiving, sending).quick is quick
+    state = in_state(receiving, sending, cached=True)
+    assert state.quick is quick
+    assert state.at_once(READ) == (REPLY if quick else None)
 
 
 def test_a_client_that_has_not_asked_yet_is_given_its_first_request() -> None:
@@ -177,7 +179,7 @@ def test_a_lost_sample_makes_an_exception_of_its_reply_and_of_no_other() -> None
 def test_the_cache_is_asked_once_a_request(cached: bool, count: int) -> None:
     requests = Requests(cached=cached)
     state = connection(requests)
-    assert state.receive(READ * count) == REPLY * count
+    assert (state.at_once(READ * count) or state.receive(READ * count)) == REPLY * count
     # A segment of several requests is looked for first, which costs one look-up.
     assert [asked for asked in requests.asked if asked == READ] == [READ] * count
     assert requests.carried_out == ([] if cached else [READ] * count)
