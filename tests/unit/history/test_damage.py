@@ -69,13 +69,13 @@ def overwritten_end(path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (nonsense, "it is no SQLite database"),
+        (nonsense, "it is not an SQLite database"),
         (foreign, "it is another program's database"),
-        (newer, "its version is 2, and this program knows 1"),
+        (newer, "its version is 2; this program reads version 1"),
         (other_tables, "its tables are not this program's: "),
         (cut_off, "it is "),
         (cut_to_a_fragment, "it is "),
-        (overwritten_head, "it is no SQLite database"),
+        (overwritten_head, "it is not an SQLite database"),
         (overwritten_end, "it is damaged"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_file_that_can_not_be_gone_on_with_is_set_quarantined_at_the_start(
     assert not history.failing
     assert len(one.told) == 1
     assert one.told[0].startswith(f"[HISTORY] {one.path}: {told}")
-    assert one.told[0].endswith(f". It was set aside as {one.path.with_name(ASIDE)}; a new one is begun")
+    assert one.told[0].endswith(f". It was set aside as {one.path.with_name(ASIDE)}; a new one was started")
     one.stored("pv", registers(7))
     assert one.rows() == [registers(7)]
     assert one.path.with_name(ASIDE).read_bytes() == harmed

@@ -84,7 +84,7 @@ def test_a_folder_that_is_not_there_yet_is_waited_for(bench: Make, tmp_path: Pat
     history = one.open()
     assert one.restored == {}
     assert one.told == [
-        f"[HISTORY] {one.path}: the folder {folder} is not there; make it. "
+        f"[HISTORY] {one.path}: the folder {folder} does not exist; create it. "
         "Modbus goes on; samples wait in memory until it can be written"
     ]
     assert history.failing
@@ -152,7 +152,7 @@ def test_a_disk_that_fails_for_long_costs_the_oldest_samples_and_they_are_counte
     folder = tmp_path / "disk"
     one = bench(folder / "history.db", hands=Hands(), commit_interval=1)
     history = one.open()
-    one.wait(lambda: history._queue.ring_at == 2000 * 5)
+    one.wait(lambda: history._queue.wake_at == 2000)
     for number in range(5000):
         one.record("pv", registers(number))
     assert history.lost == 4000
@@ -184,7 +184,7 @@ def test_a_file_that_somebody_takes_away_is_noticed_and_begun_anew(how: str, ben
         old = Path(f"{one.path}{suffix}")
         old.rename(f"{moved}{suffix}") if how == "moved" else old.unlink()
     hands.pass_time(5)
-    one.wait_for_word("was moved or deleted: recording goes on in a new file")
+    one.wait_for_word("was moved or deleted: recording continues in a new file")
     one.stored("pv", registers(2))
     assert one.rows() == [registers(2)]
     if how == "moved":

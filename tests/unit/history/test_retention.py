@@ -8,6 +8,7 @@ from smart_meter.config import HistoryConfig
 from smart_meter.history.database import Database
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.running_time import DAY, SECOND, begin
+from smart_meter.history.sample_queue import QueuedSample
 from tests.unit.history.bench import meter, query
 
 METERS = {0: meter("busy", 1), 1: meter("silent", 2)}
@@ -26,9 +27,9 @@ class Filling:
     def add(self, count: int, seconds: float, *, key: int = 0, size: int = 2) -> None:
         """Commit rows, one every so many seconds."""
         data = b"\x05" * size
-        batch: list[object] = []
+        batch: list[QueuedSample] = []
         for _ in range(count):
-            batch += (key, self.recorded * seconds, None, 0, data)
+            batch.append((key, self.recorded * seconds, None, 0, data))
             self.recorded += 1
         self.database.shrink()
         with self.database.transaction():
@@ -117,7 +118,7 @@ def test_a_meters_last_sample_outlives_its_rows(tmp_path: Path) -> None:
     store = Database(str(filling.path), limits(), 1)
     last = store.last(METERS[1])
     assert last is not None
-    assert (last.registers, last.id, last.segment) == (b"\x05\x05", 1, store.segment)
+    assert (last.registers, last.id, last.segment) == (b"\x05\x05", 1, store.last_segment)
     store.close()
 
 

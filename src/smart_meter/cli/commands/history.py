@@ -1,8 +1,8 @@
-"""`smart-meter history`: print what was recorded, however long it is.
+"""`smart-meter history`: print recorded samples, any number of them, in constant memory.
 
 One table serves all meters and all maps that they had: its columns are the measurements of every map in the
 selection, `NAME [UNIT]` each, and a row has values in those of its own meter and time. A measurement that was
-renamed, or got another unit, is thus another column; one that was rescaled is not: values are in their unit.
+renamed, or got another unit, therefore gets another column; a rescaled one does not: values are in its unit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Column = tuple[str, str]
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Return 0 once the rows are printed, 1 where they can't be read, 2 for configuration or arguments."""
+    """Return 0 if the rows were printed, 1 if they can't be read, 2 for a bad configuration or argument."""
     path = ""
     try:
         path = _path(arguments)
@@ -46,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise
     except (sqlite3.Error, OSError, DamagedError) as error:
         sys.stdout.flush()
-        print(f"smart-meter: {path}: {_told(error, path)}", file=sys.stderr)
+        print(f"smart-meter: {path}: {_explain(error, path)}", file=sys.stderr)
         return 1
     return 0
 
@@ -77,9 +77,9 @@ def _check_meter(name: str | None, reader: Reader) -> None:
         raise ArgumentsError(f"--meter {name}: {reader.path} has no samples of it, but {known}")
 
 
-def _told(error: Exception, path: str) -> str:
+def _explain(error: Exception, path: str) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file; the service makes it when it starts with this history.path"
+        return "there is no such file; the service creates it when it starts with this history.path"
     if isinstance(error, PermissionError):
         return "this user may not read it; use sudo"
     if isinstance(error, sqlite3.Error):
@@ -97,7 +97,7 @@ def _table(selection: Selection, rows: Iterator[RecordedSample]) -> None:
     widths = [29, 25, max(map(len, ["Meter", *meters])), *(max(len(_title(c)), 8) for c in columns)]
 
     def line(cells: Iterable[str]) -> str:
-        # Numbers to the right, under the end of their title.
+        # Numbers are aligned to the right, under the end of their title.
         padded = [cell.rjust(w) if n > 2 else cell.ljust(w) for n, (cell, w) in enumerate(zip(cells, widths))]  # noqa: B905 - the last cell has no width
         return "  ".join(padded)
 
@@ -132,7 +132,7 @@ def _json(_: Selection, rows: Iterator[RecordedSample]) -> None:
             "meter": meter.name,
             "unit_id": meter.unit_id,
             "map": fingerprint,
-            # JSON has no word for a float32 that is no number.
+            # JSON has no NaN and no infinity.
             "values": {name: value if math.isfinite(value) else None for name, value in row.values.items()},
             "out_of_range": row.out_of_range,
         }
@@ -147,7 +147,7 @@ _FORMATS: dict[str, Callable[[Selection, Iterator[RecordedSample]], None]] = {
 
 
 class _Cells:
-    """Puts a row's values under their titles, and nothing under those of other maps."""
+    """Formats a row's values, one text per column; columns of other maps stay empty."""
 
     def __init__(self, columns: list[Column], show: Callable[[Measurement, float], str]) -> None:
         self._columns = columns
@@ -182,7 +182,7 @@ def _arrived(row: RecordedSample) -> str:
     try:
         return datetime.fromtimestamp(row.arrived, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError):
-        # A clock that told no year of the calendar.
+        # The wall clock was outside the years that datetime can represent.
         return f"{row.arrived:.3f}"
 
 
