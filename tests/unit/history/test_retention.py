@@ -153,3 +153,32 @@ def test_any_number_of_samples_is_as_many_rows(tmp_path: Path) -> None:
     assert query(filling.path, "SELECT count(DISTINCT running), max(running) FROM samples") == [
         (total, (total - 1) * SECOND)
     ]
+
+
+def test_large_samples_after_many_small_ones_stay_under_the_limit(tmp_path: Path) -> None:
+    kept = limits(mib=1)
+    filling = Filling(tmp_path / "h.db", kept)
+    for _ in range(50):
+        filling.add(1000, 0.001)
+    for _ in range(10):
+        # A single round of deletions frees about 30 pages; this commit needs 90.
+        filling.add(30, 0.001, size=2000)
+        assert query(filling.path, "PRAGMA page_count") <= [(kept.pages,)]
+
+
+def test_running_time_never_goes_back(tmp_path: Path) -> None:
+    filling = Filling(tmp_path / "h.db", limits())
+    for recorded in (100, 40, 70, 101):
+        filling.recorded = recorded
+        filling.add(1, 1)
+    running = [row for (row,) in query(filling.path, "SELECT running FROM samples ORDER BY id")]
+    assert running == [100 * SECOND, 100 * SECOND, 100 * SECOND, 101 * SECOND]
+
+
+def test_every_commit_is_synced(tmp_path: Path) -> None:
+    path = str(tmp_path / "h.db")
+    for _ in ("new", "existing"):
+        database = Database(path, limits(), 1)
+        assert database._connection.execute("PRAGMA synchronous").fetchone() == (2,), "not FULL"
+        assert database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        database.close()
