@@ -131,8 +131,8 @@ def test_clock_segments_without_rows_go_and_the_one_in_force_stays(tmp_path: Pat
                 begin(before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number)
             )
         filling.add(24, HOUR)
-    told = query(filling.path, "SELECT first, boot FROM clock")
-    assert told == [(73, "3"), (97, "4")]
+    found = query(filling.path, "SELECT first, boot FROM clock")
+    assert found == [(73, "3"), (97, "4")]
     assert 73 <= filling.ids()[0] < 97
 
 

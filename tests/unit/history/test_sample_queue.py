@@ -64,11 +64,11 @@ class Queue(RuleBasedStateMachine):
     @invariant()
     def every_ticket_has_the_end_that_it_should(self) -> None:
         for ticket in range(1, self.recorded + 1):
-            told = self.queue.is_stored(ticket)
-            if told is None:
+            found = self.queue.is_stored(ticket)
+            if found is None:
                 assert ticket not in self.on_disk
             else:
-                assert told is (ticket in self.on_disk)
+                assert found is (ticket in self.on_disk)
 
 
 TestQueue = Queue.TestCase
