@@ -1,4 +1,4 @@
-"""The history: every complete sample a row of an SQLite file, whatever clock, power and disk do."""
+"""The history: stores every complete sample as a row of an SQLite file."""
 
 from smart_meter.history.clocks import Clocks
 from smart_meter.history.history import History, Restored

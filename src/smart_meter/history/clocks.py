@@ -12,14 +12,14 @@ from typing import NamedTuple
 from smart_meter.history.running_time import microseconds
 
 BOOT_VARIABLE = "SMART_METER_BOOT_ID"
-"""Where the unit passes systemd's %b: its sandbox (ProcSubset=pid) hides /proc/sys."""
+"""The unit passes systemd's %b in it: its sandbox (ProcSubset=pid) hides /proc/sys."""
 _PARTS = re.compile(r"([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})")
 
 
 def boot_id(
     environment: Mapping[str, str], file: Path = Path("/proc/sys/kernel/random/boot_id")
 ) -> str | None:
-    """Return the kernel's identifier of this boot as the kernel writes it; None where it is not available.
+    """Return the kernel's identifier of this boot as the kernel writes it; None if it is not available.
 
     systemd's has the same digits without dashes.
     """
@@ -33,7 +33,7 @@ def boot_id(
 
 
 class Clocks(NamedTuple):
-    """The time, in seconds, and the boot that the monotonic clock belongs to."""
+    """Clocks in seconds, and the identifier of the boot that the monotonic clock belongs to."""
 
     monotonic: Callable[[], float]
     wall: Callable[[], float]
@@ -41,10 +41,10 @@ class Clocks(NamedTuple):
 
     @classmethod
     def system(cls) -> Clocks:
-        """Return the machine's."""
-        # Without an identifier no start is taken for one of the same boot.
+        """Return the clocks of this machine."""
+        # Without an identifier, each start counts as one after a boot.
         return cls(time.monotonic, time.time, boot_id(os.environ) or f"unknown-{time.time_ns()}")
 
     def offset(self) -> int:
-        """Return how many microseconds the wall clock is before the monotonic one."""
+        """Return how many microseconds the wall clock is ahead of the monotonic one."""
         return microseconds(self.wall()) - microseconds(self.monotonic())

@@ -1,6 +1,6 @@
-"""The history's file: an SQLite database in WAL mode, each sample a row. One thread writes, any number read.
+"""The history's file: an SQLite database in WAL mode, one row per sample. One thread writes, any number read.
 
-A commit costs one fsync. Errors are SQLite's own, or DamagedError where the file can't be gone on with.
+A commit costs one fsync. Errors are SQLite's own, or DamagedError if the file can't be used any more.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
@@ -17,17 +16,17 @@ from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
 from smart_meter.history.running_time import Segment
-from smart_meter.history.sample_queue import COLUMNS
+from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, PROBES, SCHEMA, VERSION
 
 _ROWS = (64, 8, 1)
-"""In one statement: each takes some 0.1 ms, in which nothing else runs where there is one CPU."""
+"""Rows per INSERT statement, in turn. A larger one would keep the other thread waiting on a single CPU."""
 _CHUNK = 2000
-"""Rows that one commit deletes at least, where there are too many."""
+"""The least number of rows that one commit deletes when there are too many."""
 _SCAN = 4096
-"""Rows that a start looks through to find each meter's last one."""
-_ROW_BYTES = 40
-"""Around a row's registers."""
+"""The most rows that a start searches for each meter's last one."""
+ROW_BYTES = 40
+"""What SQLite stores for a row besides its registers, at most."""
 
 
 class Last(NamedTuple):
@@ -39,14 +38,14 @@ class Last(NamedTuple):
     flags: int
     registers: bytes
     segment: Segment | None
-    """None where the clock of that time is no longer kept."""
+    """None if the segment it belongs to is no longer kept."""
 
 
 class Database:
-    """An open file, made where there is none. Not for several threads at a time."""
+    """An open file, created if it does not exist. Only one thread may use it at a time."""
 
-    def __init__(self, path: str, limits: StorageLimits, patience: float) -> None:
-        """patience: seconds to wait for another program's lock.
+    def __init__(self, path: str, limits: StorageLimits, lock_seconds: float) -> None:
+        """lock_seconds: how long to wait for another program's lock.
 
         Raises sqlite3.Error, OSError or DamagedError.
         """
@@ -55,14 +54,16 @@ class Database:
         self.newest = 0
         """The highest id."""
         self.running = 0
-        """The newest row's."""
+        """The newest row's running time."""
+        self.last_segment: Segment | None = None
+        """The segment of the newest row that the file held when it was opened."""
         self.segment: Segment | None = None
-        """The one last written."""
+        """The segment of the rows to come; None until `begin_segment`."""
         self._ids: dict[int, int] = {}
         self._latest: dict[int, int] = {}
         self._scanned = 0
         self._connection = sqlite3.connect(
-            path, timeout=patience, isolation_level=None, check_same_thread=False
+            path, timeout=lock_seconds, isolation_level=None, check_same_thread=False
         )
         try:
             self._identify()
@@ -75,11 +76,11 @@ class Database:
         self._file = status.st_dev, status.st_ino
 
     def close(self) -> None:
-        """Move the WAL into the database, if all is well, and let go of the file. Raises sqlite3.Error."""
+        """Checkpoint the WAL if possible, and close the file. Raises sqlite3.Error."""
         self._connection.close()
 
     def is_in_place(self) -> bool:
-        """Whether the path still names the file that is open, and nobody moved or deleted it."""
+        """Return whether the path still names the open file, that is, it was not moved or deleted."""
         try:
             status = os.stat(self.path)
         except OSError:
@@ -88,7 +89,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all or nothing. After an error close the store: what it knows may be of no row."""
+        """Commit all or nothing. Close the database after an error: cached ids may be of rolled-back rows."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._find_newest()
         yield
@@ -97,47 +98,49 @@ class Database:
         self._connection.execute("COMMIT")
 
     def begin_segment(self, segment: Segment) -> None:
-        """Let the rows to come be of another segment."""
+        """Add a segment, which the rows to come belong to."""
         self._connection.execute(
             "INSERT OR REPLACE INTO clock VALUES (?, ?, ?, ?, ?)",
             (self.newest + 1, segment.boot, segment.running, segment.monotonic, segment.wall),
         )
         self.segment = segment
 
-    def insert(self, batch: Sequence[object], meters: Mapping[int, MeterConfig]) -> None:
-        """Add rows.
-
-        batch: `COLUMNS` items for each row: a key of `meters`, monotonic seconds, Unix seconds or None, the
-        flags, the registers as bytes.
-        """
+    def insert(self, samples: Sequence[QueuedSample], meters: Mapping[int, MeterConfig]) -> None:
+        """Add a row for each sample, within a transaction. meters: by the keys that the samples hold."""
         segment = self.segment
         if segment is None:
             raise ValueError("no segment has begun")
-        rows = list(batch)
-        keys: list[int] = rows[0::COLUMNS]  # type: ignore[assignment]  # each column is of one type
-        times: list[float] = rows[1::COLUMNS]  # type: ignore[assignment]
-        for key in sorted(set(keys) - self._ids.keys()):
-            self._ids[key] = self._meter_id(meters[key], self.newest + 1 + keys.index(key))
-        ids = self._ids
-        rows[0::COLUMNS] = meter_ids = [ids[key] for key in keys]
-        offset = segment.monotonic
-        running = accumulate((int(now * 1e6) + offset for now in times), max, initial=self.running)
-        rows[1::COLUMNS] = list(running)[1:]
+        offset, running, row = segment.monotonic, self.running, self.newest
+        ids, latest = self._ids, self._latest
+        values: list[object] = []
+        for key, arrived, measured, flags, registers in samples:
+            row += 1
+            # Running time never goes back, whatever the caller's clock did.
+            moment = int(arrived * 1e6) + offset
+            if moment > running:  # noqa: PLR1730 - a call of max() for each row would cost 5 %
+                running = moment
+            if key not in ids:
+                ids[key] = self._meter_id(meters[key], row)
+            meter = ids[key]
+            latest[meter] = row
+            values += (meter, running, measured, flags, registers)
         start = 0
         for count, statement in _INSERTS.items():
-            size = count * COLUMNS
-            while start + size <= len(rows):
-                self._connection.execute(statement, rows[start : start + size])
+            size = count * _COLUMNS
+            while start + size <= len(values):
+                self._connection.execute(statement, values[start : start + size])
                 start += size
-                # With one CPU for both, the loop would wait for the rest of this thread's time slice, 3 ms.
+                # On a single CPU, the other thread would wait for the rest of this time slice, 3 ms.
                 os.sched_yield()
-        self._latest.update(zip(meter_ids, range(self.newest + 1, self.newest + 1 + len(keys)), strict=True))
-        self.newest += len(keys)
-        self.running = rows[-COLUMNS + 1]  # type: ignore[assignment]
+        self.newest = row
+        self.running = running
 
     def make_room(self, count: int, registers: int) -> None:
-        """Delete the oldest rows where so many more, of so many bytes of registers each, are too much."""
-        needed = count * (registers + _ROW_BYTES) // (PAGE * 3 // 4) + 12
+        """Delete the oldest rows until `count` more fit, each with `registers` bytes of registers.
+
+        Several rounds, since old rows may be much smaller than new ones; bounded, since a commit must end.
+        """
+        needed = count * (registers + ROW_BYTES) // (PAGE * 3 // 4) + 12
         pages = self._value("PRAGMA page_count")
         for _ in range(4):
             if self.limits.pages - pages + self._value("PRAGMA freelist_count") >= needed:
@@ -146,15 +149,15 @@ class Database:
                 return
 
     def shrink(self) -> None:
-        """Give the disk back some of what a lowered limit has emptied; not within a transaction."""
+        """Return some free pages to the file system after a lowered limit; not within a transaction."""
         if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
-            # A plain execute() would free a single page: it takes one step, and each step is a page.
+            # execute() would take a single step, which frees a single page.
             self._connection.executescript("PRAGMA incremental_vacuum(1024)")
 
     def expire(self, now: int, count: int) -> bool:
-        """Delete rows that are too old at a running time, a bounded number; return whether there are more.
+        """Delete a bounded number of rows that are too old; return whether there are more.
 
-        count: how many rows are added with them.
+        now: running time, in microseconds. count: rows that the same commit adds.
         """
         before = now - self.limits.age
         if before <= self._oldest_running():
@@ -163,13 +166,13 @@ class Database:
         return self._delete_oldest(chunk, before) and before > self._oldest_running()
 
     def set_limits(self, limits: StorageLimits) -> None:
-        """Keep more or less from now on."""
+        """Apply changed limits; the next commits delete what is too much."""
         self.limits = limits
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {limits.checkpoint}")
         self._connection.execute(f"PRAGMA journal_size_limit = {limits.wal}")
 
     def last(self, meter: MeterConfig) -> Last | None:
-        """Return a meter's last row whose registers mean what they mean now; None where there is none."""
+        """Return a meter's last row recorded with its present map; None if there is none."""
         found = self._connection.execute(
             "SELECT meters.id FROM meters JOIN maps ON maps.id = map WHERE name = ? AND fingerprint = ?",
             (meter.name, meter.map.fingerprint),
@@ -187,17 +190,17 @@ class Database:
             empty = self._value("SELECT count(*) FROM sqlite_master") == 0
         except sqlite3.DatabaseError as error:
             if primary_code(error) == sqlite3.SQLITE_NOTADB:
-                raise DamagedError("it is no SQLite database") from error
+                raise DamagedError("it is not an SQLite database") from error
             raise
         if empty and ours == 0 and version == 0:
             self._create()
         elif ours != APPLICATION_ID:
             raise DamagedError("it is another program's database")
         elif version != VERSION:
-            raise DamagedError(f"its version is {version}, and this program knows {VERSION}")
+            raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
 
     def _create(self) -> None:
-        # Both have to be set before the first table. Pages that hold nothing can be given back to the disk.
+        # Both have to be set before the first table. Incremental vacuum is what `shrink` needs.
         self._connection.execute(f"PRAGMA page_size = {PAGE}")
         self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -209,8 +212,10 @@ class Database:
     def _prepare(self) -> None:
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        # FULL syncs the WAL at each commit. NORMAL only syncs at a checkpoint: a power cut could then lose
+        # samples whose writes were acknowledged as stored, and more than one commit interval of the others.
         self._connection.execute("PRAGMA synchronous = FULL")
-        # Debian's SQLite overwrites what is deleted with zeros: as many bytes written again.
+        # Debian's SQLite overwrites deleted rows with zeros by default, which doubles the bytes written.
         self._connection.execute("PRAGMA secure_delete = OFF")
         self._connection.execute("PRAGMA cell_size_check = ON")
         self._connection.execute("PRAGMA cache_size = -1000")
@@ -231,7 +236,7 @@ class Database:
             ).fetchone()
             self.running = 0 if row is None else int(row[0])
             self._oldest_running()
-            self.segment = self._segment_of(self.newest)
+            self.last_segment = self._segment_of(self.newest)
             self._scanned = self._value("SELECT ifnull(max(id), 0) FROM last")
             self._latest = dict(
                 self._connection.execute(
@@ -247,7 +252,7 @@ class Database:
         self.newest = self._value("SELECT ifnull(max(id), 0) FROM samples")
 
     def _meter_id(self, meter: MeterConfig, first: int) -> int:
-        """Return the id under which a meter's rows stand with its present map; `first`: the row that asks."""
+        """Return the id of a meter with its present map, adding it if necessary; first: its first row."""
         execute = self._connection.execute
         definition = define(meter.map)
         newest = execute(
@@ -269,7 +274,7 @@ class Database:
         return int(added.lastrowid or 0)
 
     def _delete_oldest(self, count: int, before: int | None = None) -> bool:
-        """Delete so many rows, but not the newest, nor those since a running time; return whether any was."""
+        """Delete up to `count` rows, but not the newest nor those since `before`; return whether any was."""
         oldest = self._connection.execute("SELECT id FROM samples ORDER BY id LIMIT 1").fetchone()
         if oldest is None or oldest[0] >= self.newest:
             return False
@@ -289,7 +294,7 @@ class Database:
         return self.running if row is None else int(row[0])
 
     def _keep_last(self) -> None:
-        """Note each meter's last row, so that a start finds it without a search, and deleting leaves it."""
+        """Copy each meter's last row: a start finds it without a search, and deletions don't reach it."""
         for chunk in _chunks(self._latest.values(), 500):
             marks = ",".join("?" * len(chunk))
             self._connection.execute(
@@ -321,14 +326,15 @@ class Database:
         return int(self._connection.execute(query).fetchone()[0])
 
 
+_COLUMNS = 5
 _INSERT = "INSERT INTO samples (meter, running, measured, flags, registers) VALUES (?, ?, ?, ?, ?)"
 _INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
 
 
 def first_since(connection: sqlite3.Connection, running: int, low: int, high: int) -> int:
-    """Return the first id from `low` to `high` whose row is not before a running time; `high` if none is.
+    """Return the first id in [low, high) whose running time is `running` or later; `high` if there is none.
 
-    Rows are in order by both, and an id between them may be missing.
+    Running time grows with the id; ids may be missing.
     """
     while low < high:
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""What can be wrong with a history's file, told so that it can be mended."""
+"""What can be wrong with a history's file, explained so that it can be fixed."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class DamagedError(Exception):
-    """The file can't be gone on with; the text says why."""
+    """The file can't be used any more; the text says why."""
 
 
 FAULTS = (sqlite3.Error, OSError, DamagedError)
-"""All that a file can do to its writer."""
+"""Everything that using the file may raise."""
 
 
 def primary_code(error: BaseException) -> int:
-    """Return SQLite's primary result code; SQLITE_ERROR where the error has none."""
+    """Return SQLite's primary result code; SQLITE_ERROR if the error has none."""
     code = getattr(error, "sqlite_errorcode", None)
     return sqlite3.SQLITE_ERROR if code is None else int(code) & 0xFF
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error says that the file is not what we wrote, and will not be by waiting."""
+    """Return whether an error means that the file is damaged, so that waiting would not help."""
     if isinstance(error, DamagedError):
         return True
     return isinstance(error, sqlite3.Error) and primary_code(error) in DAMAGED
 
 
 def explain(error: BaseException, path: str) -> str:
-    """Return what is wrong and what would mend it."""
+    """Return what is wrong with the file and how to fix it."""
     if isinstance(error, DamagedError):
         return str(error)
     if not isinstance(error, sqlite3.Error):
@@ -54,14 +54,14 @@ _REASONS = {
     sqlite3.SQLITE_LOCKED: "another program has locked it; end that one, or its transaction",
     sqlite3.SQLITE_IOERR: "its disk fails to read or write; see `dmesg`",
     sqlite3.SQLITE_CORRUPT: "it is damaged",
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database",
+    sqlite3.SQLITE_NOTADB: "it is not an SQLite database",
 }
 
 
 def _cannot_open(path: str) -> str:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
-        return f"the folder {folder} is not there; make it"
+        return f"the folder {folder} does not exist; create it"
     if os.path.isdir(path):
         return "it is a folder; name a file"
     if not os.access(folder, os.W_OK):

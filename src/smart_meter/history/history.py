@@ -1,6 +1,6 @@
-"""What the loop's thread sees of the history: it hands samples over, and asks what became of them.
+"""The thread that serves Modbus sees this part of the history: it hands over samples and asks for their fate.
 
-Nothing here blocks. SQLite is loaded by the first History alone: a service that keeps none starts without it.
+Nothing here blocks. SQLite is only loaded when a History is created, so a service without one starts faster.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Restored(NamedTuple):
-    """A meter's last sample, as a start finds it."""
+    """A meter's last sample, as found at start."""
 
     registers: bytes
     """The map's whole span, in wire order."""
@@ -25,72 +25,74 @@ class Restored(NamedTuple):
     """Unix seconds."""
     flags: int
     age: float | None
-    """Seconds since it came; None where the Pi was booted in between, so that nobody can know."""
+    """Seconds since it arrived; None if the Pi was booted in between, since then it can't be known."""
     sequence: int
-    """The row's id: a number that grows with every sample."""
+    """The row's id, which grows with every sample."""
 
 
 class History:
-    """Keeps every sample that it is given; all methods are called from one thread, and none raises."""
+    """Records every sample it is given. Call all methods from one thread; none of them raises."""
 
     def __init__(
         self,
         config: HistoryConfig,
         meters: Sequence[MeterConfig],
-        tell: Callable[[str], None],
-        committed: Callable[[], None],
+        log: Callable[[str], None],
+        on_commit: Callable[[], None],
         clocks: Clocks | None = None,
     ) -> None:
-        """`tell` gets what is worth a line of the journal; `committed` after each commit or failure.
+        """`log` gets lines for the journal; `on_commit` is called after each commit and each failure.
 
-        Both are called from the writer's thread; `tell` by `open`, too.
+        The writer thread calls both; `open` may call `log` as well.
         """
-        from smart_meter.history.writer import Writer  # noqa: PLC0415 - see above
+        from smart_meter.history.writer import Writer  # noqa: PLC0415 - loads SQLite
 
         self._clocks = clocks or Clocks.system()
         self._queue = SampleQueue()
-        self._items = self._queue.items
         self._recorded = 0
+        """The last ticket. The queue's head and length would give it, but not without taking the lock."""
         self._off = not config.path
         self._by_key: dict[int, MeterConfig] = {}
+        """Each meter with each map and unit identifier that it has had; shared with the writer."""
         self._keys: dict[str, int] = {}
+        """Each meter's current key in `_by_key`, by name."""
         self._writer = Writer(
             config,
             self._queue,
             meters=self._by_key,
-            tell=tell,
-            committed=committed,
+            log=log,
+            on_commit=on_commit,
             clocks=self._clocks,
         )
-        self._name(meters)
+        self._assign_keys(meters)
 
     @property
     def done(self) -> int:
-        """Return the ticket up to which every sample is decided: on disk, or given up."""
+        """Return the ticket up to which every sample is decided: committed or given up."""
         return self._queue.done
 
     @property
     def stored(self) -> int:
-        """Return how many samples were written since the start."""
+        """Return the number of samples written since start."""
         return self._writer.rows
 
     @property
     def lost(self) -> int:
-        """Return how many samples will never be written, since the start."""
+        """Return the number of samples since start that will never be written."""
         return self._queue.dropped
 
     @property
     def backlog(self) -> int:
-        """Return how many samples wait to be written; 0 while they can't be."""
+        """Return the number of samples waiting to be written; 0 while writing fails."""
         return 0 if self._writer.failing else len(self._queue)
 
     @property
     def failing(self) -> bool:
-        """Return whether the last try to write has failed."""
+        """Return whether the last attempt to write failed."""
         return self._writer.failing
 
     def open(self) -> dict[str, Restored]:
-        """Open the file and begin to write; return the last sample of each meter that has one."""
+        """Open the file and start the writer; return the last sample of each meter that has one, by name."""
         restored: dict[str, Restored] = {}
         if not self._off:
             for name, last in self._writer.open().items():
@@ -99,18 +101,19 @@ class History:
         return restored
 
     def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
-        """Take a sample and return its ticket: 1, 2, 3..., or 0 where no history is kept.
+        """Queue a sample and return its ticket: 1, 2, 3..., or 0 if no history is kept.
 
-        meter: a name of the configuration. now: monotonic seconds, not before the last sample's.
-        registers: the map's whole span, in wire order; not changed afterwards.
+        meter: a name in the configuration. now: monotonic seconds, not before the last sample's.
+        registers: the map's whole span, in wire order; not changed afterwards. measured: Unix seconds.
         """
         if self._off:
             return 0
-        items = self._items
-        items += (self._keys[meter], now, measured, flags, registers)
+        queue = self._queue
+        samples = queue.samples
+        samples.append((self._keys[meter], now, measured, flags, registers))
         self._recorded = ticket = self._recorded + 1
-        if len(items) >= self._queue.ring_at:
-            self._queue.ring()
+        if len(samples) >= queue.wake_at:
+            queue.wake()
         return ticket
 
     def stored_up_to(self, ticket: int) -> bool | None:
@@ -118,21 +121,21 @@ class History:
         return self._queue.is_stored(ticket)
 
     def reconfigure(self, config: HistoryConfig, meters: Sequence[MeterConfig]) -> None:
-        """Go on with a changed configuration; a path of "" ends the recording until the next change."""
-        self._name(meters)
+        """Apply a changed configuration; a path of "" pauses recording until the next change."""
+        self._assign_keys(meters)
         self._off = not config.path
         self._writer.config = config
-        self._queue.ring()
+        self._queue.wake()
 
     def stop(self, timeout: float) -> bool:
-        """Write what waits and close the file; return whether that was done within so many seconds."""
+        """Write what is queued and close the file; return whether that succeeded within `timeout` seconds."""
         self._off = True
         self._writer.closing = True
-        self._queue.ring()
+        self._queue.wake()
         return self._writer.join(timeout) and not self._writer.failing
 
-    def _name(self, meters: Sequence[MeterConfig]) -> None:
-        """Give each meter with its map a key: samples that wait keep theirs, though the map may change."""
+    def _assign_keys(self, meters: Sequence[MeterConfig]) -> None:
+        """Give a meter a new key if its map or unit changed; queued samples keep the old one."""
         for meter in meters:
             key = self._keys.get(meter.name)
             if key is None or (meter.map, meter.unit_id) != (

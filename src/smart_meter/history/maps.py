@@ -1,4 +1,4 @@
-"""A register map as text, as the history keeps it: each row is decoded with the map of its time."""
+"""Register maps as text, for storage: each row is decoded with the map it was recorded with."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def define(register_map: RegisterMap) -> str:
 
 
 def parse(definition: str) -> RegisterMap:
-    """Return the map of a text that `define` made. Raises ValueError where it is none."""
+    """Return the map of a text that `define` made. Raises ValueError for any other text."""
     try:
         return RegisterMap(tuple(_measurement(record) for record in json.loads(definition)))
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no register map: {definition[:80]!r}") from error
+        raise ValueError(f"not a register map: {definition[:80]!r}") from error
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, (DataType, WordOrder)):
         return value.value
-    # Strict JSON has no such number, and SQLite's JSON functions would refuse the whole text.
+    # JSON has no NaN: SQLite's JSON functions would reject the whole text.
     return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Puts a file that can't be gone on with out of the way; it is never deleted."""
+"""Renames a file that can't be used any more, so that a new one can be created; nothing is deleted."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from datetime import UTC, datetime
 
 SUFFIXES = ("-wal", "-shm", "")
-"""The database itself last: whatever interrupts this, the next start finds it and judges it again."""
+"""The database itself comes last: if this is interrupted, the next start finds and checks it again."""
 
 
 def quarantine(path: str, wall: float) -> str:
-    """Rename a database and what belongs to it; return its new path.
+    """Rename a database with its WAL and shared-memory file; return its new path.
 
-    wall: Unix seconds, for the name. Raises OSError.
+    wall: Unix seconds, for the new name. Raises OSError.
     """
     stamp = datetime.fromtimestamp(int(wall), UTC).strftime("%Y%m%dT%H%M%S")
     wanted = f"{path}.damaged-{stamp}"

@@ -1,8 +1,8 @@
-"""Reads a history's file, be it written at the same time, be it a copy on another machine. Writes nothing.
+"""Reads a history's file: the one in use by the service, or a copy on any machine. Writes nothing.
 
-A file without a WAL is opened as immutable: SQLite then makes no file beside it, which could be one that the
-service's own user can't open. Each piece is a read of its own, so that the writer can move its WAL into the
-database in between; where the file has changed under an immutable read, that piece is read again.
+A file without a WAL is opened as immutable: SQLite then creates no file beside it, which the service's user
+might be unable to open. Each window of rows is a transaction of its own, so that the writer can checkpoint in
+between. If the file changed during an immutable read, that window is read again.
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class RecordedMeter:
-    """A meter with the map that it had from one row on."""
+    """A meter with the map that it had for a range of rows."""
 
     id: int
     name: str
     unit_id: int
     map: RegisterMap
     first: int
-    """The first row that may be of it."""
+    """The first row that may belong to it."""
     end: int
-    """The first row that is not any more."""
+    """The first row after that which can't."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedSample:
-    """A sample, decoded with the map of its time."""
+    """A sample, decoded with the map it was recorded with."""
 
     id: int
     arrived: float
-    """Unix seconds, as the Pi's clock told them when the sample came."""
+    """Unix seconds by the Pi's wall clock, when the sample arrived."""
     measured: int | None
-    """Unix seconds, as the meter told them."""
+    """Unix seconds, as sent by the meter."""
     meter: RecordedMeter
     values: dict[str, float]
     """In engineering units, by the measurement's name, without the map's timestamp."""
     out_of_range: list[str]
-    """Names."""
+    """Names of measurements."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows are wanted."""
+    """Which rows to read."""
 
     ranges: list[tuple[int, int]]
-    """Of ids: the first, and the first that is not wanted any more; in order."""
+    """Ids in order, as half-open ranges [first, end)."""
     meters: dict[int, RecordedMeter]
     clock: list[tuple[int, Segment]]
     """Each segment with its first row, in order."""
@@ -86,26 +86,26 @@ class Reader:
         self._read(_identify)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def names(self) -> list[str]:
-        """Return the meters that have rows, or had some."""
+        """Return the names of the meters that have or had rows."""
         rows = self._read(lambda c: c.execute("SELECT DISTINCT name FROM meters ORDER BY name").fetchall())
         return [name for (name,) in rows]
 
     def select(self, meter: str | None, since: timedelta | datetime | None) -> Selection:
-        """Return which rows there are, now, of a meter (of all without a name) since a time.
+        """Return which rows of a meter (None: of all) there are now since a time (None: from the first on).
 
-        A span counts back from now where the file was written since this machine was booted, otherwise from
-        the newest row: nobody else's clock can tell. A time is compared with the clock of each row.
+        A timedelta counts back from now if the file was written during this boot of this machine, otherwise
+        from the newest row. A datetime is compared with the wall clock that each row was recorded with.
         """
         return self._read(lambda connection: self._select(connection, meter, since))
 
     def rows(self, selection: Selection) -> Iterator[RecordedSample]:
-        """Return the rows, one after the other, in the order in which they came."""
+        """Yield the selected rows in the order of arrival."""
         clock = selection.clock
         segment = 0
         for first, end in selection.ranges:
@@ -160,14 +160,14 @@ class Reader:
         return Selection(ranges, meters, clock)
 
     def _read(self, action: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Read all that an action reads at one moment."""
+        """Return what `action` reads, in one transaction; repeat it if the file changed meanwhile."""
         for _ in range(_TRIES):
             connection = self._connect()
             connection.execute("BEGIN")
             try:
                 result = action(connection)
             except sqlite3.DatabaseError:
-                # What changed while it was read looks like damage.
+                # A file that changes during an immutable read looks damaged.
                 if self._is_current():
                     raise
                 continue
@@ -206,9 +206,9 @@ def _identify(connection: sqlite3.Connection) -> None:
         ours = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if ours != APPLICATION_ID:
-            raise DamagedError("it is no history of this program")
+            raise DamagedError("it is not a history of this program")
         if version != VERSION:
-            raise DamagedError(f"its version is {version}, and this program knows {VERSION}")
+            raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
         for probe in PROBES:
             connection.execute(probe).fetchall()
     except sqlite3.OperationalError as error:

@@ -1,11 +1,11 @@
-"""When a sample came, on a machine whose clock can't be trusted. Pure: time is an argument.
+"""When a sample arrived, on a machine whose wall clock can't be trusted. Pure: time is an argument.
 
 A Pi has no battery clock: its wall clock may stand still while the power is off, and jump by years once a
-time server is reached. So each row carries the *running time*: microseconds that never go back, and that no
-step of the wall clock touches. A `Segment` says, for all rows from one on, how running time, monotonic clock
-and wall clock belong together.
+time server is reached. So each row carries its *running time*: microseconds that never go back and are
+independent of steps of the wall clock. A `Segment` relates running time, monotonic clock and wall clock, for
+all rows from one on.
 
-Tuples rather than dataclasses: those would cost the start a millisecond each.
+Tuples rather than dataclasses, each of which would add a millisecond to the start.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SECOND = 1_000_000
-"""Microseconds; all integers of this room are microseconds."""
+"""Microseconds, like all integer times in this package."""
 DAY = 86_400 * SECOND
 MAX_GAP = DAY
-"""What a time without power counts at most: the wall clock that tells it may have jumped."""
+"""The longest time without power that is counted: it is read from the wall clock, which may have jumped."""
 STEP = SECOND // 2
-"""A difference between wall and monotonic clock that is a step; time servers slew what is less."""
+"""A change of the wall clock that is a step; time servers slew smaller ones."""
 
 
 class Segment(NamedTuple):
-    """How the clocks belong together from a row on."""
+    """How the clocks relate to each other, from a row on."""
 
     boot: str
-    """The kernel's boot identifier: the monotonic clock means something within one boot alone."""
+    """The kernel's boot identifier: the monotonic clock is only comparable within one boot."""
     running: int
     """Running time at the beginning of the segment."""
     monotonic: int
@@ -40,12 +40,12 @@ def microseconds(seconds: float) -> int:
 
 
 def begin(previous: Segment | None, last: int, boot: str, monotonic: int, wall: int) -> Segment:
-    """Return the segment with which rows go on, after a start of the program or on another file.
+    """Return the segment for the first rows after a start of the program, or in another file.
 
     previous: the segment of the last row; None on an empty file. last: that row's running time.
-    monotonic, wall: what both clocks told at one moment, not later than the first row to come.
-    Within a boot the running time goes on with the monotonic clock. Otherwise the wall clock tells how long
-    the power was away: nothing where it went back, `MAX_GAP` where it says more than that.
+    monotonic, wall: both clocks, read at the same moment, not later than the first row to come.
+    Within a boot, running time continues with the monotonic clock. Over a boot, the wall clock gives the time
+    without power: 0 if it went back, and at most `MAX_GAP`.
     """
     if previous is None:
         running = 0
@@ -58,11 +58,11 @@ def begin(previous: Segment | None, last: int, boot: str, monotonic: int, wall: 
 
 
 def step(segment: Segment, monotonic: int, wall: int) -> Segment:
-    """Return the segment after a step of the wall clock; the running time does not notice it."""
+    """Return the segment after a step of the wall clock, which does not change the running time."""
     running = monotonic + segment.monotonic
     return Segment(segment.boot, running, segment.monotonic, wall - running)
 
 
 def stepped(offset: int, monotonic: int, wall: int) -> bool:
-    """Whether the wall clock is no longer `offset` before the monotonic one, but for slewing."""
+    """Return whether the wall clock is no longer `offset` ahead of the monotonic one, apart from slewing."""
     return abs(wall - monotonic - offset) > STEP

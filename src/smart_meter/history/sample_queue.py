@@ -1,123 +1,157 @@
-"""Samples on their way from the loop's thread to the one that writes them, and what became of each.
+"""The queue between the thread that receives samples and the thread that writes them.
 
-The loop never waits for the writer: to append to a list is one step to Python. The lock is held for a few
-operations on that list, by the writer for each piece, and by the loop where the list is full.
+The receiving thread never waits for the writer: appending to a list is a single step in Python. Both threads
+hold the lock only to change the front of the list, for a few operations: the writer whenever it takes
+samples, the receiving thread when the queue is full.
 """
 
 from __future__ import annotations
 
 import threading
 
-COLUMNS = 5
-"""What a sample is made of here: meter, monotonic time, measured, flags, registers."""
-PIECE = 512
-"""Samples that are taken at a time: a fraction of a millisecond of Python."""
+QueuedSample = tuple[int, float, int | None, int, bytes]
+"""Meter key, monotonic seconds of arrival, Unix seconds of measurement, flags, registers in wire order.
+
+A plain tuple: a NamedTuple takes several times as long to create, on the thread that serves Modbus.
+"""
+BATCH = 512
+"""Samples that the writer takes at a time: a fraction of a millisecond of Python."""
 EARLY = 16_384
 """Samples that are written before the commit interval is over."""
 MAX_WAITING = 100_000
-"""Samples that wait for a disk that fails; some 20 MB."""
+"""Samples that are kept in memory while the disk fails; some 20 MB."""
 _DROPPED = 1000
+"""Samples that are dropped at a time when the queue is full, the oldest first."""
 _REMEMBERED = 64
-"""Stretches of samples that were given up, each of which may be a whole outage."""
+"""Ranges of given-up tickets that are remembered; each may be a whole outage."""
 
 
-class SampleQueue:
-    """A queue of samples, `COLUMNS` items each, numbered by tickets from 1 on."""
+class Wakeup:
+    """Wakes one waiting thread; calls made before it waits count as one.
 
-    __slots__ = ("_bell", "_given_up", "_lock", "done", "dropped", "head", "items", "ring_at")
+    A binary semaphore made of a lock, which is held unless a call is pending. A `threading.Event` would be
+    slower, and would deadlock if a signal handler called `set` in the middle of another `set`.
+    """
+
+    __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self.items: list[object] = []
-        """The loop's thread appends, all columns of a sample in one step."""
-        self.head = 1
-        """The ticket of the first sample in `items`."""
-        self.done = 0
-        """Every ticket up to this one is decided: on disk, or given up."""
-        self.dropped = 0
-        self.ring_at = MAX_WAITING * COLUMNS
-        """How many items make it worth to wake the writer."""
-        self._given_up: tuple[tuple[int, int], ...] = ()
         self._lock = threading.Lock()
-        self._bell = threading.Lock()
-        self._bell.acquire()
+        self._lock.acquire()
 
-    def ring(self) -> None:
-        """Wake the writer; called by the loop's thread alone."""
-        if len(self.items) >= MAX_WAITING * COLUMNS:
-            self._drop()
-        if self._bell.locked():
+    def set(self) -> None:
+        """Wake the waiting thread, or let its next `wait` return immediately."""
+        if self._lock.locked():
             try:
-                self._bell.release()
+                self._lock.release()
             except RuntimeError:
-                # A signal's handler rang in between.
+                # A signal handler called `set` since the line above.
                 return
 
     def wait(self, seconds: float) -> None:
-        """Sleep until the bell rings, so long at most; called by the writer alone."""
-        self._bell.acquire(timeout=max(seconds, 0.0))
+        """Block until `set` is called, but no longer than `seconds`; a time in the past counts as 0."""
+        self._lock.acquire(timeout=max(seconds, 0.0))
+
+
+class SampleQueue:
+    """A queue of samples, numbered by tickets from 1 on, which records whether each was committed."""
+
+    __slots__ = ("_given_up", "_lock", "_wakeup", "done", "dropped", "head", "samples", "wake_at")
+
+    def __init__(self) -> None:
+        self.samples: list[QueuedSample] = []
+        """The receiving thread appends; it calls `wake` once there are `wake_at`."""
+        self.head = 1
+        """The ticket of the first sample in `samples`."""
+        self.done = 0
+        """Every ticket up to this one is decided: committed or given up."""
+        self.dropped = 0
+        """Samples that were removed from the queue without being written."""
+        self.wake_at = MAX_WAITING
+        """Number of queued samples at which the writer has to be woken; set by the writer.
+
+        It depends on the commit interval and the state of the disk, and is kept here so that the receiving
+        thread only compares two integers for each sample.
+        """
+        self._given_up: tuple[tuple[int, int], ...] = ()
+        """Ranges of tickets, first and last; replaced rather than changed, since both threads read it."""
+        self._lock = threading.Lock()
+        self._wakeup = Wakeup()
+
+    def wake(self) -> None:
+        """Wake the writer, and drop the oldest samples of a full queue. Receiving thread only."""
+        if len(self.samples) >= MAX_WAITING:
+            with self._lock:
+                self._drop(_DROPPED)
+        self._wakeup.set()
+
+    def wait(self, seconds: float) -> None:
+        """Block until the receiving thread calls `wake`, but no longer than `seconds`. Writer only."""
+        self._wakeup.wait(seconds)
 
     def __len__(self) -> int:
-        return len(self.items) // COLUMNS
+        return len(self.samples)
 
     @property
     def next_ticket(self) -> int:
-        """Return the ticket that the next sample will have."""
+        """Return the ticket that the next sample will get."""
         with self._lock:
-            return self.head + len(self)
+            return self.head + len(self.samples)
 
-    def take(self, most: int, before: int | None) -> list[object]:
-        """Remove and return the first samples' items: `most` samples, none from ticket `before` on."""
+    def take(self, most: int, before: int | None) -> list[QueuedSample]:
+        """Remove and return the first samples: at most `most`, only those with a ticket below `before`."""
         with self._lock:
-            count = min(most, len(self), PIECE)
+            count = min(most, len(self.samples), BATCH)
             if before is not None:
                 count = min(count, before - self.head)
-            taken = self.items[: count * COLUMNS]
-            del self.items[: count * COLUMNS]
+            taken = self.samples[:count]
+            del self.samples[:count]
             self.head += count
         return taken
 
-    def stored(self) -> None:
-        """Note that all samples that were taken are on disk."""
+    def mark_committed(self) -> None:
+        """Record that all samples taken so far are on disk."""
         with self._lock:
             self.done = max(self.done, self.head - 1)
 
     def give_up(self) -> bool:
-        """Let nobody wait for a sample that is not on disk yet; return whether anybody could."""
+        """Decide every undecided ticket as not committed; return whether there was one.
+
+        The samples stay in the queue and may still be written later.
+        """
         with self._lock:
-            last = self.head + len(self) - 1
+            last = self.head + len(self.samples) - 1
             if last <= self.done:
                 return False
             self._remember(self.done + 1, last)
             self.done = last
         return True
 
-    def lose(self, taken: int) -> int:
-        """Lose what waits, and so many samples that were taken; return how many that are in all."""
+    def discard(self, taken: int) -> int:
+        """Drop all queued samples; return their number plus `taken`, the number taken but not written."""
         with self._lock:
-            waiting = len(self)
-            self._lose(waiting)
+            queued = len(self.samples)
+            self._drop(queued)
             self.dropped += taken
         self.give_up()
-        return taken + waiting
+        return taken + queued
 
     def is_stored(self, ticket: int) -> bool | None:
-        """Return None while a sample is undecided, then whether it is on disk."""
+        """Return None while a ticket is undecided, then whether its sample was committed in time."""
         if ticket > self.done:
             return None
         return not any(first <= ticket <= last for first, last in self._given_up)
 
-    def _drop(self) -> None:
-        with self._lock:
-            self._lose(_DROPPED)
-
-    def _lose(self, count: int) -> None:
+    def _drop(self, count: int) -> None:
+        """Drop the `count` oldest samples; call with the lock held."""
         if count:
-            del self.items[: count * COLUMNS]
+            del self.samples[:count]
             self._remember(self.head, self.head + count - 1)
             self.head += count
             self.dropped += count
 
     def _remember(self, first: int, last: int) -> None:
+        """Add a range of given-up tickets, joined with the one before if they touch."""
         ranges = self._given_up
         if ranges and ranges[-1][1] + 1 >= first:
             self._given_up = (*ranges[:-1], (min(ranges[-1][0], first), max(ranges[-1][1], last)))

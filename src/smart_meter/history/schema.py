@@ -1,9 +1,9 @@
-"""The tables of the history's file, and how it is known for ours."""
+"""The tables of the history's file, and the numbers that identify it."""
 
 from __future__ import annotations
 
 APPLICATION_ID = 0x534D_4849
-"""The file's own name for itself: `SMHI`."""
+"""`SMHI`: SQLite's application_id."""
 VERSION = 1
 """Of the tables below: SQLite's user_version."""
 SCHEMA = """
@@ -28,4 +28,4 @@ PROBES = (
     "SELECT first, boot, running, monotonic, wall FROM clock LIMIT 1",
     "SELECT meter, id, running, measured, flags, registers FROM last LIMIT 1",
 )
-"""Each fails where a table is not as above."""
+"""Queries, each of which fails if a table differs from the one above."""

@@ -1,4 +1,4 @@
-"""The thread that brings samples to the disk, commit by commit, and does not give up."""
+"""The writer thread: it commits queued samples to the database, and keeps trying while the disk fails."""
 
 from __future__ import annotations
 
@@ -13,82 +13,86 @@ from typing import NamedTuple
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history import running_time
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.database import Database, Last
+from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
 from smart_meter.history.limits import StorageLimits
 from smart_meter.history.quarantine import quarantine
 from smart_meter.history.running_time import microseconds
-from smart_meter.history.sample_queue import COLUMNS, EARLY, MAX_WAITING, PIECE, SampleQueue
+from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, QueuedSample, SampleQueue
 
 RETRY_SECONDS = 5.0
-"""Between two tries to write while the disk fails."""
-LOOK_SECONDS = 1.0
-"""Between two looks at the wall clock and at the file's place."""
+"""Between two attempts to write while the disk fails."""
+CHECK_SECONDS = 1.0
+"""Between two checks of the wall clock and of the file's path."""
 EXPIRE_SECONDS = 600.0
-PATIENCE = 1.0
-"""Seconds that the writer waits for another program's lock."""
-START_PATIENCE = 0.2
-"""The same, while the program starts."""
+"""Between two deletions of rows that are older than the configured age."""
+LOCK_SECONDS = 1.0
+"""How long the writer waits for another program's lock."""
+START_LOCK_SECONDS = 0.2
+"""The same while the service starts: its clients are waiting."""
 QUARANTINE_SECONDS = 60.0
-"""Between two files that are set aside: a broken disk must not fill itself with them."""
+"""At least this long between two quarantined files: a broken disk must not fill up with them."""
 
 
-class _Piece(NamedTuple):
-    """Samples that were taken and are not yet on disk."""
+class _Batch(NamedTuple):
+    """Samples that were taken from the queue and are not yet committed."""
 
-    items: list[object]
+    samples: list[QueuedSample]
     offset: int
-    """Of the wall clock, when they came."""
+    """Microseconds that the wall clock was ahead of the monotonic clock when they arrived."""
 
 
 class Writer:
-    """Writes what waits; `start()` begins the thread, and `open()` may be called before it does."""
+    """Writes queued samples from a thread of its own, which `start` starts; `open` may be called before."""
 
     def __init__(
         self,
         config: HistoryConfig,
-        waiting: SampleQueue,
+        queue: SampleQueue,
         *,
         meters: dict[int, MeterConfig],
-        tell: Callable[[str], None],
-        committed: Callable[[], None],
+        log: Callable[[str], None],
+        on_commit: Callable[[], None],
         clocks: Clocks,
     ) -> None:
-        """`meters` may grow while the writer runs; what stands in it stays."""
+        """`meters` maps keys to meters. Entries may be added while the writer runs, but are never changed."""
         self.config = config
-        """Replaced to change it."""
+        """The configuration to use: replaced by the other thread, applied by this one at its next turn."""
         self.closing = False
         self.failing = False
         self.registers = 0
-        """Bytes of registers of the largest sample; set whenever `meters` grows."""
+        """Bytes of registers in the largest sample; updated whenever `meters` grows."""
         self.rows = 0
-        """Written since the start."""
+        """Rows written since start."""
         self.database: Database | None = None
-        self._used = config
-        self._queue = waiting
+        self._active = config
+        """The configuration in force."""
+        self._queue = queue
         self._meters = meters
-        self._tell = tell
-        self._committed = committed
+        self._log = log
+        self._on_commit = on_commit
         self._clocks = clocks
-        self._taken: list[_Piece] = []
-        self._begun = False
+        self._taken: list[_Batch] = []
         self._offset = self._seen_offset = clocks.offset()
+        """The wall clock's offset for the next sample to be taken, and as last seen."""
         self._steps: deque[tuple[int, int]] = deque()
+        """Steps of the wall clock that queued samples have yet to reach: first ticket, new offset."""
         now = clocks.monotonic()
         self._commit_at = now + config.commit_interval
-        self._try_at = self._look_at = self._expire_at = now
+        self._try_at = self._check_at = self._expire_at = now
         self._quarantined_at: float | None = None
-        self._told: set[str] = set()
-        self._queue.ring_at = self._ring_at()
-        # A daemon, since one that is blocked in an fsync can't be waited for at exit.
+        self._logged: set[str] = set()
+        """Reasons for the present failure that are in the journal already."""
+        self._queue.wake_at = self._wake_at()
+        # A daemon thread: one that is blocked in an fsync must not hold up the program's exit.
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait until the thread has ended; return whether it has."""
+        """Wait up to `timeout` seconds for the thread to end; return whether it has."""
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -96,142 +100,145 @@ class Writer:
     def open(self) -> dict[str, Last]:
         """Open the file, before `start`; return each meter's last row, by the meter's name.
 
-        A file that can't be gone on with is set aside; one that can't be opened is told, and tried later. One
-        that is not there is made by the thread: the service need not wait for the disk.
+        A damaged file is quarantined. A file that can't be opened is logged and tried again later. A missing
+        file is left for the thread to create, so that the service does not wait for the disk.
         """
-        if not os.path.lexists(self._used.path) and os.path.isdir(os.path.dirname(self._used.path)):
+        if not os.path.lexists(self._active.path) and os.path.isdir(os.path.dirname(self._active.path)):
             return {}
         found: dict[str, Last] = {}
 
-        def look() -> None:
+        def read_last_rows() -> None:
             found.clear()
-            store = self._open(START_PATIENCE)
+            database = self._open(START_LOCK_SECONDS)
             for meter in self._meters.values():
-                last = store.last(meter)
+                last = database.last(meter)
                 if last is not None:
                     found[meter.name] = last
 
         try:
-            self._guarded(look)
+            self._replacing_damage(read_last_rows)
         except Exception as error:
             self._close()
             self._fail(error)
         return found
 
     def _run(self) -> None:
-        if self._used.path and not self.failing:
-            self._kept_alive(lambda: self._guarded(self._make))
+        if self._active.path and not self.failing:
+            self._surviving(lambda: self._replacing_damage(self._create))
         ended = False
         while not ended:
             self._queue.wait(self._seconds_to_wait())
             ended = self.closing
-            self._kept_alive(lambda: self._turn(last=ended))  # noqa: B023 - called at once
+            self._surviving(lambda: self._turn(last=ended))  # noqa: B023 - called at once
         if self.failing or self._taken or len(self._queue):
-            self._lose()
+            self._discard()
         self._close()
 
-    def _kept_alive(self, action: Callable[[], None]) -> None:
+    def _surviving(self, action: Callable[[], None]) -> None:
+        """Call `action`; treat any error as a failure to write."""
         try:
             action()
         except Exception as error:
-            # Whatever it is: the samples to come are still to be kept.
+            # Even a bug must not end the thread: later samples still have to be written.
             self._close()
             self._fail(error)
-            self._committed()
+            self._on_commit()
 
     def _seconds_to_wait(self) -> float:
         now = self._clocks.monotonic()
         if self.closing:
             return 0.0
         if self.failing:
-            return min(self._try_at - now, LOOK_SECONDS)
-        if not self._used.path:
-            return LOOK_SECONDS
-        if self._used.commit_interval == 0:
-            return 0.0 if self._queue.items else LOOK_SECONDS
-        return min(self._commit_at - now, LOOK_SECONDS)
+            return min(self._try_at - now, CHECK_SECONDS)
+        if not self._active.path:
+            return CHECK_SECONDS
+        if self._active.commit_interval == 0:
+            return 0.0 if self._queue.samples else CHECK_SECONDS
+        return min(self._commit_at - now, CHECK_SECONDS)
 
     def _turn(self, *, last: bool) -> None:
+        """Do what is due: check the clock, apply a new configuration, write. last: write even if not due."""
         now = self._clocks.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            self._look()
-        if self.config is not self._used:
+        if now >= self._check_at:
+            self._check_at = now + CHECK_SECONDS
+            self._check_clock_and_file()
+        if self.config is not self._active:
             self._adopt(self.config)
-        # Without a path, what could not be written before waits for the next one, or for the end.
-        if self._used.path:
+        # Without a path, samples that could not be written before wait for the next path, or for the end.
+        if self._active.path:
             if self.failing and now < self._try_at and not last:
-                if self._used.commit_interval == 0 and self._queue.give_up():
-                    self._committed()
+                if self._active.commit_interval == 0 and self._queue.give_up():
+                    self._on_commit()
             elif last or self.failing or self._is_due(now):
-                self._commit_at = now + self._used.commit_interval
+                self._commit_at = now + self._active.commit_interval
                 self._write()
-        self._queue.ring_at = self._ring_at()
+        self._queue.wake_at = self._wake_at()
 
-    def _ring_at(self) -> int:
-        if self._used.commit_interval == 0:
-            return COLUMNS
-        return (MAX_WAITING if self.failing else EARLY) * COLUMNS
+    def _wake_at(self) -> int:
+        if self._active.commit_interval == 0:
+            return 1
+        return MAX_WAITING if self.failing else EARLY
 
     def _is_due(self, now: float) -> bool:
-        return now >= self._commit_at or self._used.commit_interval == 0 or len(self._queue) >= EARLY
+        return now >= self._commit_at or self._active.commit_interval == 0 or len(self._queue) >= EARLY
 
-    def _look(self) -> None:
-        """See whether the wall clock has stepped, and whether somebody took the file away."""
+    def _check_clock_and_file(self) -> None:
+        """Note a step of the wall clock; close a file that was moved or deleted."""
         monotonic, wall = microseconds(self._clocks.monotonic()), microseconds(self._clocks.wall())
         if running_time.stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
             self._steps.append((self._queue.next_ticket, self._seen_offset))
         if self.database is not None and not self.database.is_in_place():
-            self._tell(
-                f"[HISTORY] {self.database.path} was moved or deleted: recording goes on in a new file"
+            self._log(
+                f"[HISTORY] {self.database.path} was moved or deleted: recording continues in a new file"
             )
             self._close()
 
     def _adopt(self, config: HistoryConfig) -> None:
-        """Go over to a changed configuration; what waits goes to the old path, if that can be written."""
-        if config.path != self._used.path:
-            if self._used.path and not self.failing:
+        """Apply a changed configuration; queued samples go to the old path if that can be written."""
+        if config.path != self._active.path:
+            if self._active.path and not self.failing:
                 self._write()
             self._close()
             self.failing = False
-            self._told.clear()
-            self._used = config
+            self._logged.clear()
+            self._active = config
             if config.path:
                 self._write(at_least_open=True)
         elif self.database is not None:
             self.database.set_limits(StorageLimits.of(config))
-        self._used = config
+        self._active = config
         self._commit_at = min(self._commit_at, self._clocks.monotonic() + config.commit_interval)
 
     def _write(self, *, at_least_open: bool = False) -> None:
-        """Write all that waits now, in as many commits as its size takes; on failure, tell why."""
+        """Write everything queued so far, in as many commits as its size requires; log a failure."""
         end = self._queue.next_ticket
         try:
             if at_least_open or self.failing:
-                self._guarded(self._commit)
+                self._replacing_damage(self._commit)
             while self._taken or self._queue.head < end:
-                self._guarded(self._commit)
+                self._replacing_damage(self._commit)
         except FAULTS as error:
             self._close()
             self._fail(error)
-            self._committed()
+            self._on_commit()
             return
         if self.failing:
             self._recovered()
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Act; where the file turns out to be damaged, set it aside and act once more."""
+    def _replacing_damage(self, action: Callable[[], None]) -> None:
+        """Call `action`; if the file turns out to be damaged, quarantine it and call `action` once more."""
         try:
             action()
         except FAULTS as error:
             self._close()
             if not is_damage(error) or not self._may_quarantine():
                 raise
-            path = self._used.path
-            aside = quarantine(path, self._clocks.wall())
-            self._tell(
-                f"[HISTORY] {path}: {explain(error, path)}. It was set aside as {aside}; a new one is begun"
+            path = self._active.path
+            moved = quarantine(path, self._clocks.wall())
+            self._log(
+                f"[HISTORY] {path}: {explain(error, path)}. "
+                f"It was set aside as {moved}; a new one was started"
             )
             action()
 
@@ -242,96 +249,100 @@ class Writer:
         self._quarantined_at = now
         return True
 
-    def _open(self, patience: float) -> Database:
+    def _open(self, lock_seconds: float) -> Database:
         if self.database is None:
-            self.database = Database(self._used.path, StorageLimits.of(self._used), patience)
-            self._begun = False
+            self.database = Database(self._active.path, StorageLimits.of(self._active), lock_seconds)
         return self.database
 
-    def _make(self) -> None:
-        self._open(PATIENCE)
+    def _create(self) -> None:
+        self._open(LOCK_SECONDS)
 
     def _commit(self) -> None:
-        """Write what was taken before, and of what waits as much as one commit may hold."""
-        store = self._open(PATIENCE)
+        """Write the samples taken before, and as many queued ones as one commit may hold."""
+        database = self._open(LOCK_SECONDS)
         registers = self.registers
-        self._take(max(store.limits.transaction // (registers + COLUMNS * 8), 1))
-        count = sum(len(piece.items) for piece in self._taken) // COLUMNS
+        self._take(max(database.limits.transaction // (registers + ROW_BYTES), 1))
+        count = self._taken_count()
         if count == 0:
             return
         now = self._clocks.monotonic()
         more = False
-        store.shrink()
-        with store.transaction():
-            store.make_room(count, registers)
-            for piece in self._taken:
-                self._begin_segment(store, piece)
-                store.insert(piece.items, self._meters)
+        database.shrink()
+        with database.transaction():
+            database.make_room(count, registers)
+            for batch in self._taken:
+                self._begin_segment(database, batch)
+                database.insert(batch.samples, self._meters)
             if now >= self._expire_at:
-                more = store.expire(store.running, count)
+                more = database.expire(database.running, count)
         if not more and now >= self._expire_at:
             self._expire_at = now + EXPIRE_SECONDS
         self._taken.clear()
         self.rows += count
-        self._queue.stored()
-        self._committed()
+        self._queue.mark_committed()
+        self._on_commit()
 
     def _take(self, most: int) -> None:
-        """Take samples of one wall clock at a time, so many in all at most, with those taken before."""
-        most -= sum(len(piece.items) for piece in self._taken) // COLUMNS
+        """Take samples up to `most`, counting those taken before; a batch has one clock offset."""
+        most -= self._taken_count()
         while most > 0:
             while self._steps and self._steps[0][0] <= self._queue.head:
                 self._offset = self._steps.popleft()[1]
-            items = self._queue.take(min(most, PIECE), self._steps[0][0] if self._steps else None)
-            if not items:
-                # Samples may have been dropped in between, up to the next step or beyond it.
+            samples = self._queue.take(min(most, BATCH), self._steps[0][0] if self._steps else None)
+            if not samples:
+                # The queue may have dropped samples up to the next step or beyond it.
                 if self._steps and self._steps[0][0] <= self._queue.head:
                     continue
                 return
-            self._taken.append(_Piece(items, self._offset))
-            most -= len(items) // COLUMNS
+            self._taken.append(_Batch(samples, self._offset))
+            most -= len(samples)
 
-    def _begin_segment(self, store: Database, piece: _Piece) -> None:
-        first = microseconds(piece.items[1])  # type: ignore[arg-type]  # the column of monotonic seconds
-        wall = first + piece.offset
-        segment = store.segment
-        if segment is None or not self._begun:
-            store.begin_segment(running_time.begin(segment, store.running, self._clocks.boot, first, wall))
-            self._begun = True
-        elif segment.wall + segment.monotonic != piece.offset:
-            store.begin_segment(running_time.step(segment, first, wall))
+    def _taken_count(self) -> int:
+        return sum(len(batch.samples) for batch in self._taken)
+
+    def _begin_segment(self, database: Database, batch: _Batch) -> None:
+        """Begin a segment if the batch is the first in an opened file, or follows a step of the clock."""
+        _, arrived, *_ = batch.samples[0]
+        first = microseconds(arrived)
+        wall = first + batch.offset
+        segment = database.segment
+        if segment is None:
+            previous, boot = database.last_segment, self._clocks.boot
+            database.begin_segment(running_time.begin(previous, database.running, boot, first, wall))
+        elif segment.wall + segment.monotonic != batch.offset:
+            database.begin_segment(running_time.step(segment, first, wall))
 
     def _fail(self, error: BaseException) -> None:
+        """Log the reason once and schedule another attempt; with interval 0, give up waiting samples."""
         self.failing = True
         self._try_at = self._clocks.monotonic() + RETRY_SECONDS
-        path = self._used.path
+        path = self._active.path
         reason = explain(error, path)
-        if reason not in self._told:
-            self._told.add(reason)
-            self._tell(
+        if reason not in self._logged:
+            self._logged.add(reason)
+            self._log(
                 f"[HISTORY] {path}: {reason}. Modbus goes on; samples wait in memory until it can be written"
             )
-        if self._used.commit_interval == 0:
+        if self._active.commit_interval == 0:
             self._queue.give_up()
 
     def _recovered(self) -> None:
         self.failing = False
-        self._told.clear()
+        self._logged.clear()
         lost = self._queue.dropped
         note = f"{lost} samples were lost since the start" if lost else "no sample was lost"
-        self._tell(f"[HISTORY] {self._used.path}: recording again; {note}")
+        self._log(f"[HISTORY] {self._active.path}: recording again; {note}")
 
-    def _lose(self) -> None:
-        """Give up what can't be written any more, for good."""
-        count = sum(len(piece.items) for piece in self._taken) // COLUMNS
+    def _discard(self) -> None:
+        """Drop all samples that are not written, at the end of the thread."""
+        count = self._queue.discard(self._taken_count())
         self._taken.clear()
-        count = self._queue.lose(count)
         if count:
-            self._tell(f"[HISTORY] {count} samples could not be written and are lost")
-        self._committed()
+            self._log(f"[HISTORY] {count} samples could not be written and are lost")
+        self._on_commit()
 
     def _close(self) -> None:
-        store, self.database = self.database, None
-        if store is not None:
+        database, self.database = self.database, None
+        if database is not None:
             with contextlib.suppress(sqlite3.Error):
-                store.close()
+                database.close()

@@ -1,4 +1,4 @@
-"""What the history's tests stand on: clocks set by hand, and a history whose steps can be waited for."""
+"""Helpers for the history's tests: clocks set by hand, and a history whose commits can be waited for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def registers(number: int) -> bytes:
 
 
 class Hands:
-    """Clocks whose hands the test moves; with a boot of their own."""
+    """Clocks that the test sets, with a boot identifier."""
 
     def __init__(self, monotonic: float = 1000.0, wall: float = 1_600_000_000.0, boot: str = "a") -> None:
         self.monotonic = monotonic
@@ -52,7 +52,7 @@ class Hands:
 
 
 class Bench:
-    """A history, what it told, and a way to wait for it."""
+    """A history, the lines it logged, and a way to wait for it."""
 
     def __init__(self, path: Path, hands: Hands | None = None, **settings: Any) -> None:
         self.path = path
@@ -85,7 +85,7 @@ class Bench:
     def wait(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE
         with self._changed:
-            # Most conditions change with a commit or a line told; the others are looked at now and then.
+            # Most conditions change with a commit or a logged line; the others are polled.
             while not self._changed.wait_for(condition, 0.01):
                 assert time.monotonic() < deadline, (self.told, self.history.done)
 

@@ -25,7 +25,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again at once what a test has just mended."""
+    """Retry immediately, so that a test need not wait after it has fixed something."""
     monkeypatch.setattr(writer, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(writer, "PATIENCE", 0.02)
-    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.02)
+    monkeypatch.setattr(writer, "CHECK_SECONDS", 0.02)

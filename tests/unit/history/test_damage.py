@@ -1,4 +1,4 @@
-"""A file that is not what we wrote: it is set aside, never deleted, and recording goes on."""
+"""A file that is not what we wrote: it is quarantined, never deleted, and recording continues."""
 
 import os
 import sqlite3
@@ -67,20 +67,20 @@ def overwritten_end(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "reason"),
     [
-        (nonsense, "it is no SQLite database"),
+        (nonsense, "it is not an SQLite database"),
         (foreign, "it is another program's database"),
-        (newer, "its version is 2, and this program knows 1"),
+        (newer, "its version is 2; this program reads version 1"),
         (other_tables, "its tables are not this program's: "),
         (cut_off, "it is "),
         (cut_to_a_fragment, "it is "),
-        (overwritten_head, "it is no SQLite database"),
+        (overwritten_head, "it is not an SQLite database"),
         (overwritten_end, "it is damaged"),
     ],
 )
-def test_a_file_that_can_not_be_gone_on_with_is_set_quarantined_at_the_start(
-    harm: Callable[[Path], None], told: str, bench: Make
+def test_a_damaged_or_foreign_file_is_quarantined_at_the_start(
+    harm: Callable[[Path], None], reason: str, bench: Make
 ) -> None:
     one = full(bench)
     harm(one.path)
@@ -89,15 +89,15 @@ def test_a_file_that_can_not_be_gone_on_with_is_set_quarantined_at_the_start(
     assert one.restored == {}
     assert not history.failing
     assert len(one.told) == 1
-    assert one.told[0].startswith(f"[HISTORY] {one.path}: {told}")
-    assert one.told[0].endswith(f". It was set aside as {one.path.with_name(ASIDE)}; a new one is begun")
+    assert one.told[0].startswith(f"[HISTORY] {one.path}: {reason}")
+    assert one.told[0].endswith(f". It was set aside as {one.path.with_name(ASIDE)}; a new one was started")
     one.stored("pv", registers(7))
     assert one.rows() == [registers(7)]
     assert one.path.with_name(ASIDE).read_bytes() == harmed
 
 
 @pytest.mark.parametrize("content", [b"", None])
-def test_a_file_that_is_empty_or_missing_is_none_to_set_aside(content: bytes | None, bench: Make) -> None:
+def test_a_file_that_is_empty_or_missing_is_not_quarantined(content: bytes | None, bench: Make) -> None:
     one = bench(hands=Hands())
     if content is not None:
         one.path.write_bytes(content)
@@ -106,7 +106,7 @@ def test_a_file_that_is_empty_or_missing_is_none_to_set_aside(content: bytes | N
     assert one.told == []
 
 
-def test_damage_that_shows_while_the_service_runs_is_set_aside_and_no_sample_is_lost(bench: Make) -> None:
+def test_damage_that_shows_while_the_service_runs_is_quarantined_and_no_sample_is_lost(bench: Make) -> None:
     hands = Hands()
     one = full(bench)
     one.hands = hands
@@ -169,7 +169,7 @@ def test_a_wal_goes_with_its_file(tmp_path: Path) -> None:
     }
 
 
-def test_a_path_that_now_names_a_foreign_file_sets_that_aside(bench: Make) -> None:
+def test_a_path_that_now_names_a_foreign_file_quarantines_it(bench: Make) -> None:
     one = bench(hands=Hands())
     history = one.open()
     other = one.path.with_name("other.db")

@@ -1,4 +1,4 @@
-"""A file that can't be written: samples wait, somebody is told, and recording resumes by itself."""
+"""A file that can't be written: samples wait, the reason is logged, and recording resumes by itself."""
 
 import os
 import sqlite3
@@ -26,7 +26,7 @@ def lock(bench: Make) -> Callable[[Bench], sqlite3.Connection]:
     return take
 
 
-def mended_when(one: Bench) -> None:
+def wait_until_recovered(one: Bench) -> None:
     """Let the fake clock pass until the history writes again."""
 
     def later() -> bool:
@@ -47,13 +47,13 @@ def test_while_another_program_locks_the_file_samples_wait_and_are_written_later
             one.record("pv", registers(number))
         assert one.hands
         one.hands.pass_time(2)
-        told = one.wait_for_word("locked")
-        assert told == (
+        line = one.wait_for_word("locked")
+        assert line == (
             f"[HISTORY] {one.path}: another program has locked it; end that one, or its transaction. "
             "Modbus goes on; samples wait in memory until it can be written"
         )
         assert (history.failing, history.stored_up_to(10)) == (True, None)
-    mended_when(one)
+    wait_until_recovered(one)
     assert one.rows() == [registers(number) for number in range(10)]
     assert one.told[1:] == [f"[HISTORY] {one.path}: recording again; no sample was lost"]
     assert (history.stored, history.lost, history.stored_up_to(10)) == (10, 0, True)
@@ -72,7 +72,7 @@ def test_what_would_be_acknowledged_is_given_up_at_once_and_yet_written_later(
         one.wait(lambda: history.stored_up_to(second) is not None)
         assert history.stored_up_to(second) is False
         assert len(one.told) == 1
-    mended_when(one)
+    wait_until_recovered(one)
     third = one.stored("pv", registers(3))
     assert [history.stored_up_to(ticket) for ticket in (first, second, third)] == [False, False, True]
     assert one.rows() == [registers(1), registers(2), registers(3)]
@@ -84,13 +84,13 @@ def test_a_folder_that_is_not_there_yet_is_waited_for(bench: Make, tmp_path: Pat
     history = one.open()
     assert one.restored == {}
     assert one.told == [
-        f"[HISTORY] {one.path}: the folder {folder} is not there; make it. "
+        f"[HISTORY] {one.path}: the folder {folder} does not exist; create it. "
         "Modbus goes on; samples wait in memory until it can be written"
     ]
     assert history.failing
     one.record("pv", registers(1))
     folder.mkdir()
-    mended_when(one)
+    wait_until_recovered(one)
     assert one.rows() == [registers(1)]
 
 
@@ -101,7 +101,7 @@ def test_a_folder_in_the_files_place_is_left_alone(bench: Make, tmp_path: Path) 
     one.open()
     assert "it is a folder; name a file" in one.told[0]
     path.rmdir()
-    mended_when(one)
+    wait_until_recovered(one)
     one.stored("pv", registers(1))
 
 
@@ -116,7 +116,7 @@ def test_samples_that_came_before_the_file_keep_their_times(bench: Make, tmp_pat
         one.record("pv", registers(number))
         hands.pass_time(600)
     folder.mkdir()
-    mended_when(one)
+    wait_until_recovered(one)
     with closing(sqlite3.connect(one.path)) as connection:
         arrived = [row[0] for row in connection.execute("SELECT arrived FROM arrivals ORDER BY id")]
     assert arrived == pytest.approx(walls, abs=0.001)
@@ -138,7 +138,7 @@ def test_a_clock_step_while_the_disk_fails_counts_from_the_samples_on_that_came_
             hands.wall += 1_000_000
             one.wait(lambda: one.history._writer._seen_offset == one.hands.clocks().offset())  # type: ignore[union-attr]  # it has hands
     folder.mkdir()
-    mended_when(one)
+    wait_until_recovered(one)
     with closing(sqlite3.connect(one.path)) as connection:
         arrived = [row[0] for row in connection.execute("SELECT arrived FROM arrivals ORDER BY id")]
     assert arrived == pytest.approx(walls, abs=0.001)
@@ -152,18 +152,18 @@ def test_a_disk_that_fails_for_long_costs_the_oldest_samples_and_they_are_counte
     folder = tmp_path / "disk"
     one = bench(folder / "history.db", hands=Hands(), commit_interval=1)
     history = one.open()
-    one.wait(lambda: history._queue.ring_at == 2000 * 5)
+    one.wait(lambda: history._queue.wake_at == 2000)
     for number in range(5000):
         one.record("pv", registers(number))
     assert history.lost == 4000
     folder.mkdir()
-    mended_when(one)
+    wait_until_recovered(one)
     assert one.rows() == [registers(number) for number in range(4000, 5000)]
     assert (history.stored, history.lost) == (1000, 4000)
     assert "4000 samples were lost" in one.wait_for_word("recording again")
 
 
-def test_what_can_not_be_written_at_the_stop_is_told(bench: Make, tmp_path: Path) -> None:
+def test_samples_that_can_not_be_written_at_stop_are_logged_as_lost(bench: Make, tmp_path: Path) -> None:
     one = bench(tmp_path / "none" / "history.db", hands=Hands(), commit_interval=1)
     history = one.open()
     one.record("pv", registers(1))
@@ -174,7 +174,7 @@ def test_what_can_not_be_written_at_the_stop_is_told(bench: Make, tmp_path: Path
 
 
 @pytest.mark.parametrize("how", ["moved", "deleted"])
-def test_a_file_that_somebody_takes_away_is_noticed_and_begun_anew(how: str, bench: Make) -> None:
+def test_a_file_that_somebody_takes_away_is_noticed_and_replaced(how: str, bench: Make) -> None:
     hands = Hands()
     one = bench(hands=hands)
     one.open()
@@ -184,7 +184,7 @@ def test_a_file_that_somebody_takes_away_is_noticed_and_begun_anew(how: str, ben
         old = Path(f"{one.path}{suffix}")
         old.rename(f"{moved}{suffix}") if how == "moved" else old.unlink()
     hands.pass_time(5)
-    one.wait_for_word("was moved or deleted: recording goes on in a new file")
+    one.wait_for_word("was moved or deleted: recording continues in a new file")
     one.stored("pv", registers(2))
     assert one.rows() == [registers(2)]
     if how == "moved":
@@ -201,12 +201,12 @@ def test_a_mistake_of_the_program_itself_does_not_end_the_recording(
         ticket = one.record("pv", registers(1))
         one.wait(lambda: history.stored_up_to(ticket) is False)
         one.wait_for_word("ZeroDivisionError")
-    mended_when(one)
+    wait_until_recovered(one)
     one.stored("pv", registers(2))
     assert one.rows() == [registers(1), registers(2)]
 
 
-def test_a_reason_is_told_once_however_often_it_is_met(
+def test_a_reason_is_logged_once_however_often_it_is_met(
     bench: Make, lock: Callable[[Bench], sqlite3.Connection]
 ) -> None:
     one = bench(hands=Hands())
@@ -222,7 +222,7 @@ def test_a_reason_is_told_once_however_often_it_is_met(
         assert len(one.told) == 1
 
 
-def test_a_new_configuration_mends_a_path_that_could_not_be_written(bench: Make, tmp_path: Path) -> None:
+def test_a_new_configuration_fixes_a_path_that_could_not_be_written(bench: Make, tmp_path: Path) -> None:
     one = bench(tmp_path / "none" / "history.db", hands=Hands(), commit_interval=3600)
     history = one.open()
     one.record("pv", registers(1))

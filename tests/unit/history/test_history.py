@@ -166,12 +166,12 @@ def test_each_row_knows_the_map_of_its_time(bench: Make) -> None:
         one.open([changed])
         one.stored("m", registers(5))
         one.stop()
-    told = query(
+    found = query(
         one.path,
         "SELECT meters.id, json_extract(definition, '$[0].scale') FROM samples "
         "JOIN meters ON meters.id = meter JOIN maps ON maps.id = map ORDER BY samples.id",
     )
-    assert told == [(1, 1), (2, 10), (2, 10), (3, 1)]
+    assert found == [(1, 1), (2, 10), (2, 10), (3, 1)]
     assert query(one.path, "SELECT first FROM meters ORDER BY id") == [(1,), (2,), (4,)]
 
 

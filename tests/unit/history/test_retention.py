@@ -8,6 +8,7 @@ from smart_meter.config import HistoryConfig
 from smart_meter.history.database import Database
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.running_time import DAY, SECOND, begin
+from smart_meter.history.sample_queue import QueuedSample
 from tests.unit.history.bench import meter, query
 
 METERS = {0: meter("busy", 1), 1: meter("silent", 2)}
@@ -26,9 +27,9 @@ class Filling:
     def add(self, count: int, seconds: float, *, key: int = 0, size: int = 2) -> None:
         """Commit rows, one every so many seconds."""
         data = b"\x05" * size
-        batch: list[object] = []
+        batch: list[QueuedSample] = []
         for _ in range(count):
-            batch += (key, self.recorded * seconds, None, 0, data)
+            batch.append((key, self.recorded * seconds, None, 0, data))
             self.recorded += 1
         self.database.shrink()
         with self.database.transaction():
@@ -117,7 +118,7 @@ def test_a_meters_last_sample_outlives_its_rows(tmp_path: Path) -> None:
     store = Database(str(filling.path), limits(), 1)
     last = store.last(METERS[1])
     assert last is not None
-    assert (last.registers, last.id, last.segment) == (b"\x05\x05", 1, store.segment)
+    assert (last.registers, last.id, last.segment) == (b"\x05\x05", 1, store.last_segment)
     store.close()
 
 
@@ -130,8 +131,8 @@ def test_clock_segments_without_rows_go_and_the_one_in_force_stays(tmp_path: Pat
                 begin(before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number)
             )
         filling.add(24, HOUR)
-    told = query(filling.path, "SELECT first, boot FROM clock")
-    assert told == [(73, "3"), (97, "4")]
+    found = query(filling.path, "SELECT first, boot FROM clock")
+    assert found == [(73, "3"), (97, "4")]
     assert 73 <= filling.ids()[0] < 97
 
 
@@ -152,3 +153,32 @@ def test_any_number_of_samples_is_as_many_rows(tmp_path: Path) -> None:
     assert query(filling.path, "SELECT count(DISTINCT running), max(running) FROM samples") == [
         (total, (total - 1) * SECOND)
     ]
+
+
+def test_large_samples_after_many_small_ones_stay_under_the_limit(tmp_path: Path) -> None:
+    kept = limits(mib=1)
+    filling = Filling(tmp_path / "h.db", kept)
+    for _ in range(50):
+        filling.add(1000, 0.001)
+    for _ in range(10):
+        # A single round of deletions frees about 30 pages; this commit needs 90.
+        filling.add(30, 0.001, size=2000)
+        assert query(filling.path, "PRAGMA page_count") <= [(kept.pages,)]
+
+
+def test_running_time_never_goes_back(tmp_path: Path) -> None:
+    filling = Filling(tmp_path / "h.db", limits())
+    for recorded in (100, 40, 70, 101):
+        filling.recorded = recorded
+        filling.add(1, 1)
+    running = [row for (row,) in query(filling.path, "SELECT running FROM samples ORDER BY id")]
+    assert running == [100 * SECOND, 100 * SECOND, 100 * SECOND, 101 * SECOND]
+
+
+def test_every_commit_is_synced(tmp_path: Path) -> None:
+    path = str(tmp_path / "h.db")
+    for _ in ("new", "existing"):
+        database = Database(path, limits(), 1)
+        assert database._connection.execute("PRAGMA synchronous").fetchone() == (2,), "not FULL"
+        assert database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        database.close()

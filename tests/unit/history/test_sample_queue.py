@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smart_meter.history import sample_queue
-from smart_meter.history.sample_queue import COLUMNS, PIECE, SampleQueue
+from smart_meter.history.sample_queue import BATCH, SampleQueue, Wakeup
 
 
 def append(queue: SampleQueue, ticket: int) -> None:
-    queue.items += [ticket, 0.0, None, 0, b""]
+    queue.samples.append((ticket, 0.0, None, 0, b""))
 
 
 class Queue(RuleBasedStateMachine):
@@ -37,13 +37,13 @@ class Queue(RuleBasedStateMachine):
     def take(self, most: int, before: int | None) -> None:
         limit = None if before is None else self.queue.head + before
         expected = [ticket for ticket in self.waits[:most] if limit is None or ticket < limit]
-        assert self.queue.take(most, limit)[0::COLUMNS] == expected
+        assert [sample[0] for sample in self.queue.take(most, limit)] == expected
         self.waits = self.waits[len(expected) :]
         self.taken += expected
 
     @rule()
     def commit(self) -> None:
-        self.queue.stored()
+        self.queue.mark_committed()
         self.on_disk |= set(self.taken) - self.given_up
         self.taken.clear()
 
@@ -57,18 +57,18 @@ class Queue(RuleBasedStateMachine):
     def drop(self, count: int) -> None:
         lost = self.waits[:count]
         with self.queue._lock:
-            self.queue._lose(len(lost))
+            self.queue._drop(len(lost))
         self.waits = self.waits[len(lost) :]
         self.given_up |= set(lost)
 
     @invariant()
     def every_ticket_has_the_end_that_it_should(self) -> None:
         for ticket in range(1, self.recorded + 1):
-            told = self.queue.is_stored(ticket)
-            if told is None:
+            found = self.queue.is_stored(ticket)
+            if found is None:
                 assert ticket not in self.on_disk
             else:
-                assert told is (ticket in self.on_disk)
+                assert found is (ticket in self.on_disk)
 
 
 TestQueue = Queue.TestCase
@@ -76,9 +76,9 @@ TestQueue = Queue.TestCase
 
 def test_what_is_taken_at_a_time_is_bounded() -> None:
     queue = SampleQueue()
-    for ticket in range(PIECE + 1):
+    for ticket in range(BATCH + 1):
         append(queue, ticket)
-    assert len(queue.take(PIECE * 2, None)) == PIECE * COLUMNS
+    assert len(queue.take(BATCH * 2, None)) == BATCH
     assert len(queue) == 1
 
 
@@ -88,19 +88,20 @@ def test_a_full_queue_loses_the_oldest_and_counts_them(monkeypatch: pytest.Monke
     queue = SampleQueue()
     for ticket in range(1, 14):
         append(queue, ticket)
-        queue.ring()
+        queue.wake()
     assert queue.dropped == 6
-    assert queue.take(1, None)[0] == 7
-    queue.stored()
+    assert queue.take(1, None)[0][0] == 7
+    queue.mark_committed()
     assert [queue.is_stored(ticket) for ticket in (6, 7, 8)] == [False, True, None]
 
 
-def test_a_bell_that_rings_before_the_wait_is_heard_once() -> None:
-    queue = SampleQueue()
-    queue.ring()
-    queue.ring()
-    queue.wait(1000)
-    assert queue._bell.locked()
+def test_two_calls_before_the_wait_wake_the_writer_once() -> None:
+    wakeup = Wakeup()
+    wakeup.set()
+    wakeup.set()
+    wakeup.wait(1000)
+    assert wakeup._lock.locked()
+    wakeup.wait(-1)
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
@@ -109,6 +110,6 @@ def test_what_is_lost_at_the_end_is_counted_with_what_was_taken(taken: int, wait
     for ticket in range(1, taken + waits + 1):
         append(queue, ticket)
     queue.take(taken, None)
-    assert queue.lose(taken) == taken + waits
+    assert queue.discard(taken) == taken + waits
     assert queue.dropped == taken + waits
     assert [queue.is_stored(ticket) for ticket in range(1, taken + waits + 1)] == [False] * (taken + waits)

@@ -311,8 +311,8 @@ def test_what_can_be_read_of_a_damaged_file_is_printed(bench: Bench, run: Run) -
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("PRAGMA application_id = 7", "it is no history of this program"),
-        ("PRAGMA user_version = 2", "its version is 2, and this program knows 1"),
+        ("PRAGMA application_id = 7", "it is not a history of this program"),
+        ("PRAGMA user_version = 2", "its version is 2; this program reads version 1"),
         ("ALTER TABLE clock RENAME TO clocks", "its tables are not this program's: no such table: clock"),
         ("UPDATE maps SET definition = '[]]'", "the register map of meter pv can't be read"),
         ("UPDATE samples SET registers = x'00'", "row 1 does not fit the map of meter pv"),
@@ -330,8 +330,8 @@ def test_a_file_that_is_not_a_usable_history_is_reported(
     ("content", "message"),
     [
         (None, "there is no such file; the service creates it when it starts with this history.path"),
-        (b"", "it is no history of this program"),
-        (b"no rows" * 1000, "it is no SQLite database"),
+        (b"", "it is not a history of this program"),
+        (b"no rows" * 1000, "it is not an SQLite database"),
     ],
 )
 def test_a_file_that_can_not_be_read_is_reported(
