@@ -419,9 +419,9 @@ def test_a_rule_that_cannot_be_deleted_is_named_and_all_is_undone(story: Story) 
     story.pi.run(["mv", "/usr/sbin/ufw.real", "/usr/sbin/ufw"])
     said = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert "the change of firewall rules was undone" in said
+    assert "the change of firewall rules was rolled back" in said
     assert "ufw allow 9999/tcp: ERROR: no." in said
-    assert "firewall_ssh_from" not in said.rpartition("was undone")[2]
+    assert "firewall_ssh_from" not in said.rpartition("was rolled back")[2]
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
     story.pi.run(["ufw", "delete", "allow", "9999/tcp"])
 
@@ -434,7 +434,7 @@ def test_rules_without_the_controller_are_refused_before_anything_changes(story:
     )
 
     assert played.count(NAME, "failed") == 1
-    assert "firewall_ssh_from: 10.9.0.0/16 does not hold 192.168.2.1" in " ".join(played.output.split())
+    assert "firewall_ssh_from: 10.9.0.0/16 does not contain 192.168.2.1" in " ".join(played.output.split())
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
 
 
@@ -447,7 +447,7 @@ def test_rules_that_shut_the_controller_out_undo_themselves(story: Story) -> Non
 
     assert played.count(NAME, "failed") == 1, played.output
     said = " ".join(played.output.split())
-    assert "the change of firewall rules was undone" in said
+    assert "the change of firewall rules was rolled back" in said
     assert f"Check firewall_ssh_from and firewall_ssh_port of {NAME} in the inventory." in said
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
     assert story.controller.ssh(story.pi, "true").returncode == 0
@@ -460,7 +460,7 @@ def test_a_change_to_an_unreachable_address_undoes_itself(story: Story) -> None:
 
     said = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert f"the network change was undone by the Pi itself, and it answers at {ADDRESS} as before" in said
+    assert f"the network change was rolled back by the Pi, and it answers at {ADDRESS} as before" in said
     assert story.controller.ssh(story.pi, "true").returncode == 0
     assert story.read("control") != []
     assert "192.168.3.100" not in story.pi.run(["nmcli", "connection", "show", "smart-meter-control"]).stdout
@@ -473,7 +473,7 @@ def test_an_address_that_another_host_has_is_not_taken(story: Story) -> None:
 
     said = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert "the network change was undone" in said
+    assert "the network change was rolled back" in said
     assert f"{FIELD_ADDRESS}/24" in story.pi.run(["ip", "-4", "-o", "address", "show", "wlan0"]).stdout
     assert story.read("field", FIELD_ADDRESS) != []
 

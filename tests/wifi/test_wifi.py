@@ -233,7 +233,7 @@ def test_a_wrong_passphrase_is_undone_and_the_pi_is_reachable_as_before(story: S
     story.expect(right)
     said = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert f"the network change was undone by the Pi itself, and it answers at {ADDRESS} as before" in said
+    assert f"the network change was rolled back by the Pi, and it answers at {ADDRESS} as before" in said
     assert "the Wi-Fi's name and passphrase" in said.replace("''", "'")
     assert story.controller.ssh(story.pi, "hostname").returncode == 0
     until(story.is_up, JOIN_SECONDS, story)

@@ -200,7 +200,7 @@ def test_a_guard_of_an_older_release_is_told_before_anything_is_written(fleet: F
     pi = fleet.pi(NORTH)
     program = "/usr/local/sbin/smart-meter-guard"
     # One that did not know of configurations yet: it would put the file back and tell the service nothing.
-    pi.run(["sed", "-i.new", "s/^    knows)$/    unheard-of)/", program])
+    pi.run(["sed", "-i.new", "s/^    supports | knows)$/    unheard-of)/", program])
 
     played = fleet.controller.playbook("configure.yml", check=False)
 

@@ -39,7 +39,7 @@ def test_a_gateway_that_does_not_answer_is_told_and_undone_at_once(fleet: Fleet)
     said = " ".join(played.output.split())
     assert played.count(NORTH, "failed") == 1, played.output
     assert f"network_control_gateway: {NOBODY} does not answer on eth0; give the router's address" in said
-    assert "the network change was undone by the Pi itself" in said
+    assert "the network change was rolled back by the Pi" in said
     assert gateways(fleet.pi(NORTH)) == before
     assert fleet.controller.ssh(fleet.pi(NORTH), "true").returncode == 0
 
@@ -72,8 +72,8 @@ def test_a_gateway_that_cuts_the_controller_off_undoes_itself(
 
     assert played.count(NORTH, "failed") == 1, played.output
     said = " ".join(played.output.split())
-    assert "the network change was undone by the Pi itself, and it answers at 192.168.2.100 as before" in said
-    assert "Activate | Come in again" in said
+    assert "the network change was rolled back by the Pi, and it answers at 192.168.2.100 as before" in said
+    assert "Activate | Reconnect" in said
     assert gateways(fleet.pi(NORTH)) == before
     reached = fleet.labs[NORTH].run("control", ["ping", "-c1", "-W2", "-I", BEHIND_IT, "192.168.2.100"])
     assert "1 received" in reached.stdout
