@@ -100,7 +100,7 @@ class Dispatcher:
         self._yield_to_sink(backlog >= BUSY_BACKLOG)
 
     def commit_status(self, ticket: int) -> bool | None:
-        """Whether a held reply may be sent: its sample is on disk. None: it is not known yet.
+        """True: the held reply may be sent; False: its sample could not be stored; None: undecided.
 
         If writers only wait for the disk to keep up, the reply may go as soon as it does, or has failed.
         """

@@ -194,7 +194,7 @@ class Session:
         self._dispatch((event,), self._origin, function)
 
     def commit_status(self, ticket: int) -> bool | None:
-        """Whether the sample of a held reply is on disk; None: it is not known yet."""
+        """True: the held reply may be sent; False: its sample could not be stored; None: undecided."""
         return self._dispatcher.commit_status(ticket)
 
     def store_failed(self) -> None:

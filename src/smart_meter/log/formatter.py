@@ -1,4 +1,4 @@
-"""Samples, and how the journal tells of them and of everything else. Pure: returns text, prints nothing."""
+"""Formats the journal's lines as text or JSON. Pure: returns text, prints nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The register map as a document: for people, for a PLC's tag import, for a C program.."""
+"""The register map as a document: for people, for a PLC's tag import, for a C program."""
 
 from __future__ import annotations
 

@@ -27,16 +27,16 @@ class Receiving(enum.Enum):
 
 
 class Sending(enum.Enum):
-    """What becomes of replies."""
+    """What happens to replies."""
 
     FLOWING = "flowing"
-    """They are sent at once."""
+    """Replies are sent at once."""
     BLOCKED = "blocked"
-    """The client does not take them: the rest of one waits in `blocked`, and no request is read."""
+    """The client does not read its replies: the unsent rest is kept, and no request is read."""
     HELD = "held"
-    """They wait until samples are committed, and no request is read."""
+    """Replies wait until their samples are committed, and no request is read."""
     CLOSING = "closing"
-    """No more are sent; what still arrives is thrown away."""
+    """No reply is sent any more; what still arrives is discarded."""
 
 
 # A member of an enumeration costs a look-up each time, and this is the hot path.

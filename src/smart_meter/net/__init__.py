@@ -1,1 +1,1 @@
-"""Sockets, connections and the event loop."""
+"""Sockets, connection limits and time-outs, and the event loop."""

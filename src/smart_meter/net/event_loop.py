@@ -110,7 +110,7 @@ class EventLoop:
         self.wake()
 
     def settle(self) -> None:
-        """Do what was posted, now: for the loop's own thread, once it runs no more."""
+        """Run every posted action now. Only for the loop's own thread; also after the loop has stopped."""
         while self._posted:
             self._act(self._posted.popleft())
 

@@ -55,7 +55,7 @@ class Session(Protocol):
         """Return the reply ADU to a request ADU for which there is no cached reply."""
 
     def commit_status(self, ticket: int) -> bool | None:
-        """Whether the sample of a held reply is on disk; None: it is not known yet."""
+        """True: the held reply may be sent; False: its sample could not be stored; None: undecided."""
 
     def store_failed(self) -> None:
         """Count a held reply that became an exception: its sample could not be stored."""
@@ -64,20 +64,20 @@ class Session(Protocol):
         """Take what a new configuration gives the client; return whether it is still let in."""
 
     def bad_frame(self, reason: str) -> None:
-        """Take note that the client's stream can't be followed; its connection is being closed."""
+        """Count and log a stream that is not Modbus; its connection is being closed."""
 
     def expired(self, reason: str) -> None:
-        """Take note that the connection is being closed for what the client did not do in time."""
+        """Count and log a time-out; the connection is being closed."""
 
     def gave_way(self) -> None:
-        """Take note that the connection is being closed in favour of a new one."""
+        """Count and log an eviction: the connection is being closed in favour of a new one."""
 
     def closed(self) -> None:
-        """Take note that the connection is gone."""
+        """Count the end of the connection."""
 
 
 Admit = Callable[[str, str], Session | None]
-"""Gives the session for a client's IP address and the local one that it reached; None: it is to be closed."""
+"""Maps a client's address and the local address that it reached to a session; None refuses the connection."""
 
 
 class Limits(NamedTuple):
@@ -167,7 +167,7 @@ class Connection:
             self._loop.again(self.ready)
 
     def _received_in_part(self) -> None:
-        """Follow the state after something else than just one request with a reply that was sent."""
+        """Handle everything but the common case: one whole request whose reply was sent in full."""
         state = self._state
         if self._shut or state.sending is Sending.CLOSING:
             return
@@ -320,16 +320,16 @@ class Server:
 
     @property
     def connections(self) -> list[Connection]:
-        """Return those there are."""
+        """Return all open connections."""
         return [connection for zone in self._zones.values() for connection in zone]
 
     def release(self) -> None:
-        """Send the replies that waited and may go now."""
+        """Send the held replies whose samples are committed."""
         holding, self.holding = self.holding, []
         self.holding += [connection for connection in holding if connection.release()]
 
     def sweep(self) -> None:
-        """Close the connections whose clients did not do in time what they should."""
+        """Close every connection that has exceeded a time-out."""
         now = self.loop.now
         for connection in self.connections:
             reason = connection.overdue(now, self.limits)

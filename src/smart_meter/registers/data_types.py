@@ -1,4 +1,4 @@
-"""The table of data types: how a number is laid out in registers, and what each output calls its type.
+"""The table of data types: the bytes of a number, high word first, and what each output calls its type.
 
 A data type is one entry of `DataType`; configuration, decoding, history and documents take it from there.
 """
