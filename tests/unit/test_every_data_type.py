@@ -167,7 +167,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> DataType:
         use="a test",
     )
     # What the enum module keeps of `DataType.__new__`, which it replaces by the look-up.
-    kind = DataType.__dict__["_new_member_"](DataType, "made-up", entry)
+    kind: DataType = DataType.__dict__["_new_member_"](DataType, "made-up", entry)
     kind._name_ = "MADE_UP"
     monkeypatch.setitem(DataType._member_map_, "MADE_UP", kind)
     monkeypatch.setitem(DataType._value2member_map_, "made-up", kind)
