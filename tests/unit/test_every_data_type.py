@@ -23,9 +23,10 @@ from smart_meter.config.load import loads
 from smart_meter.history.maps import define, parse
 from smart_meter.log.formatter import lines
 from smart_meter.map_document import render
+from smart_meter.map_document.markdown import data_types
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.sample import iso_time
-from smart_meter.registers.data_types import DataType, Kind
+from smart_meter.registers.data_types import CType, DataType, Entry, Kind
 from tests.unit.history.bench import PATIENCE, Bench, Hands
 
 FLOAT_LIMITS = (-3.4028234663852886e38, 3.4028234663852886e38)
@@ -151,3 +152,42 @@ def test_the_simulator_writes_and_shows_it(kind: DataType) -> None:
     assert (
         text.startswith(shown(kind, decoded)) if kind.kind is Kind.TIMESTAMP else text == f"x={decoded:.0f}"
     )
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> DataType:
+    """Return a data type that is one more entry of the table for the time of a test: 64 bits, unsigned."""
+    entry = Entry(
+        kind=Kind.INTEGER,
+        layout=">Q",
+        limits=(0, 2**64 - 1),
+        sentinel=2**64 - 1,
+        iec_type="ULINT",
+        c_type=CType("uint64_t", "store", "{}", "{}"),
+        use="a test",
+    )
+    # What the enum module keeps of `DataType.__new__`, which it replaces by the look-up.
+    kind: DataType = DataType.__dict__["_new_member_"](DataType, "made-up", entry)
+    kind._name_ = "MADE_UP"
+    monkeypatch.setitem(DataType._member_map_, "MADE_UP", kind)
+    monkeypatch.setitem(DataType._value2member_map_, "made-up", kind)
+    monkeypatch.setattr(DataType, "_member_names_", [*DataType._member_names_, "MADE_UP"])
+    return kind
+
+
+def test_a_data_type_is_one_entry_and_no_digit_of_64_bits_is_lost(
+    made_up: DataType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(DataType)[-1] is made_up
+    for value in (0, 2**53 + 1, 2**64 - 2, 2**64 - 1):
+        for order in ("big", "little"):
+            test_registers_and_log_lines(made_up, value, order)
+        test_what_read_prints(made_up, value)
+    test_what_the_history_gives_back(made_up, tmp_path, capsys)
+    # The C header has no helpers for four registers yet: not among these.
+    meters = configured(made_up).meters
+    assert "| 3-6 | 40004 | `x` | made-up |" in render("markdown", meters, meters)
+    assert "ULINT" in render("csv", meters, meters)
+    assert "18446744073709551615" in render("csv", meters, meters)
+    assert "| `made-up` | 4 | 0 to 18,446,744,073,709,551,615 | 0xFFFFFFFFFFFFFFFF | a test |" in data_types()
+    test_the_simulator_writes_and_shows_it(made_up)
