@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
@@ -95,7 +95,7 @@ class Choice(NamedTuple):
     """The value of one member of an enumeration."""
 
     description: str
-    members: tuple[enum.Enum, ...]
+    members: Iterable[enum.Enum]
 
     @property
     def values(self) -> list[str]:
@@ -127,7 +127,7 @@ Setting = Text | Integer | Number | Seconds | Choice | Other
 
 def choices(description: str, kind: type[enum.Enum]) -> Choice:
     """Return a choice of any member of an enumeration."""
-    return Choice(description, tuple(kind))
+    return Choice(description, kind)
 
 
 @cache
