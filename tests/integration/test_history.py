@@ -333,4 +333,4 @@ def test_a_user_who_may_only_read_reads_and_is_told_where_a_wal_stands_in_the_wa
     Path(f"{path}-shm").unlink()
     result = history("--path", str(path), **reader)
     assert result.returncode == 1
-    assert "use sudo, or copy both elsewhere" in result.stderr
+    assert "use sudo, or copy both files" in result.stderr
