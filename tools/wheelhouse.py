@@ -102,16 +102,21 @@ def assemble(folder: Path, locked: Path) -> None:
         shutil.copy2(wheel, folder)
 
 
+def normalized(name: str) -> str:
+    """Return a project's name in the one spelling that package tools compare (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def project(wheel: Path) -> str:
-    """Return the name of a wheel's project as the lock spells it."""
-    return re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
+    """Return the normalized name of the project that a wheel belongs to."""
+    return normalized(wheel.name.partition("-")[0])
 
 
 def locked_hashes() -> dict[str, set[str]]:
     """Return the SHA-256 hashes of each locked project's files."""
     requirements = re.split(r"^(?=[A-Za-z0-9])", LOCK.read_text(), flags=re.MULTILINE)
     return {
-        re.sub(r"[-_.]+", "-", name[0]).lower(): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", requirement))
+        normalized(name[0]): set(re.findall(r"--hash=sha256:([0-9a-f]{64})", requirement))
         for requirement in requirements
         if (name := re.match(r"[A-Za-z0-9._-]+(?===)", requirement))
     }
