@@ -81,13 +81,6 @@ GOALS = (
         to=_ours("beside-writes", "p99_alone"),
     ),
     Goal(
-        "Control-zone reads beside field writes: p99 with priority to p99 without",
-        _ours("zones", "p99_beside"),
-        at_least=False,
-        bound=0.8,
-        to=Figure("zones", "ours-one-queue", "p99_beside"),
-    ),
-    Goal(
         "Memory, 1,000 idle connections, to pymodbus's",
         _ours("memory", "memory"),
         at_least=False,

@@ -91,20 +91,24 @@ def beside_table(figures: Figures) -> str:
 
 
 def zones_table(figures: Figures, servers: dict[str, str]) -> str:
-    """Return how the control zone's readers fare beside the field's writers, with and without priority."""
+    """Return how the control zone's readers fare beside the field's writers."""
     lines = []
     for server, title in servers.items():
         if not figures.rounds(Figure("zones", server, "p99_beside")):
             continue
         keys = [f"{part}_{when}" for when in ("alone", "beside") for part in ("p50", "p99", "p99_9")]
         found = (figures.median(Figure("zones", server, key)) for key in (*keys, "rate_writers"))
-        lines.append((title, *map(count, found)))
+        p99 = ratio(
+            figures.ratio(Figure("zones", server, "p99_beside"), Figure("zones", server, "p99_alone"))
+        )
+        lines.append((title, *map(count, found), p99))
     times = ("p50 µs", "p99 µs", "p99.9 µs")
     head = (
         "server",
         *(f"alone: {time}" for time in times),
         *(f"beside: {time}" for time in times),
         "writes/s",
+        "p99 beside to alone",
     )
     return table(head, lines)
 

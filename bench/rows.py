@@ -208,7 +208,7 @@ ROWS = {
         load_row("fc03-10x8", "FC03, 10 connections, 8 in flight", Group(READ, 10, depth=8), "ours"),
         load_row("fc16-10", "FC16, 10 connections", Group(WRITE, 10), "ours-no-history", "ours"),
         Row("beside-writes", "FC03 beside FC16 at half load", ("ours",), beside_writes),
-        Row("zones", "Control-zone reads beside field writes", ("ours", "ours-one-queue"), zones),
+        Row("zones", "Control-zone reads beside field writes", ("ours",), zones),
         Row("bad-frames", "FC03 while bad frames come in", ("ours", *PEERS), bad_frames),
         Row("memory", f"Memory, {IDLE:,} idle connections", ("ours", *PEERS), memory),
         Row("start", "Start to first answer", ("ours", *PEERS), start),

@@ -53,9 +53,6 @@ def kinds() -> dict[str, Kind]:
     found = [
         Kind("ours", "smart-meter", _ours, ours=True, records=True, ways=ZONES),
         Kind("ours-no-history", "smart-meter, history off", _ours_without_history, ours=True, ways=ZONES),
-        Kind(
-            "ours-one-queue", "smart-meter, no priority", _ours_one_queue, ours=True, records=True, ways=ZONES
-        ),
         Kind("libmodbus", _libmodbus_title(), _libmodbus),
         Kind("pymodbus", pymodbus, _pymodbus),
         Kind("pymodbustcp", f"pyModbusTCP {importlib.metadata.version('pyModbusTCP')}", _pymodbustcp),
@@ -200,16 +197,12 @@ def _ours_without_history(folder: Path, port: int) -> list[str]:
     return _our_command(folder, port, None)
 
 
-def _ours_one_queue(folder: Path, port: int) -> list[str]:
-    return _our_command(folder, port, folder / HISTORY, "bench.one_queue")
-
-
-def _our_command(folder: Path, port: int, history: Path | None, module: str = "smart_meter") -> list[str]:
+def _our_command(folder: Path, port: int, history: Path | None) -> list[str]:
     path = folder / "config.toml"
     path.write_text(configuration(history))
-    # With its two zones: a trial has one queue for all clients.
+    # With its two zones, as at a site: in a trial, one peer is both reader and writer.
     where = ["--host", "0.0.0.0", "--port", str(port)]  # noqa: S104 - in a network namespace of its own
-    return [sys.executable, "-m", module, "run", "--config", str(path), *where]
+    return [sys.executable, "-m", "smart_meter", "run", "--config", str(path), *where]
 
 
 def _libmodbus(_: Path, port: int) -> list[str]:

@@ -83,7 +83,6 @@ class Session:
         "_served",
         "_tx",
         "_units",
-        "urgent",
         "zone",
     )
 
@@ -101,7 +100,6 @@ class Session:
         self._now = now
         self._find_role = find_role
         self.zone = role.role.zone
-        self.urgent = role.role.urgent
         self._probes = False
         """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
         self._use(role, address)

@@ -30,11 +30,6 @@ class Role(NamedTuple):
     permissions: tuple[Permission, ...]
     """One for each meter, in the configuration's order."""
 
-    @property
-    def urgent(self) -> bool:
-        """Whether it is served before others: it may only read, so it is a PLC that waits for an answer."""
-        return not any(permission.writes for permission in self.permissions)
-
 
 class AccessControl:
     """Finds the role of a client by the zone that it lies in."""

@@ -1,8 +1,6 @@
 """The event loop: descriptors, timers, and calls from other threads, on epoll.
 
-asyncio would take 56 ms of the start and 6.6 MiB, a third of the memory, and has one queue for all. Here are
-two: what is urgent is looked at before each handful of the rest, so that a crowd in one zone can't hold up
-another.
+asyncio would take 56 ms of the start and 6.6 MiB, a third of the memory: docs/decisions/0007.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ NO_MORE = select.EPOLLRDHUP | GONE
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 """Tell of each change once: whoever leaves something unread has to come back by itself, with `again`."""
 HANDFUL = 32
-"""Descriptors that are not urgent and are served before urgent ones are looked at again."""
+"""Descriptors that are served in one pass, before timers and the other queues have their turn."""
 
 Action = Callable[[], None]
 Handler = Callable[[int], None]
@@ -58,16 +56,14 @@ class EventLoop:
         self.now = clock()
         """Monotonic seconds when the present pass began."""
         self._epoll = select.epoll()
-        self._urgent = select.epoll()
-        self._epoll.register(self._urgent.fileno(), READABLE)
-        self._handlers: dict[int, Handler] = {self._urgent.fileno(): self._serve_urgent}
+        self._handlers: dict[int, Handler] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._posted: deque[Action] = deque()
         self._again: deque[Handler] = deque()
         self._wake_end, self.wake_descriptor = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         """The second is for signal.set_wakeup_fd: a byte in it ends the wait."""
-        self.watch(self._wake_end, READABLE, self._woken, urgent=True)
+        self.watch(self._wake_end, READABLE, self._woken)
         # Reentrant: a signal's handler may post while its own thread holds it.
         self._open = threading.RLock()
         self._closed = False
@@ -78,19 +74,19 @@ class EventLoop:
         """Return `now`, for those who take a clock."""
         return self.now
 
-    def watch(self, descriptor: int, events: int, handler: Handler, *, urgent: bool = False) -> None:
+    def watch(self, descriptor: int, events: int, handler: Handler) -> None:
         """Call the handler whenever the descriptor is ready."""
         self._handlers[descriptor] = handler
-        (self._urgent if urgent else self._epoll).register(descriptor, events)
+        self._epoll.register(descriptor, events)
 
     def again(self, handler: Handler) -> None:
         """Call the handler, with no event, after others have had their turn."""
         self._again.append(handler)
 
-    def forget(self, descriptor: int, *, urgent: bool = False) -> None:
+    def forget(self, descriptor: int) -> None:
         """Watch it no more; called before the descriptor is closed."""
         if self._handlers.pop(descriptor, None) is not None:
-            (self._urgent if urgent else self._epoll).unregister(descriptor)
+            self._epoll.unregister(descriptor)
 
     def after(self, seconds: float, action: Action) -> Timer:
         """Act once, so many seconds after `now`."""
@@ -139,7 +135,6 @@ class EventLoop:
         """Serve until `stop`."""
         self._running = True
         poll = self._epoll.poll
-        urgent = (self._urgent.fileno(), READABLE)
         handlers = self._handlers
         timers = self._timers
         again = self._again
@@ -150,10 +145,6 @@ class EventLoop:
             self.now = now = clock()
             if timers and timers[0][0] <= now:
                 self._due()
-            # The urgent ones first. Their epoll is among those that are ready where one of them is, unless it
-            # was cut off from more than a handful.
-            if len(ready) > 1 and (len(ready) == HANDFUL or urgent in ready):
-                self._serve_urgent()
             for descriptor, events in ready:
                 handler = handlers.get(descriptor)
                 if handler is not None:
@@ -172,14 +163,7 @@ class EventLoop:
             self._closed = True
             for descriptor in (self._wake_end, self.wake_descriptor):
                 os.close(descriptor)
-        self._urgent.close()
         self._epoll.close()
-
-    def _serve_urgent(self, _: int = 0) -> None:
-        for descriptor, events in self._urgent.poll(0, HANDFUL):
-            handler = self._handlers.get(descriptor)
-            if handler is not None:
-                self._call(handler, events)
 
     def _come_back(self, again: deque[Handler]) -> None:
         for _ in range(min(HANDFUL, len(again))):

@@ -45,8 +45,6 @@ class Session(Protocol):
 
     zone: str
     """Whom the connection counts for where there are too many."""
-    urgent: bool
-    """Whether the client is served before those that are not."""
 
     def cached_reply(self, segment: bytes) -> bytes | None:
         """Return the reply to a segment that is exactly one request whose reply is cached; else None."""
@@ -104,7 +102,6 @@ class Connection:
         "_socket",
         "_state",
         "_transmit",
-        "_urgent",
         "client",
         "last",
         "session",
@@ -119,9 +116,8 @@ class Connection:
         self._transmit = connected.send
         self.client = client
         self.session = session
-        # They stay what they were when it came, whatever a new configuration makes of the session.
+        # It stays what it was when the client connected, whatever a new configuration makes of the session.
         self.zone = session.zone
-        self._urgent = session.urgent
         self._state = ConnectionState(session.cached_reply, session.respond)
         self._at_end = False
         """Whether the client sends no more; what it has sent may still be unread."""
@@ -274,7 +270,7 @@ class Connection:
     def _close(self) -> None:
         if self._socket.fileno() < 0:
             return
-        self._loop.forget(self._socket.fileno(), urgent=self._urgent)
+        self._loop.forget(self._socket.fileno())
         self._socket.close()
         self._state.close()
         if not self._shut:
@@ -399,7 +395,7 @@ class Server:
         self._quantity += 1
         self._zones.setdefault(session.zone, set()).add(connection)
         self._clients.setdefault(client, set()).add(connection)
-        self.loop.watch(connected.fileno(), EDGES, connection.ready, urgent=session.urgent)
+        self.loop.watch(connected.fileno(), EDGES, connection.ready)
 
     @staticmethod
     def _make_way(connections: set[Connection]) -> None:

@@ -53,10 +53,6 @@ def test_a_program_of_this_machine_is_no_host_of_the_zone_whose_address_it_uses(
     assert AccessControl(Config()).role(own, own) == LOCALHOST
 
 
-def test_only_a_client_that_may_not_write_is_urgent() -> None:
-    assert [client.urgent for client in (ESP32, OPTA)] == [False, True]
-
-
 def test_in_a_trial_this_machine_writes_as_the_writer_and_reads_as_the_reader() -> None:
     control = AccessControl(Config(), trial=True)
     assert control.role("127.0.0.1") == Role("LOCALHOST", "OPTA", "ESP32", WRITES)

@@ -84,10 +84,10 @@ class Loop:
         self.turns: deque[Handler] = deque()
         self.timers: list[tuple[float, Timer]] = []
 
-    def watch(self, *_: object, urgent: bool = False) -> None:
+    def watch(self, *_: object) -> None:
         """Nothing becomes ready by itself."""
 
-    def forget(self, *_: object, urgent: bool = False) -> None:
+    def forget(self, *_: object) -> None:
         """As above."""
 
     def again(self, handler: Handler) -> None:
@@ -567,10 +567,10 @@ class WatchingLoop(Loop):
         super().__init__()
         self.watched: set[int] = set()
 
-    def watch(self, *watched: object, urgent: bool = False) -> None:
+    def watch(self, *watched: object) -> None:
         self.watched.add(cast(int, watched[0]))
 
-    def forget(self, *forgotten: object, urgent: bool = False) -> None:
+    def forget(self, *forgotten: object) -> None:
         self.watched.discard(cast(int, forgotten[0]))
 
 
