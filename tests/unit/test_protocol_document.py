@@ -16,7 +16,7 @@ from smart_meter.modbus.functions import (
     MAX_WRITE_REGISTERS,
 )
 from smart_meter.modbus.identification import Access
-from smart_meter.net.server import SEGMENT
+from smart_meter.net.connection import SEGMENT
 
 MIN_ADU = 6 + MIN_LENGTH
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()

@@ -2,7 +2,7 @@
 
 import struct
 
-from smart_meter.modbus.connection import Held
+from smart_meter.modbus.connection_state import Held
 
 SAMPLE_REGISTERS = (250, 260, 485, 536, 850, 456, 0x5686, 0x15E0)
 """One sample of the PV map, measured at 2016-01-01T06:00:00+00:00."""

@@ -9,6 +9,8 @@ from smart_meter.modbus.functions import FunctionCode
 
 MAX_REPLIES = 64
 """Different reads that are kept; a PLC sends a handful."""
+READ_SIZE = 12
+"""Bytes of a request that reads holding registers."""
 KEY = slice(2, None)
 """The part of a request by which its reply is found. Everything after the transaction identifier.
 
@@ -55,12 +57,23 @@ class ReplyCache:
     def __len__(self) -> int:
         return len(self._replies)
 
-    def cached_reply(self, segment: bytes) -> bytes | None:
-        """Return the reply to a segment that is exactly one whole cached request; else None."""
-        cached = self.find(segment[KEY])
+    def cached_replies(self, segment: bytes) -> bytes | None:
+        """Return the replies to a segment that is one cached read, or the same one several times; else None.
+
+        A client with several requests in flight nearly always repeats one: then nothing is done per request.
+        """
+        count, rest = divmod(len(segment), READ_SIZE)
+        if rest or not count:
+            return None
+        key = segment[2:READ_SIZE]
+        cached = self.find(key)
         if cached is None or (cached.version != cached.meter.version and not cached.refresh()):
             return None
-        return segment[:5] + cached.body
+        # What lies between the keys has to be transaction identifiers, of two bytes each.
+        transactions = segment.split(key)
+        if len(transactions) != count + 1 or transactions[-1] or max(map(len, transactions)) != 2:
+            return None
+        return (segment[2:5] + cached.body).join(transactions)
 
     def add(self, meter: Meter, request: bytes, reply: bytes) -> None:
         """Cache the reply to a request if it is a read of holding registers that succeeded."""

@@ -19,11 +19,11 @@ from smart_meter.concentrator.events import (
     TimedOut,
 )
 from smart_meter.concentrator.probe import announces
-from smart_meter.concentrator.reply_cache import KEY, ReplyCache
+from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
 from smart_meter.meters.access import Role
 from smart_meter.meters.meter import Meter
 from smart_meter.modbus.adu import FUNCTION, UNIT
-from smart_meter.modbus.connection import Held
+from smart_meter.modbus.connection_state import Held
 from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
 
 # Plain integers: an enumeration's member costs a look-up each time.
@@ -117,8 +117,8 @@ class Session:
     def cached_reply(self, segment: bytes) -> bytes | None:
         """Return the reply to a segment that is exactly one read that is cached; else None.
 
-        This is the hot path: it is `ReplyCache.cached_reply` without the call, and counts. While the log
-        still takes a line for each read, every read is carried out.
+        This is the hot path: it is `ReplyCache.cached_replies` for one read, without the call, and counts.
+        While the log still takes a line for each read, every read is carried out.
         """
         if self._tx.left >= 1.0:
             return None
@@ -127,6 +127,15 @@ class Session:
             return None
         self._served.served += 1
         return segment[:5] + cached.body
+
+    def cached_replies(self, segment: bytes) -> bytes | None:
+        """Return the replies to a segment that is one cached read several times; else None."""
+        if self._tx.left >= 1.0:
+            return None
+        replies = self._cache.cached_replies(segment)
+        if replies is not None:
+            self._served.served += len(segment) // READ_SIZE
+        return replies
 
     def respond(self, request: bytes) -> bytes | Held:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
@@ -211,11 +220,11 @@ class Session:
         """Report that the client's stream can't be followed; its connection is being closed."""
         self._happened(FrameInvalid(reason))
 
-    def expired(self, reason: str) -> None:
+    def timed_out(self, reason: str) -> None:
         """Report that the connection is being closed because the client exceeded a timeout."""
         self._happened(TimedOut(reason))
 
-    def gave_way(self) -> None:
+    def evicted(self) -> None:
         """Report that the connection is being closed in favour of a new one."""
         self._happened(Evicted())
 

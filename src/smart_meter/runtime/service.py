@@ -19,7 +19,8 @@ from smart_meter.log.formatter import Listening
 from smart_meter.log.writer import Journal
 from smart_meter.net.event_loop import EventLoop, Timer
 from smart_meter.net.listen import bind, has_address
-from smart_meter.net.server import Limits, Server
+from smart_meter.net.server import Server
+from smart_meter.net.timeouts import Limits
 from smart_meter.registers.status_block import State
 from smart_meter.runtime import state_file
 from smart_meter.runtime.notify import Notifier
@@ -77,7 +78,7 @@ class Service:
             self._loop.time,
             time.time,
             trial=self._options.trial,
-            yield_to_sink=self._loop.give_way,
+            yield_to_sink=self._loop.yield_to_threads,
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
@@ -170,7 +171,7 @@ class Service:
         concentrator = self.concentrator
         concentrator.tick(final=True)
         self._recording.stop(_STORE_SECONDS)
-        self._loop.settle()
+        self._loop.run_posted()
         self._recording.count(concentrator.statistics)
         concentrator.tell(
             concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)

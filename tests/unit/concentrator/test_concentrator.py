@@ -18,7 +18,7 @@ from smart_meter.config import (
     OnStale,
     OutOfRange,
 )
-from smart_meter.modbus.connection import Held
+from smart_meter.modbus.connection_state import Held
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write, write_one
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from smart_meter.net.event_loop import EDGES, HANDFUL, NO_MORE, READABLE, WRITABLE, EventLoop
+from smart_meter.net.event_loop import BATCH, EDGES, NO_MORE, READABLE, WRITABLE, EventLoop
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_what_a_handler_does_not_catch_is_told_and_the_others_go_on(
     loop.watch(pipes.full(), EDGES, fail)
     loop.after(0.0, fail_too)
     loop.post(fail_too)
-    loop.again(fail)
+    loop.call_again(fail)
     loop.after(0.001, loop.stop)
     loop.run()
     assert sorted(str(error) for error in failures) == ["handler", "handler", "timer", "timer"]
@@ -126,7 +126,7 @@ def test_in_a_crowd_every_descriptor_is_served_once_before_any_is_served_again(
     loop: EventLoop, pipes: Pipes
 ) -> None:
     served: list[int] = []
-    crowd = [pipes.full() for _ in range(3 * HANDFUL)]
+    crowd = [pipes.full() for _ in range(3 * BATCH)]
 
     def serve(descriptor: int, _: int) -> None:
         served.append(descriptor)
@@ -146,7 +146,7 @@ def test_a_handler_that_is_forgotten_in_the_same_pass_is_not_called(loop: EventL
 
     def serve(number: int) -> None:
         served.append(number)
-        loop.forget(ends[1 - number])
+        loop.unwatch(ends[1 - number])
 
     for number in (0, 1):
         loop.watch(ends[number], EDGES, lambda _, number=number: serve(number))  # type: ignore[misc]  # bound early
@@ -172,17 +172,17 @@ def test_whoever_comes_again_lets_others_have_their_turn(loop: EventLoop) -> Non
     def busy(_: int) -> None:
         turns.append("busy")
         if len(turns) < 6:
-            loop.again(busy)
+            loop.call_again(busy)
         else:
             loop.stop()
 
     def other(_: int) -> None:
         turns.append("other")
         if len(turns) < 6:
-            loop.again(other)
+            loop.call_again(other)
 
-    loop.again(busy)
-    loop.again(other)
+    loop.call_again(busy)
+    loop.call_again(other)
     loop.run()
     assert turns[:6] == ["busy", "other"] * 3
 
@@ -223,5 +223,5 @@ def test_a_signal_that_comes_while_the_loop_is_woken_wakes_it_too(
 
     monkeypatch.setattr(os, "write", interrupted)
     loop.post(lambda: came.append("posted"))
-    loop.settle()
+    loop.run_posted()
     assert sorted(came) == ["posted", "posted by the signal", "signal"]

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Config
+from smart_meter.net.connection import SEGMENT, Connection
 from smart_meter.net.event_loop import GONE, NO_MORE, READABLE, WRITABLE, EventLoop, Handler, Timer
-from smart_meter.net.server import SEGMENT, Connection, Limits, Server
+from smart_meter.net.server import Server
+from smart_meter.net.timeouts import Limits
 from tests.unit.modbus.test_adu import bad_headers, cut, frames
 from tests.unit.modbus.test_oracle import requests as pdus
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write
@@ -87,10 +89,10 @@ class Loop:
     def watch(self, *_: object) -> None:
         """Nothing becomes ready by itself."""
 
-    def forget(self, *_: object) -> None:
+    def unwatch(self, *_: object) -> None:
         """As above."""
 
-    def again(self, handler: Handler) -> None:
+    def call_again(self, handler: Handler) -> None:
         self.turns.append(handler)
 
     def after(self, seconds: float, action: Callable[[], None]) -> Timer:
@@ -145,7 +147,7 @@ class Client:
         session = house.concentrator.admit(peer, local)
         assert session is not None
         before = set(house.server.connections)
-        house.server.take_in(cast(socket.socket, self.socket), peer, session)
+        house.server.add(cast(socket.socket, self.socket), peer, session)
         [self.connection] = set(house.server.connections) - before
 
     def bring(self, data: bytes, events: int = READABLE) -> None:
@@ -570,7 +572,7 @@ class WatchingLoop(Loop):
     def watch(self, *watched: object) -> None:
         self.watched.add(cast(int, watched[0]))
 
-    def forget(self, *forgotten: object) -> None:
+    def unwatch(self, *forgotten: object) -> None:
         self.watched.discard(cast(int, forgotten[0]))
 
 

@@ -8,7 +8,7 @@ import pytest
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.concentrator.session import Session
 from smart_meter.config import Config, HistoryConfig
-from smart_meter.modbus.connection import Held
+from smart_meter.modbus.connection_state import Held
 from smart_meter.registers import status_block
 from smart_meter.registers.status_block import State
 from smart_meter.runtime.recording import Recording

@@ -31,7 +31,7 @@ class Bench:
         client.setblocking(False)
         session = self.service.concentrator.admit(address)
         assert session is not None
-        self.service._server.take_in(accepted, address, session)
+        self.service._server.add(accepted, address, session)
         self.sockets += [client, accepted]
         return client
 

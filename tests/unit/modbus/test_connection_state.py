@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from smart_meter.modbus.connection import ConnectionState, Held, Receiving, Sending, TransitionError
+from smart_meter.modbus.connection_state import ConnectionState, Held, Receiving, Sending, TransitionError
 from tests.unit.wire import answer, read, wire, write
 
 READ, WRITE = read(0, 1), write(0)
@@ -28,6 +28,10 @@ class Requests:
         self.asked.append(segment)
         return REPLY if self.cached and segment == READ else None
 
+    def cached_replies(self, segment: bytes) -> bytes | None:
+        count = len(segment) // len(READ)
+        return REPLY * count if self.cached and segment == READ * count else None
+
     def respond(self, request: bytes) -> bytes | Held:
         self.carried_out.append(request)
         return Held(len(self.carried_out), ACKNOWLEDGED, request) if request == WRITE else REPLY
@@ -35,7 +39,7 @@ class Requests:
 
 def connection(requests: Requests | None = None) -> ConnectionState:
     made = requests or Requests()
-    return ConnectionState(made.cached_reply, made.respond)
+    return ConnectionState(made.cached_reply, made.cached_replies, made.respond)
 
 
 def in_state(receiving: Receiving, sending: Sending, *, cached: bool = False) -> ConnectionState:
@@ -180,9 +184,26 @@ def test_the_cache_is_asked_once_a_request(cached: bool, count: int) -> None:
     requests = Requests(cached=cached)
     state = connection(requests)
     assert (state.at_once(READ * count) or state.receive(READ * count)) == REPLY * count
-    # A segment of several requests is looked for first, which costs one look-up.
-    assert [asked for asked in requests.asked if asked == READ] == [READ] * count
+    # The same request several times is looked for as a whole first, which costs one look-up.
+    together = cached and count > 1
+    assert [asked for asked in requests.asked if asked == READ] == ([] if together else [READ] * count)
     assert requests.carried_out == ([] if cached else [READ] * count)
+
+
+def test_different_requests_in_one_segment_are_each_looked_for() -> None:
+    requests = Requests(cached=True)
+    state = connection(requests)
+    segment = READ + read(0, 2) + READ
+    assert (state.at_once(segment) or state.receive(segment)) == REPLY * 3
+    assert (requests.asked[1:], requests.carried_out) == ([READ, read(0, 2), READ], [read(0, 2)])
+
+
+def test_repeated_reads_after_a_part_of_a_request_are_cut_first() -> None:
+    requests = Requests(cached=True)
+    state = connection(requests)
+    assert state.receive(READ[:5]) == b""
+    assert state.receive(READ[5:] + READ * 2) == REPLY * 3
+    assert requests.asked == [READ] * 3
 
 
 def test_a_frame_begins_with_its_own_first_bytes() -> None:

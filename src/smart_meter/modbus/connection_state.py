@@ -77,6 +77,7 @@ class ConnectionState:
 
     __slots__ = (
         "_asked",
+        "_cached_replies",
         "_cached_reply",
         "_finishing",
         "_held",
@@ -92,10 +93,17 @@ class ConnectionState:
     )
 
     def __init__(
-        self, cached_reply: Callable[[bytes], bytes | None], respond: Callable[[bytes], bytes | Held]
+        self,
+        cached_reply: Callable[[bytes], bytes | None],
+        cached_replies: Callable[[bytes], bytes | None],
+        respond: Callable[[bytes], bytes | Held],
     ) -> None:
-        """`cached_reply` is asked first, once a request; `respond` gets what it has no reply to."""
+        """`cached_reply` is asked first, once a request; `respond` gets what it has no reply to.
+
+        `cached_replies` is asked for a segment that may be one request several times.
+        """
         self._cached_reply = cached_reply
+        self._cached_replies = cached_replies
         self._respond = respond
         self._reader = AduReader()
         self._held: list[bytes | Held] = []
@@ -137,6 +145,9 @@ class ConnectionState:
             if size > FUNCTION and data[5] + 6 == size and data[2:5] == b"\0\0\0":
                 answer = self._respond(data)
                 return self._hold(_OPEN, [answer]) if isinstance(answer, Held) else answer
+            replies = self._cached_replies(data)
+            if replies is not None:
+                return replies
         return self._receive(data)
 
     def blocked(self, rest: bytes) -> None:
