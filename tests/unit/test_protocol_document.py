@@ -15,7 +15,7 @@ from smart_meter.modbus.functions import (
     MAX_READ_WRITE_REGISTERS,
     MAX_WRITE_REGISTERS,
 )
-from smart_meter.modbus.identification import Access
+from smart_meter.modbus.identification import ReadDeviceId
 from smart_meter.net.connection import SEGMENT
 
 MIN_ADU = 6 + MIN_LENGTH
@@ -49,7 +49,7 @@ def test_the_limits_are_those_of_the_code(code: int, limits: str) -> None:
 def test_every_object_is_told_and_fixed_values_are_right() -> None:
     told = rows("Identification")
     identification = Meter(Config().meters[0], "RPI#1").identification
-    stream = identification.stream(Access.EXTENDED, 0)
+    stream = identification.stream(ReadDeviceId.EXTENDED, 0)
     assert stream[5] == len(told)
     for number, (_, value) in told.items():
         object_ = identification.one(number)

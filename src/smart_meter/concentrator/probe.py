@@ -1,8 +1,8 @@
-"""How our own tools say that they only look: a connection that has announced itself counts nowhere. Pure.
+"""How our own tools announce that they only read: their connections are not counted. Pure.
 
-The announcement is a request that any Modbus server answers and that changes nothing at any: Return Query
-Data (Modbus Application Protocol V1.1b3, 6.8.1), whose data come back as they are. The concentrator knows
-them, and from there on carries out no write of that connection.
+The announcement is a request that any Modbus server answers and that changes nothing on any of them: Return
+Query Data (Modbus Application Protocol V1.1b3, 6.8.1), whose data are echoed. The concentrator recognizes the
+data, and from then on carries out no write of that connection.
 
 `roles/concentrator/files/prove.py` runs without this package and has its own copy.
 """
@@ -13,10 +13,10 @@ from smart_meter.modbus.adu import FUNCTION
 from smart_meter.modbus.functions import RETURN_QUERY_DATA, FunctionCode
 
 ANNOUNCEMENT = b"smart-meter: probe"
-"""The query data; 6.8 has them in whole registers, so their number is even."""
+"""The query data; 6.8 counts them in whole registers, so the number of bytes is even."""
 PDU = bytes((FunctionCode.DIAGNOSTICS, 0, RETURN_QUERY_DATA)) + ANNOUNCEMENT
 
 
 def announces(request: bytes) -> bool:
-    """Whether a request ADU is the announcement, for whichever unit identifier."""
+    """Whether a request ADU is the announcement; the unit identifier does not matter."""
     return request[FUNCTION:] == PDU

@@ -25,9 +25,9 @@ def is_one_request(segment: bytes) -> bool:
 
 
 def _all_alike(stream: bytes, length: int) -> bool:
-    """Whether a stream is nothing but ADUs of one length, as a client's are that asks the same over and over.
+    """Whether a stream is nothing but ADUs of one length, as from a client that repeats one request.
 
-    Each byte of their headers is looked at in all of them at once.
+    Each byte of the headers is compared in all of them at once.
     """
     count = len(stream) // length
     return stream[5::length] == stream[5:6] * count and stream[4::length] == stream[3::length] == stream[
@@ -36,7 +36,7 @@ def _all_alike(stream: bytes, length: int) -> bool:
 
 
 class AduReader:
-    """Cuts a stream into ADUs; `error` says what was wrong once the stream can't be followed any more."""
+    """Cuts a stream into ADUs; once the stream can no longer be followed, `error` is the reason."""
 
     __slots__ = ("error", "rest")
 
@@ -48,7 +48,7 @@ class AduReader:
     def feed(self, data: bytes) -> Sequence[bytes]:
         """Return the ADUs that `data` completes, in order; those before a framing error are still returned.
 
-        After a framing error nothing more comes: the stream has no mark by which to find the next frame.
+        After a framing error nothing more is returned: nothing in the stream marks the next frame.
         """
         # Most segments hold exactly one request: nothing is copied then.
         if not self.rest and self.error is None and is_one_request(data):

@@ -175,7 +175,7 @@ class ConnectionState:
             self._move(self.receiving, _CLOSING)
 
     def release(self, up_to: int, lost: Collection[int] = ()) -> bytes:
-        """Return the held replies if the last one's ticket is no higher than `up_to`; else nothing.
+        """Return the held replies if the last one's ticket is at most `up_to`; else nothing.
 
         lost: tickets whose samples could not be committed; their replies become exceptions.
         """

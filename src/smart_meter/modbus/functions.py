@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from smart_meter.modbus.adu import FUNCTION, UNIT
-from smart_meter.modbus.identification import MEI_TYPE, Access, Identification
+from smart_meter.modbus.identification import MEI_TYPE, Identification, ReadDeviceId
 
 MAX_READ_REGISTERS = 125  # 6.3, 6.4, and 6.17 for its reading half
 MAX_WRITE_REGISTERS = 123  # 6.12
@@ -61,7 +61,7 @@ _NAMELESS = Identification({0: "", 1: "", 2: ""})
 class Bank:
     """Holding registers from `start` up to `end` (not included), two bytes each, in wire order.
 
-    With them go input registers, from 0 on, and what the device says of itself.
+    It also has input registers, from 0 on, and the device's identification.
     """
 
     __slots__ = ("data", "end", "failure", "identification", "inputs", "start", "view")
@@ -239,16 +239,16 @@ def encapsulated_interface_transport(bank: Bank, request: bytes, now: float) -> 
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if request[8] != MEI_TYPE:
         return exception(request, ExceptionCode.ILLEGAL_FUNCTION), _NO_EVENTS
-    if len(request) != 11 or not Access.BASIC <= request[9] <= Access.INDIVIDUAL:
+    if len(request) != 11 or not ReadDeviceId.BASIC <= request[9] <= ReadDeviceId.INDIVIDUAL:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
-    access, number = Access(request[9]), request[10]
-    if access is Access.INDIVIDUAL:
-        told = bank.identification.one(number)
-        if told is None:
+    access, number = ReadDeviceId(request[9]), request[10]
+    if access is ReadDeviceId.INDIVIDUAL:
+        objects = bank.identification.one(number)
+        if objects is None:
             return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
     else:
-        told = bank.identification.stream(access, number)
-    return request[:5] + bytes((2 + len(told), request[UNIT], request[FUNCTION])) + told, _NO_EVENTS
+        objects = bank.identification.stream(access, number)
+    return request[:5] + bytes((2 + len(objects), request[UNIT], request[FUNCTION])) + objects, _NO_EVENTS
 
 
 Span = Callable[[bytes], tuple[int, int]]

@@ -1,4 +1,4 @@
-"""How a device tells who it is: the objects of Read Device Identification. Pure.
+"""The objects of Read Device Identification. Pure.
 
 Chapters are those of the Modbus Application Protocol Specification V1.1b3.
 """
@@ -19,7 +19,7 @@ _MAX_PDU = 253  # 4.1
 
 
 class ObjectId(enum.IntEnum):
-    """What the objects are (6.21); from 0x80 on, each device has its own."""
+    """The objects' identifiers (6.21); from 0x80 on, each device has its own."""
 
     VENDOR_NAME = 0x00
     PRODUCT_CODE = 0x01
@@ -32,8 +32,8 @@ class ObjectId(enum.IntEnum):
     METER_NAME = 0x81
 
 
-class Access(enum.IntEnum):
-    """Which objects are asked for (6.21, Read Device ID code)."""
+class ReadDeviceId(enum.IntEnum):
+    """Which objects are requested (6.21, Read Device ID code)."""
 
     BASIC = 1
     REGULAR = 2
@@ -41,8 +41,8 @@ class Access(enum.IntEnum):
     INDIVIDUAL = 4
 
 
-_LAST_OF = {Access.BASIC: 0x02, Access.REGULAR: 0x7F, Access.EXTENDED: 0xFF}
-"""A category holds the objects of those before it, too."""
+_LAST_OF = {ReadDeviceId.BASIC: 0x02, ReadDeviceId.REGULAR: 0x7F, ReadDeviceId.EXTENDED: 0xFF}
+"""The last identifier of each category; a category includes the ones before it."""
 
 
 class Identification:
@@ -53,7 +53,7 @@ class Identification:
     def __init__(self, objects: Mapping[int, str]) -> None:
         """The regular and extended objects are optional: those without text are left out (6.21).
 
-        What ASCII does not have becomes a question mark. Raises ValueError where an object is too long.
+        A character outside ASCII becomes a question mark. Raises ValueError if an object is too long.
         """
         encoded = {number: objects[number].encode("ascii", "replace") for number in sorted(objects)}
         for number, value in encoded.items():
@@ -68,16 +68,18 @@ class Identification:
         }
 
     def one(self, number: int) -> bytes | None:
-        """Return the reply's PDU behind the function code for one object; None where it is not there."""
+        """Return the reply's PDU after the function code, for one object; None if there is no such object."""
         value = self._objects.get(number)
         if value is None:
             return None
-        return bytes((MEI_TYPE, Access.INDIVIDUAL, _CONFORMITY_LEVEL, 0, 0, 1, number, len(value))) + value
+        return (
+            bytes((MEI_TYPE, ReadDeviceId.INDIVIDUAL, _CONFORMITY_LEVEL, 0, 0, 1, number, len(value))) + value
+        )
 
-    def stream(self, access: Access, first: int) -> bytes:
-        """Return the reply's PDU behind the function code: the objects from `first` on that fit into it.
+    def stream(self, access: ReadDeviceId, first: int) -> bytes:
+        """Return the reply's PDU after the function code: the objects from `first` on that fit into it.
 
-        Where there is no such object, they begin with the first of all, as 6.21 asks.
+        If there is no object `first`, they begin with the first of all, as 6.21 requires.
         """
         last = _LAST_OF[access]
         numbers = [number for number in self._objects if number <= last]

@@ -1,4 +1,4 @@
-"""Binds the port, and tells what to do where that fails."""
+"""Binds the port, and explains what to do if that fails."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _MAX_NAME = 80
 
 
 class ListenError(Exception):
-    """The port can't be had; the text says why and what to do."""
+    """The port is not available; the text explains why and how to fix it."""
 
 
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket that listens on an address of this machine. Raises ListenError.
 
-    Plain bind(2) on purpose: authbind stands in for that call.
+    Plain bind(2) on purpose: that is the call that authbind replaces.
     """
     v6 = isinstance(ip_address(host), IPv6Address)
     listener = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Without it, connections of the last run that linger in TIME-WAIT would keep the port.
+        # Without it, the last run's connections in TIME-WAIT would keep the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if v6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -46,17 +46,17 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def inherited(environment: Mapping[str, str], pid: int, first: int = FIRST_INHERITED) -> socket.socket | None:
-    """Return the listening socket that systemd handed over; None where there is none. See sd_listen_fds(3).
+    """Return the listening socket that systemd handed over; None if there is none. See sd_listen_fds(3).
 
-    The environment is read and left as it is. Raises ListenError, and leaves the descriptors as they are,
-    where what was handed over is anything but one TCP socket that listens.
+    The environment is only read. Raises ListenError, and leaves the descriptors open, unless exactly one
+    listening TCP socket was handed over.
     """
     # What was meant for another process, such as the one that started this one, is not ours.
     if environment.get("LISTEN_PID") != str(pid):
         return None
     count = environment.get("LISTEN_FDS", "")
     if not count.isascii() or not count.isdigit():
-        raise ListenError(_handed_over(f"LISTEN_FDS={count!r}, which is no number"))
+        raise ListenError(_handed_over(f"LISTEN_FDS={count!r}, which is not a number"))
     if int(count) == 0:
         return None
     if int(count) > 1:
@@ -64,7 +64,7 @@ def inherited(environment: Mapping[str, str], pid: int, first: int = FIRST_INHER
     try:
         handed = socket.socket(fileno=first)
     except OSError as error:
-        raise ListenError(_handed_over(f"descriptor {first}, which is no socket")) from error
+        raise ListenError(_handed_over(f"descriptor {first}, which is not a socket")) from error
     wrong = _why_no_listener(handed)
     if wrong:
         handed.detach()
@@ -75,7 +75,7 @@ def inherited(environment: Mapping[str, str], pid: int, first: int = FIRST_INHER
 
 
 def _why_no_listener(handed: socket.socket) -> str:
-    """Return what a socket is, where it is anything but TCP that listens."""
+    """Return what a socket is if it is not a listening TCP socket; else an empty text."""
     if handed.family not in (socket.AF_INET, socket.AF_INET6):
         return f"a socket of the family {_word(handed.family)}"
     if handed.type != socket.SOCK_STREAM or handed.proto != socket.IPPROTO_TCP:
@@ -97,7 +97,7 @@ def _handed_over(what: str) -> str:
 
 
 def explain(error: OSError, host: str, port: int) -> str:
-    """Return why the port can't be bound and the way out, in one paragraph."""
+    """Return why the port can't be bound and how to fix it, in one paragraph."""
     if error.errno == errno.EADDRINUSE:
         holders = port_holders(port)
         if holders:
@@ -126,7 +126,7 @@ def explain(error: OSError, host: str, port: int) -> str:
 
 
 def port_holders(port: int, proc: Path = Path("/proc")) -> list[str]:
-    """Return `NAME (process PID)` of each process that listens on a TCP port, as far as this user may see."""
+    """Return `NAME (process PID)` of each process that listens on a TCP port that this user may see."""
     inodes = _listening(port, proc)
     if not inodes:
         return []
@@ -178,9 +178,9 @@ def _name(process: Path) -> str:
     except OSError:
         return "a program that has just ended"
     if name.startswith("python") and len(arguments) > 1:
-        # The interpreter's name alone says nothing.
+        # The interpreter's name would not identify the program.
         name = b" ".join(arguments).decode(errors="replace").strip()
-    # Whoever runs a program chooses its name: nothing in it may reach the terminal as a control character.
+    # The user who runs a program chooses its name: no control character of it may reach the terminal.
     shown = "".join(letter if letter.isprintable() else "?" for letter in name)
     return shown if len(shown) <= _MAX_NAME else shown[: _MAX_NAME - 1] + "…"
 

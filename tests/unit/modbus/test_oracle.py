@@ -97,7 +97,7 @@ class Registers:
 
 @contextmanager
 def identity(objects: dict[int, str]) -> Iterator[None]:
-    """Let pymodbus tell these objects; it keeps one identity for the whole process."""
+    """Let pymodbus return these objects; it keeps one identity for the whole process."""
     held: dict[int, str] = ModbusControlBlock().Identity.stat_data  # type: ignore[no-untyped-call]  # theirs
     before = dict(held)
     held.clear()
@@ -157,8 +157,8 @@ def oracle(function: int, body: bytes, registers: Registers, objects: dict[int, 
     if function == 23 and reply.isError() and registers.values != before:
         registers.values[:] = before
         return HALF_DONE
-    told = bytes([reply.function_code]) + reply.encode()
-    return RESTART if function == 43 and not reply.isError() and told[6] == 0 else told
+    pdu = bytes([reply.function_code]) + reply.encode()
+    return RESTART if function == 43 and not reply.isError() and pdu[6] == 0 else pdu
 
 
 words = st.integers(0, 0xFFFF)
@@ -217,9 +217,9 @@ def execute(bank: Bank, frame: bytes) -> bytes:
 
 def first_of_all(function: int, body: bytes, objects: dict[int, str]) -> bytes:
     """What pymodbus sends of a category when asked from object 0 on."""
-    told = oracle(function, body[:2] + b"\0", Registers(0, [0]), objects)
-    assert isinstance(told, bytes)
-    return told
+    reply = oracle(function, body[:2] + b"\0", Registers(0, [0]), objects)
+    assert isinstance(reply, bytes)
+    return reply
 
 
 @given(st.integers(0, 4), st.lists(words, min_size=1, max_size=200), st.sampled_from(IDENTITIES), requests())

@@ -1,4 +1,4 @@
-"""The event loop on pipes: descriptors of this process alone, which are ready or not without any waiting."""
+"""The event loop on pipes: descriptors of this process only, so that no test has to wait."""
 
 import os
 import threading
@@ -104,7 +104,7 @@ def test_a_thousand_wakes_do_not_block(loop: EventLoop) -> None:
     loop.run()
 
 
-def test_what_a_handler_does_not_catch_is_told_and_the_others_go_on(
+def test_an_uncaught_exception_is_reported_and_the_other_handlers_run(
     loop: EventLoop, failures: list[BaseException], pipes: Pipes
 ) -> None:
     def fail(_: int) -> None:
@@ -155,14 +155,14 @@ def test_a_handler_that_is_forgotten_in_the_same_pass_is_not_called(loop: EventL
     assert len(served) == 1
 
 
-def test_an_edge_is_told_once_and_its_bits_say_what_it_was(loop: EventLoop, pipes: Pipes) -> None:
-    told: list[int] = []
+def test_an_edge_is_reported_once_and_its_bits_show_what_changed(loop: EventLoop, pipes: Pipes) -> None:
+    reported: list[int] = []
     reading = pipes.full()
-    loop.watch(reading, EDGES, told.append)
-    loop.watch(pipes.ends[1], EDGES, told.append)
+    loop.watch(reading, EDGES, reported.append)
+    loop.watch(pipes.ends[1], EDGES, reported.append)
     loop.after(0.002, loop.stop)
     loop.run()
-    assert sorted(told) == [READABLE, WRITABLE]
+    assert sorted(reported) == [READABLE, WRITABLE]
     assert not READABLE & NO_MORE
 
 

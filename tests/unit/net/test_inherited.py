@@ -1,4 +1,4 @@
-"""The socket that systemd hands over: taken when it is one TCP listener meant for us, told when not."""
+"""The socket that systemd hands over: accepted if it is one TCP listener meant for us, else refused."""
 
 import os
 import socket
@@ -71,16 +71,16 @@ def test_the_environment_stays_as_it_is(hand_over: HandOver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
-    [("2", "2 sockets where one"), ("", "no number"), ("-1", "no number"), ("²", "no number")],
+    ("count", "expected"),
+    [("2", "2 sockets where one"), ("", "not a number"), ("-1", "not a number"), ("²", "not a number")],
 )
-def test_more_or_less_than_one_socket_is_refused(count: str, told: str) -> None:
-    with pytest.raises(ListenError, match=told):
+def test_more_or_less_than_one_socket_is_refused(count: str, expected: str) -> None:
+    with pytest.raises(ListenError, match=expected):
         inherited({**ONE, "LISTEN_FDS": count}, PID, first=-1)
 
 
 @pytest.mark.parametrize(
-    ("family", "kind", "told"),
+    ("family", "kind", "expected"),
     [
         (socket.AF_UNIX, socket.SOCK_STREAM, "family AF_UNIX"),
         (socket.AF_INET, socket.SOCK_DGRAM, "type SOCK_DGRAM, protocol 17, which is not TCP"),
@@ -88,14 +88,14 @@ def test_more_or_less_than_one_socket_is_refused(count: str, told: str) -> None:
     ],
 )
 def test_what_is_no_tcp_listener_is_refused_with_the_unit_to_look_at(
-    hand_over: HandOver, family: socket.AddressFamily, kind: socket.SocketKind, told: str
+    hand_over: HandOver, family: socket.AddressFamily, kind: socket.SocketKind, expected: str
 ) -> None:
     number = hand_over(socket.socket(family, kind))
 
     with pytest.raises(ListenError) as refused:
         inherited(ONE, PID, number)
 
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
     assert "ListenStream=HOST:PORT and Accept=no; `systemctl cat smart-meter.socket`" in str(refused.value)
     os.fstat(number)  # raises where it was closed: it is not ours
 
@@ -103,7 +103,7 @@ def test_what_is_no_tcp_listener_is_refused_with_the_unit_to_look_at(
 def test_what_is_no_socket_is_refused() -> None:
     reading, writing = os.pipe()
     try:
-        with pytest.raises(ListenError, match=f"descriptor {reading}, which is no socket"):
+        with pytest.raises(ListenError, match=f"descriptor {reading}, which is not a socket"):
             inherited(ONE, PID, reading)
     finally:
         os.close(reading)

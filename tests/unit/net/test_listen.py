@@ -1,4 +1,4 @@
-"""Who holds a port, from a /proc of our own making, and what is told about it."""
+"""Who holds a port, from a made-up /proc, and the explanation of it."""
 
 import errno
 import os
@@ -82,15 +82,15 @@ def test_a_machine_without_these_tables_has_no_holder_to_name(tmp_path: Path) ->
 
 def test_a_port_in_use_by_who_knows_whom_says_how_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "port_holders", lambda _: [])
-    told = explain(OSError(errno.EADDRINUSE, "Address already in use"), "127.0.0.1", 502)
-    assert "port 502 is in use by a program that this user may not see" in told
-    assert "`sudo ss -ltnp 'sport = :502'`" in told
+    text = explain(OSError(errno.EADDRINUSE, "Address already in use"), "127.0.0.1", 502)
+    assert "port 502 is in use by a program that this user may not see" in text
+    assert "`sudo ss -ltnp 'sport = :502'`" in text
 
 
 def test_a_port_in_use_names_its_holder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "port_holders", lambda _: ["mbusd (process 9)"])
-    told = explain(OSError(errno.EADDRINUSE, "Address already in use"), "127.0.0.1", 502)
-    assert told.startswith("port 502 is in use by mbusd (process 9).")
+    text = explain(OSError(errno.EADDRINUSE, "Address already in use"), "127.0.0.1", 502)
+    assert text.startswith("port 502 is in use by mbusd (process 9).")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
@@ -98,7 +98,7 @@ def test_a_missing_permission_names_authbind_its_file_and_the_trial(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listen, "_user", lambda: "pi")
-    told = explain(OSError(number, "Permission denied"), "127.0.0.1", 502)
+    text = explain(OSError(number, "Permission denied"), "127.0.0.1", 502)
     for expected in (
         "user pi",
         "authbind --deep",
@@ -107,25 +107,25 @@ def test_a_missing_permission_names_authbind_its_file_and_the_trial(
         "--trial",
         "1502",
     ):
-        assert expected in told
+        assert expected in text
 
 
 def test_the_user_is_who_runs_it_and_not_who_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(variable, "somebody-else")
-    told = explain(OSError(errno.EACCES, "Permission denied"), "127.0.0.1", 502)
-    assert f"user {pwd.getpwuid(os.geteuid()).pw_name} may not" in told
+    text = explain(OSError(errno.EACCES, "Permission denied"), "127.0.0.1", 502)
+    assert f"user {pwd.getpwuid(os.geteuid()).pw_name} may not" in text
 
 
 def test_an_address_of_another_machine_says_how_to_see_ones_own() -> None:
-    told = explain(OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), "192.0.2.1", 502)
-    assert told.startswith("no address 192.0.2.1 on this machine. `ip -br addr` shows")
+    text = explain(OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address"), "192.0.2.1", 502)
+    assert text.startswith("no address 192.0.2.1 on this machine. `ip -br addr` shows")
 
 
 @pytest.mark.parametrize(("number", "port"), [(errno.EACCES, 5020), (errno.ENOBUFS, 502)])
-def test_any_other_failure_is_told_as_it_is(number: int, port: int) -> None:
-    told = explain(OSError(number, "Because"), "127.0.0.1", port)
-    assert told == f"can't listen on 127.0.0.1:{port}: Because."
+def test_any_other_failure_is_shown_as_it_is(number: int, port: int) -> None:
+    text = explain(OSError(number, "Because"), "127.0.0.1", port)
+    assert text == f"can't listen on 127.0.0.1:{port}: Because."
 
 
 def test_an_ipv6_listener_takes_ipv4_clients_whatever_the_system_prefers(

@@ -1,4 +1,4 @@
-"""One connection, with a socket that keeps what is sent to it, and a loop that turns when it is told to."""
+"""One connection, with a socket that keeps what is sent to it, and a loop that the test runs."""
 
 import errno
 import socket
@@ -151,7 +151,7 @@ class Client:
         [self.connection] = set(house.server.connections) - before
 
     def bring(self, data: bytes, events: int = READABLE) -> None:
-        """Let data arrive, and the loop tell of it."""
+        """Let data arrive, and the loop report it."""
         self.socket.inbox += data
         self.connection.ready(events)
 
@@ -341,7 +341,7 @@ def test_at_the_end_every_timer_comes_and_none_meets_a_closed_connection(
 # Limits
 
 
-def test_over_its_limit_a_clients_own_longest_idle_connection_gives_way() -> None:
+def test_over_its_limit_a_clients_own_longest_idle_connection_is_evicted() -> None:
     house = House(Limits(connections=10, connections_per_client=2))
     first, second = house.client("192.168.1.50"), house.client("192.168.1.50")
     house.loop.now += 1
@@ -354,7 +354,7 @@ def test_over_its_limit_a_clients_own_longest_idle_connection_gives_way() -> Non
     )
 
 
-def test_over_the_limit_in_all_the_zone_with_the_most_connections_gives_way() -> None:
+def test_over_the_limit_in_all_the_zone_with_the_most_connections_loses_one() -> None:
     house = House(Limits(connections=3))
     opta = house.client("192.168.2.10")
     house.loop.now += 1
@@ -440,7 +440,7 @@ def test_after_a_bad_frame_a_client_that_keeps_talking_is_closed_all_the_same() 
 
 
 class Recorder:
-    """Stores a sample when the test says so."""
+    """Stores a sample when the test wants it to."""
 
     backlog = 0
 
