@@ -21,7 +21,7 @@ from smart_meter.cli.simulator import PvDay
 from smart_meter.config import Config, JournalConfig, LogFormat
 from smart_meter.config.load import loads
 from smart_meter.history.maps import define, parse
-from smart_meter.log.formatter import lines
+from smart_meter.log.make_formatter import make_formatter
 from smart_meter.map_document import render
 from smart_meter.map_document.markdown import data_types
 from smart_meter.meters.meter import Meter
@@ -63,9 +63,11 @@ def test_registers_and_log_lines(kind: DataType, value: float, order: str) -> No
     meter = Meter(config.meters[0])
     meter.store(struct.pack(f">{kind.width}H", *registers), 1.0)
     sample = meter.last_sample(2.0)
-    text = lines(config, lambda: 2.0).received(sample, "ESP32", 1)
+    text = make_formatter(config, lambda: 2.0).received(sample, "ESP32", 1)
     journal = JournalConfig(LogFormat.JSON)
-    written = json.loads(lines(config._replace(journal=journal), lambda: 2.0).received(sample, "ESP32", 1))
+    written = json.loads(
+        make_formatter(config._replace(journal=journal), lambda: 2.0).received(sample, "ESP32", 1)
+    )
     if kind.kind is Kind.TIMESTAMP:
         assert sample.measured == value
         assert f"] {shown(kind, value)} |" in text

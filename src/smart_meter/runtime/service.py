@@ -16,7 +16,7 @@ from typing import NamedTuple
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Config, ServerConfig, ZoneConfig
 from smart_meter.log.formatter import Listening
-from smart_meter.log.writer import Journal
+from smart_meter.log.writer import LogWriter
 from smart_meter.net.event_loop import EventLoop, Timer
 from smart_meter.net.listen import bind, has_address
 from smart_meter.net.server import Limits, Server
@@ -69,11 +69,11 @@ class Service:
         self.host: str = host
         """The address that the service listens on."""
         self.port: int = port
-        self._journal = Journal(self._options.output, self._tell_lost)
+        self._log = LogWriter(self._options.output, self._tell_lost)
         self._loop = EventLoop(self._unexpected)
         self.concentrator = Concentrator(
             config,
-            self._journal.tell,
+            self._log.write,
             self._loop.time,
             time.time,
             trial=self._options.trial,
@@ -178,7 +178,7 @@ class Service:
         if self._options.runtime is not None:
             state_file.remove(self._options.runtime)
         self._notifier.close()
-        self._journal.flush(_FLUSH_SECONDS)
+        self._log.flush(_FLUSH_SECONDS)
         self._loop.close()
 
     def _committed(self) -> None:
