@@ -27,7 +27,7 @@ from smart_meter.map_document.markdown import data_types
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.sample import iso_time
 from smart_meter.registers.data_types import CType, DataType, Entry, Kind
-from tests.unit.history.bench import PATIENCE, Bench, Hands
+from tests.unit.history.bench import TIMEOUT, Bench, Hands
 
 FLOAT_LIMITS = (-3.4028234663852886e38, 3.4028234663852886e38)
 CASES = [(kind, limit) for kind in DataType for limit in kind.limits or FLOAT_LIMITS]
@@ -104,7 +104,7 @@ def test_what_the_history_gives_back(
         encoded = meter.map.measurements[0].encode(value)
         data = struct.pack(f">{kind.width}H", *encoded)
         bench.stored("m", data, measured=value if kind.kind is Kind.TIMESTAMP else None)
-    bench.history.stop(PATIENCE)
+    bench.history.stop(TIMEOUT)
 
     printed = {}
     for form in ("table", "csv", "json"):

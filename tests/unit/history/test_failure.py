@@ -55,7 +55,7 @@ def test_while_another_program_locks_the_file_samples_wait_and_are_written_later
         assert (history.failing, history.stored_up_to(10)) == (True, None)
     wait_until_recovered(one)
     assert one.rows() == [registers(number) for number in range(10)]
-    assert one.told[1:] == [f"[HISTORY] {one.path}: recording again; no sample was lost"]
+    assert one.logged[1:] == [f"[HISTORY] {one.path}: recording again; no sample was lost"]
     assert (history.stored, history.lost, history.stored_up_to(10)) == (10, 0, True)
 
 
@@ -71,7 +71,7 @@ def test_what_would_be_acknowledged_is_given_up_at_once_and_yet_written_later(
         second = one.record("pv", registers(2))
         one.wait(lambda: history.stored_up_to(second) is not None)
         assert history.stored_up_to(second) is False
-        assert len(one.told) == 1
+        assert len(one.logged) == 1
     wait_until_recovered(one)
     third = one.stored("pv", registers(3))
     assert [history.stored_up_to(ticket) for ticket in (first, second, third)] == [False, False, True]
@@ -83,7 +83,7 @@ def test_a_folder_that_is_not_there_yet_is_waited_for(bench: Make, tmp_path: Pat
     one = bench(folder / "history.db", hands=Hands())
     history = one.open()
     assert one.restored == {}
-    assert one.told == [
+    assert one.logged == [
         f"[HISTORY] {one.path}: the folder {folder} does not exist; create it. "
         "Modbus goes on; samples wait in memory until it can be written"
     ]
@@ -99,7 +99,7 @@ def test_a_folder_in_the_files_place_is_left_alone(bench: Make, tmp_path: Path) 
     path.mkdir()
     one = bench(path, hands=Hands())
     one.open()
-    assert "it is a folder; name a file" in one.told[0]
+    assert "it is a folder; name a file" in one.logged[0]
     path.rmdir()
     wait_until_recovered(one)
     one.stored("pv", registers(1))
@@ -169,7 +169,7 @@ def test_samples_that_can_not_be_written_at_stop_are_logged_as_lost(bench: Make,
     one.record("pv", registers(1))
     one.record("pv", registers(2))
     assert not one.stop()
-    assert one.told[-1] == "[HISTORY] 2 samples could not be written and are lost"
+    assert one.logged[-1] == "[HISTORY] 2 samples could not be written and are lost"
     assert (history.lost, history.stored_up_to(2)) == (2, False)
 
 
@@ -219,7 +219,7 @@ def test_a_reason_is_logged_once_however_often_it_is_met(
             one.hands.pass_time(1)
             one.wait(lambda before=before: one.commits > before)  # type: ignore[misc]  # mypy can't infer a default
         assert history.failing
-        assert len(one.told) == 1
+        assert len(one.logged) == 1
 
 
 def test_a_new_configuration_fixes_a_path_that_could_not_be_written(bench: Make, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_new_configuration_fixes_a_path_that_could_not_be_written(bench: Make,
     history = one.open()
     one.record("pv", registers(1))
     good = tmp_path / "good.db"
-    one.again(path=str(good), commit_interval=0)
+    one.reconfigure(path=str(good), commit_interval=0)
     history.reconfigure(one.config, [PV])
     one.stored("pv", registers(2))
     assert one.rows(path=good) == [registers(1), registers(2)]

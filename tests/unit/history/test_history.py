@@ -20,7 +20,7 @@ def test_a_sample_is_a_row_once_its_ticket_says_so(bench: Make) -> None:
     assert one.stored("pv", b"\x01\x02" * 8, measured=1_451_628_000, flags=1) == 1
     assert one.rows("registers, measured, flags") == [(b"\x01\x02" * 8, 1_451_628_000, 1)]
     assert (history.done, history.stored, history.lost, history.failing) == (1, 1, 0, False)
-    assert one.told == []
+    assert one.logged == []
 
 
 def test_tickets_count_from_one_over_all_meters(bench: Make) -> None:
@@ -198,7 +198,7 @@ def test_another_path_takes_over(bench: Make) -> None:
     history = one.open()
     one.record("pv", registers(1))
     second = one.path.with_name("second.db")
-    one.again(path=str(second), commit_interval=0)
+    one.reconfigure(path=str(second), commit_interval=0)
     history.reconfigure(one.config, [PV])
     one.wait(lambda: history.done == 1)
     one.stored("pv", registers(2))
@@ -212,11 +212,11 @@ def test_the_history_can_be_switched_off_and_on(bench: Make) -> None:
     history = one.open()
     one.record("pv", registers(1))
     path = one.config.path
-    one.again(path="")
+    one.reconfigure(path="")
     history.reconfigure(one.config, [PV])
     assert one.record("pv", registers(2)) == 0
     one.wait(lambda: history.done == 1)
-    one.again(path=path, commit_interval=0)
+    one.reconfigure(path=path, commit_interval=0)
     history.reconfigure(one.config, [PV])
     one.stored("pv", registers(3))
     assert one.rows() == [registers(1), registers(3)]

@@ -7,7 +7,7 @@ import pytest
 from smart_meter.config import HistoryConfig
 from smart_meter.history.database import Database
 from smart_meter.history.limits import PAGE, StorageLimits
-from smart_meter.history.running_time import DAY, SECOND, begin
+from smart_meter.history.running_time import DAY, SECOND, begin_segment
 from smart_meter.history.sample_queue import QueuedSample
 from tests.unit.history.bench import meter, query
 
@@ -25,7 +25,7 @@ class Filling:
         self.largest = 0
 
     def add(self, count: int, seconds: float, *, key: int = 0, size: int = 2) -> None:
-        """Commit rows, one every so many seconds."""
+        """Commit rows, one every `seconds`."""
         data = b"\x05" * size
         batch: list[QueuedSample] = []
         for _ in range(count):
@@ -34,7 +34,7 @@ class Filling:
         self.database.shrink()
         with self.database.transaction():
             if self.database.segment is None:
-                self.database.begin_segment(begin(None, 0, "a", 0, 1_600_000_000 * SECOND))
+                self.database.begin_segment(begin_segment(None, 0, "a", 0, 1_600_000_000 * SECOND))
             self.database.make_room(count, size)
             self.database.insert(batch, METERS)
             self.more = self.database.expire(self.database.running, count)
@@ -128,7 +128,9 @@ def test_clock_segments_without_rows_go_and_the_one_in_force_stays(tmp_path: Pat
         with filling.database.transaction():
             before = filling.database.segment
             filling.database.begin_segment(
-                begin(before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number)
+                begin_segment(
+                    before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number
+                )
             )
         filling.add(24, HOUR)
     found = query(filling.path, "SELECT first, boot FROM clock")
