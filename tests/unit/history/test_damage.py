@@ -14,7 +14,7 @@ from tests.unit.history.bench import PV, Bench, Hands, change, registers
 
 Make = Callable[..., Bench]
 pytestmark = pytest.mark.usefixtures("impatient")
-QUARANTINED = "history.db.damaged-20200913T122640"
+RENAMED = "history.db.damaged-20200913T122640"
 """The fake clock's time."""
 
 
@@ -90,12 +90,10 @@ def test_a_damaged_or_foreign_file_is_quarantined_at_the_start(
     assert not history.failing
     assert len(one.logged) == 1
     assert one.logged[0].startswith(f"[HISTORY] {one.path}: {reason}")
-    assert one.logged[0].endswith(
-        f". It was renamed to {one.path.with_name(QUARANTINED)}; a new one was started"
-    )
+    assert one.logged[0].endswith(f". It was renamed to {one.path.with_name(RENAMED)}; a new one was started")
     one.stored("pv", registers(7))
     assert one.rows() == [registers(7)]
-    assert one.path.with_name(QUARANTINED).read_bytes() == harmed
+    assert one.path.with_name(RENAMED).read_bytes() == harmed
 
 
 @pytest.mark.parametrize("content", [b"", None])
@@ -108,7 +106,7 @@ def test_a_file_that_is_empty_or_missing_is_not_quarantined(content: bytes | Non
     assert one.logged == []
 
 
-def test_damage_that_shows_while_the_service_runs_is_quarantined_and_no_sample_is_lost(bench: Make) -> None:
+def test_damage_found_at_run_time_is_quarantined_and_no_sample_is_lost(bench: Make) -> None:
     hands = Hands()
     one = full(bench)
     one.hands = hands
@@ -129,10 +127,10 @@ def test_damage_that_shows_while_the_service_runs_is_quarantined_and_no_sample_i
     one.wait(lambda: history.stored_up_to(ticket) is not None)
     assert history.stored_up_to(ticket) is True
     assert one.rows() == [registers(2)]
-    assert one.path.with_name(QUARANTINED).exists()
+    assert one.path.with_name(RENAMED).exists()
 
 
-def test_a_disk_that_damages_every_file_is_not_filled_with_them(
+def test_a_disk_that_damages_every_file_is_not_filled_with_quarantined_files(
     bench: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = full(bench)
@@ -157,7 +155,7 @@ def test_a_disk_that_damages_every_file_is_not_filled_with_them(
     assert one.rows() == [registers(1), registers(2)]
 
 
-def test_a_wal_goes_with_its_file(tmp_path: Path) -> None:
+def test_a_wal_is_renamed_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").write_text(suffix)
@@ -171,7 +169,7 @@ def test_a_wal_goes_with_its_file(tmp_path: Path) -> None:
     }
 
 
-def test_a_path_that_now_names_a_foreign_file_quarantines_it(bench: Make) -> None:
+def test_a_foreign_file_at_a_new_path_is_quarantined(bench: Make) -> None:
     one = bench(hands=Hands())
     history = one.open()
     other = one.path.with_name("other.db")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from smart_meter.history.maps import define, parse
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 measurements = st.builds(
