@@ -131,7 +131,7 @@ def test_a_damaged_file_is_set_aside_and_recording_begins_anew(site: Site, conte
     assert site.rows() == [SAMPLE_REGISTERS]
     [aside] = site.path.parent.glob("history.db.damaged-*")
     assert aside.read_bytes() == content
-    assert "was set aside as" in program.out
+    assert "was renamed to" in program.out
 
 
 def test_the_history_comes_and_goes_with_a_reload(site: Site) -> None:

@@ -21,7 +21,8 @@ from smart_meter.map_document import render
 from smart_meter.map_document.identifiers import measurement_identifiers, meter_identifiers
 from smart_meter.registers import status_block
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshadow", "-Wdouble-promotion"]
 BUILDS = {

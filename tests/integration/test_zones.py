@@ -65,7 +65,7 @@ def test_a_stranger_gets_no_connection(networks: Networks, server: Program) -> N
     assert polled.returncode != 0
     assert "[0]:" not in polled.stdout
     server.wait_for(r"^\[CLOSED\] 192\.168\.77\.5 is in no zone$")
-    server.wait_for(r"^\[STATS\] .* Strangers closed: [1-9]")
+    server.wait_for(r"^\[STATS\] .* Unknown clients: [1-9]")
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ from smart_meter.cli.simulator import PvDay
 from smart_meter.config import Config, JournalConfig, LogFormat
 from smart_meter.config.load import loads
 from smart_meter.history.maps import define, parse
-from smart_meter.log.formatter import lines
+from smart_meter.log.make_formatter import make_formatter
 from smart_meter.map_document import render
 from smart_meter.map_document.markdown import data_types
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.sample import iso_time
 from smart_meter.registers.data_types import CType, DataType, Entry, Kind
-from tests.unit.history.bench import PATIENCE, Bench, Hands
+from tests.unit.history.bench import TIMEOUT, Bench, Hands
 
 FLOAT_LIMITS = (-3.4028234663852886e38, 3.4028234663852886e38)
 CASES = [(kind, limit) for kind in DataType for limit in kind.limits or FLOAT_LIMITS]
@@ -63,9 +63,11 @@ def test_registers_and_log_lines(kind: DataType, value: float, order: str) -> No
     meter = Meter(config.meters[0])
     meter.store(struct.pack(f">{kind.width}H", *registers), 1.0)
     sample = meter.last_sample(2.0)
-    text = lines(config, lambda: 2.0).received(sample, "ESP32", 1)
+    text = make_formatter(config, lambda: 2.0).received(sample, "ESP32", 1)
     journal = JournalConfig(LogFormat.JSON)
-    written = json.loads(lines(config._replace(journal=journal), lambda: 2.0).received(sample, "ESP32", 1))
+    written = json.loads(
+        make_formatter(config._replace(journal=journal), lambda: 2.0).received(sample, "ESP32", 1)
+    )
     if kind.kind is Kind.TIMESTAMP:
         assert sample.measured == value
         assert f"] {shown(kind, value)} |" in text
@@ -102,7 +104,7 @@ def test_what_the_history_gives_back(
         encoded = meter.map.measurements[0].encode(value)
         data = struct.pack(f">{kind.width}H", *encoded)
         bench.stored("m", data, measured=value if kind.kind is Kind.TIMESTAMP else None)
-    bench.history.stop(PATIENCE)
+    bench.history.stop(TIMEOUT)
 
     printed = {}
     for form in ("table", "csv", "json"):

@@ -1,4 +1,4 @@
-"""docs/register-map.md says what the code does, and what it tells to type works."""
+"""docs/register-map.md agrees with the code, and its examples work."""
 
 import re
 from pathlib import Path
@@ -11,8 +11,9 @@ from smart_meter.config.load import loads
 from smart_meter.map_document import render
 from smart_meter.map_document.markdown import data_types
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import PV_MAP, Measurement, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement
 from smart_meter.registers.status_block import State
+from smart_meter.registers.word_order import WordOrder
 
 TEXT = (Path(__file__).parents[2] / "docs" / "register-map.md").read_text()
 
@@ -45,7 +46,7 @@ def test_every_piece_of_configuration_can_be_loaded(number: int) -> None:
 
 
 def test_the_table_of_data_types_is_current() -> None:
-    # To renew it, put what data_types() returns between the two markers.
+    # After a change, copy what data_types() returns between the two markers.
     assert f"<!-- begin: data types -->\n{data_types()}<!-- end: data types -->\n" in TEXT
 
 
@@ -61,7 +62,7 @@ def test_every_type_has_its_row_with_range_and_sentinel() -> None:
         assert shown in cells[3].replace("0x", "").split()
 
 
-def test_the_word_orders_example_is_what_is_stored() -> None:
+def test_the_example_of_word_order_is_right() -> None:
     for order, letters in ((WordOrder.BIG, "ABCD"), (WordOrder.LITTLE, "CDAB")):
         stored = Measurement("x", 0, DataType.UINT32, word_order=order).encode(0x12345678)
         registers = " | ".join(f"0x{register:04X}" for register in stored)
@@ -81,7 +82,7 @@ def test_the_plc_program_knows_the_default_maps_fingerprint_and_bits() -> None:
     assert f"16#{1 << bit:04X}) <> 0;   (* bit {bit}: T_cell" in TEXT
 
 
-def test_the_c_examples_use_what_the_header_has() -> None:
+def test_the_c_examples_use_names_of_the_header() -> None:
     meters = Config().meters
     header = render("c", meters, meters)
     used = {

@@ -9,7 +9,8 @@ from smart_meter.concentrator.reply_cache import ReplyCache
 from smart_meter.concentrator.session import MeterAccess, SampleWrite, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
-from smart_meter.log.formatter import Lines, lines
+from smart_meter.log.formatter import LogFormatter
+from smart_meter.log.make_formatter import make_formatter
 from smart_meter.meters.access import AccessControl, Role
 from smart_meter.meters.meter import Meter
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
@@ -46,14 +47,15 @@ class Concentrator:
         self._apply(config)
 
     def _apply(self, config: Config) -> None:
-        self._dispatcher.reconfigure(lines(config, self._wall), {meter.name: meter for meter in self.meters})
+        meters = {meter.name: meter for meter in self.meters}
+        self._dispatcher.reconfigure(make_formatter(config, self._wall), meters)
         self._access = AccessControl(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
         self._roles: dict[Role, ServedRole] = {}
 
     @property
-    def lines(self) -> Lines:
+    def lines(self) -> LogFormatter:
         """Return the log's format."""
         return self._dispatcher.lines
 

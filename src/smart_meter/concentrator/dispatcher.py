@@ -17,9 +17,9 @@ from smart_meter.concentrator.events import (
     TimedOut,
 )
 from smart_meter.concentrator.sink import SampleSink
-from smart_meter.log.formatter import Direction, Lines
-from smart_meter.log.throttle import RateLimit
-from smart_meter.log.token_bucket import Quota
+from smart_meter.log.formatter import Direction, LogFormatter
+from smart_meter.log.throttle import LogThrottle
+from smart_meter.log.token_bucket import TokenBucket
 from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.statistics import PeerTotals, Statistics
@@ -42,8 +42,8 @@ class Peer:
     def __init__(self, name: str, totals: PeerTotals, rate: float, now: float) -> None:
         self.name = name
         self.totals = totals
-        self.rx = Quota(rate, now, totals.received)
-        self.tx = Quota(rate, now, totals.served)
+        self.rx = TokenBucket(rate, now, totals.received)
+        self.tx = TokenBucket(rate, now, totals.served)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +73,16 @@ class Dispatcher:
 
         If the configuration says so; also while more samples come in than the disk takes (backpressure).
         """
-        self.lines: Lines
+        self.lines: LogFormatter
         self.meters: Mapping[str, Meter]
         self._now = now
         self._wall = wall
         self._yield_to_sink = yield_to_sink
-        self._limit = RateLimit(_SECONDS_BETWEEN_LINES)
+        self._throttle = LogThrottle(_SECONDS_BETWEEN_LINES)
         self._sink: SampleSink | None = None
         self._durable = False
 
-    def reconfigure(self, lines: Lines, meters: Mapping[str, Meter]) -> None:
+    def reconfigure(self, lines: LogFormatter, meters: Mapping[str, Meter]) -> None:
         """Use another format of the log, and other meters (by name)."""
         self.lines = lines
         self.meters = meters
@@ -132,7 +132,7 @@ class Dispatcher:
                     # Only now: a review may change the mode for the samples that follow.
                     if not recorded & _REVIEW_MASK:
                         self.review_backlog()
-                if writer.rx.left >= 1.0:
+                if writer.rx.tokens >= 1.0:
                     self._log_sample(event, writer)
             elif type(event) is BecameFresh:
                 self.tell(self.lines.state(event.meter, State.FRESH, 0.0))
@@ -147,28 +147,27 @@ class Dispatcher:
     def unknown_client(self, address: str) -> None:
         """Count and log a client in no zone."""
         self.statistics.strangers += 1
-        left_out = self._limit.allow("stranger", self._now())
-        if left_out is not None:
-            self.tell(self.lines.stranger(address, left_out))
+        suppressed = self._throttle.allow("stranger", self._now())
+        if suppressed is not None:
+            self.tell(self.lines.unknown_client(address, suppressed))
 
     def sum_up(self, peers: Iterable[Peer], *, final: bool) -> None:
-        """Refill the quotas of the log, and log how many lines were left out."""
+        """Refill the token buckets of the log, and log how many events were suppressed."""
         now = self._now()
         for totals in self.statistics.peers.values():
             totals.notice(now)
         for peer in peers:
-            for direction, quota, total in (
+            for direction, bucket, total in (
                 (Direction.RX, peer.rx, peer.totals.received),
                 (Direction.TX, peer.tx, peer.totals.served),
             ):
-                quota.refill(now)
-                left_out = quota.sum_up(total, now, final=final)
-                if left_out is not None:
-                    self.tell(self.lines.summed_up(direction, peer.name, *left_out, total))
+                bucket.refill(now)
+                suppressed = bucket.flush_suppressed(total, now, final=final)
+                if suppressed is not None:
+                    self.tell(self.lines.summary(direction, peer.name, *suppressed, total))
 
     def _log_sample(self, event: SampleCompleted, writer: Peer) -> None:
-        writer.rx.left -= 1.0
-        writer.rx.told += 1
+        writer.rx.spend()
         sample = self.meters[event.meter].last_sample(self._wall())
         self.tell(self.lines.received(sample, writer.name, writer.totals.received))
 
@@ -176,9 +175,7 @@ class Dispatcher:
         statistics = self.statistics
         match event:
             case ReadServed():
-                quota = origin.reader.tx
-                quota.left -= 1.0
-                quota.told += 1
+                origin.reader.tx.spend()
                 peer, total = origin.reader.name, origin.reader.totals.served
                 self.tell(
                     self.lines.served(
@@ -208,7 +205,7 @@ class Dispatcher:
                 self._throttled(
                     "bad frame",
                     origin,
-                    lambda name, left_out: self.lines.bad_frame(name, origin.address, reason, left_out),
+                    lambda name, suppressed: self.lines.bad_frame(name, origin.address, reason, suppressed),
                 )
             case TimedOut(reason):
                 statistics.expired += 1
@@ -228,8 +225,8 @@ class Dispatcher:
         self._throttled(
             "refused",
             origin,
-            lambda name, left_out: self.lines.refused(
-                name, origin.address, meter, function, reason=reason, left_out=left_out
+            lambda name, suppressed: self.lines.refused(
+                name, origin.address, meter, function, reason=reason, suppressed=suppressed
             ),
         )
 
@@ -238,24 +235,24 @@ class Dispatcher:
             # The meters are few, and all units without a meter count as one.
             "probe" if event.meter is None else f"probe of {event.meter}",
             origin,
-            lambda name, left_out: self.lines.probe(
+            lambda name, suppressed: self.lines.probe(
                 name,
                 origin.address,
                 event.meter,
                 unit=event.unit,
                 functions=event.functions,
-                left_out=left_out,
+                suppressed=suppressed,
             ),
         )
 
     def _closed(self, kind: str, origin: Origin, reason: str) -> None:
         self._throttled(
-            kind, origin, lambda name, left_out: self.lines.closed(name, origin.address, reason, left_out)
+            kind, origin, lambda name, suppressed: self.lines.closed(name, origin.address, reason, suppressed)
         )
 
     def _throttled(self, kind: str, origin: Origin, line: Callable[[str, int], str]) -> None:
         """Log a line about a peer unless one of its kind was logged a short while ago."""
         name = origin.reader.name
-        left_out = self._limit.allow((kind, name), self._now())
-        if left_out is not None:
-            self.tell(line(name, left_out))
+        suppressed = self._throttle.allow((kind, name), self._now())
+        if suppressed is not None:
+            self.tell(line(name, suppressed))

@@ -120,7 +120,7 @@ class Session:
         This is the hot path: it is `ReplyCache.cached_replies` for one read, without the call, and counts.
         While the log still takes a line for each read, every read is carried out.
         """
-        if self._tx.left >= 1.0:
+        if self._tx.tokens >= 1.0:
             return None
         cached = self._find(segment[KEY])
         if cached is None or (cached.version != cached.meter.version and not cached.refresh()):
@@ -170,7 +170,7 @@ class Session:
         if function.reads is not None:
             self._cache.add(meter, request, reply)
             self._served.served += 1
-            if self._tx.left >= 1.0:
+            if self._tx.tokens >= 1.0:
                 inputs = code == _READ_INPUT_REGISTERS
                 self._happened(ReadServed(meter.name, *function.reads(request), inputs))
         return Held(ticket, reply, request) if ticket else reply

@@ -8,7 +8,8 @@ from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HIN
 from smart_meter.config.settings import Integer, Number, Other, Setting, Text, choices, read_values
 from smart_meter.config.toml_table import Table, show
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import Measurement, WordOrder
+from smart_meter.registers.register_map import Measurement
+from smart_meter.registers.word_order import WordOrder
 
 MAX_REGISTER = 0xFFFF  # Application Protocol V1.1b3, 4.4
 _BIG = 1e12

@@ -11,7 +11,7 @@ from smart_meter.doctor import facts, installed, kernel, machine, network, port,
 from smart_meter.doctor.check import Check
 from smart_meter.net.listen import is_listening, port_holders
 from smart_meter.runtime import state_file
-from smart_meter.runtime.reload import ADOPTED
+from smart_meter.runtime.reload import RUNNING
 
 _UNIT, _SOCKET = "smart-meter.service", "smart-meter.socket"
 _ROOT = Path("/opt/smart-meter")
@@ -39,7 +39,7 @@ def examine(path: Path, runtime: Path) -> Examined:
         refused = error
         try:
             # Then judge the Pi by the configuration that its service runs with.
-            config = load(runtime / ADOPTED)
+            config = load(runtime / RUNNING)
         except ConfigError:
             config = None
     now = time.monotonic()
@@ -57,7 +57,7 @@ def examine(path: Path, runtime: Path) -> Examined:
             [] if refused is None else [str(problem) for problem in refused.problems],
             readable=facts.is_readable(path),
             disk=facts.content(path),
-            running=facts.content(runtime / ADOPTED),
+            running=facts.content(runtime / RUNNING),
             alive=alive,
         )
     )

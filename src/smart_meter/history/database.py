@@ -58,7 +58,7 @@ class Database:
         self.last_segment: Segment | None = None
         """The segment of the newest row that the file held when it was opened."""
         self.segment: Segment | None = None
-        """The segment of the rows to come; None until `begin_segment`."""
+        """The segment of the next rows; None until `begin_segment`."""
         self._ids: dict[int, int] = {}
         self._latest: dict[int, int] = {}
         self._scanned = 0
@@ -98,10 +98,10 @@ class Database:
         self._connection.execute("COMMIT")
 
     def begin_segment(self, segment: Segment) -> None:
-        """Add a segment, which the rows to come belong to."""
+        """Add the segment of the next rows."""
         self._connection.execute(
             "INSERT OR REPLACE INTO clock VALUES (?, ?, ?, ?, ?)",
-            (self.newest + 1, segment.boot, segment.running, segment.monotonic, segment.wall),
+            (self.newest + 1, segment.boot, segment.running, segment.monotonic_offset, segment.wall_offset),
         )
         self.segment = segment
 
@@ -110,7 +110,7 @@ class Database:
         segment = self.segment
         if segment is None:
             raise ValueError("no segment has begun")
-        offset, running, row = segment.monotonic, self.running, self.newest
+        offset, running, row = segment.monotonic_offset, self.running, self.newest
         ids, latest = self._ids, self._latest
         values: list[object] = []
         for key, arrived, measured, flags, registers in samples:

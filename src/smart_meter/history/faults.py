@@ -1,4 +1,4 @@
-"""What can be wrong with a history's file, explained so that it can be fixed."""
+"""What can be wrong with a history file, and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class DamagedError(Exception):
-    """The file can't be used any more; the text says why."""
+    """The file can't be used any more; the text gives the reason."""
 
 
 FAULTS = (sqlite3.Error, OSError, DamagedError)

@@ -1,4 +1,4 @@
-"""The thread that serves Modbus sees this part of the history: it hands over samples and asks for their fate.
+"""The history as the thread that serves Modbus sees it: it records samples and asks whether they are stored.
 
 Nothing here blocks. SQLite is only loaded when a History is created, so a service without one starts faster.
 """
@@ -25,7 +25,7 @@ class Restored(NamedTuple):
     """Unix seconds."""
     flags: int
     age: float | None
-    """Seconds since it arrived; None if the Pi was booted in between, since then it can't be known."""
+    """Seconds since it arrived; None if it is unknown, because the Pi was rebooted in between."""
     sequence: int
     """The row's id, which grows with every sample."""
 
@@ -41,7 +41,7 @@ class History:
         on_commit: Callable[[], None],
         clocks: Clocks | None = None,
     ) -> None:
-        """`log` gets lines for the journal; `on_commit` is called after each commit and each failure.
+        """log: logs a line. on_commit: is called after each commit and each failure.
 
         The writer thread calls both; `open` may call `log` as well.
         """
@@ -150,5 +150,5 @@ class History:
     def _age(self, last: Last) -> float | None:
         if last.segment is None or last.segment.boot != self._clocks.boot:
             return None
-        arrived = (last.running - last.segment.monotonic) / 1e6
+        arrived = (last.running - last.segment.monotonic_offset) / 1e6
         return max(self._clocks.monotonic() - arrived, 0.0)

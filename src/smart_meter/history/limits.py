@@ -1,4 +1,4 @@
-"""How much the history keeps."""
+"""How much the history keeps on disk."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 
 
 def define(register_map: RegisterMap) -> str:

@@ -1,7 +1,7 @@
 """Reads a history's file: the one in use by the service, or a copy on any machine. Writes nothing.
 
-A file without a WAL is opened as immutable: SQLite then creates no file beside it, which the service's user
-might be unable to open. Each window of rows is a transaction of its own, so that the writer can checkpoint in
+A file without a WAL is opened as immutable, so that SQLite does not create files beside it that the service's
+user could not open. Each window of rows is a transaction of its own, so that the writer can checkpoint in
 between. If the file changed during an immutable read, that window is read again.
 """
 
@@ -115,8 +115,8 @@ class Reader:
                         segment += 1
                     meter = selection.meters.get(row[1])
                     if meter is not None:
-                        wall = clock[segment][1].wall if clock else 0
-                        yield _decode(row, meter, wall)
+                        offset = clock[segment][1].wall_offset if clock else 0
+                        yield _decode(row, meter, offset)
 
     def _window(self, low: int, end: int) -> list[tuple[int, int, int, int | None, int, bytes]]:
         columns = "SELECT id, meter, running, measured, flags, registers FROM samples"
@@ -140,7 +140,7 @@ class Reader:
             row = execute("SELECT running FROM samples WHERE id = ?", (newest,)).fetchone()
             now = 0 if row is None else row[0]
             if clock and clock[-1][1].boot == self._clocks.boot:
-                now = max(now, microseconds(self._clocks.monotonic()) + clock[-1][1].monotonic)
+                now = max(now, microseconds(self._clocks.monotonic()) + clock[-1][1].monotonic_offset)
             first = first_since(connection, now - int(since.total_seconds() * SECOND), oldest, newest + 1)
             ranges = [(first, newest + 1)]
         elif since is not None:
@@ -148,7 +148,7 @@ class Reader:
             ends = [first for first, _ in clock[1:]] + [newest + 1]
             for (first, segment), end in zip(clock, ends, strict=True):
                 low, high = max(first, oldest), min(end, newest + 1)
-                running = microseconds(since.timestamp()) - segment.wall
+                running = microseconds(since.timestamp()) - segment.wall_offset
                 ranges.append((first_since(connection, running, low, max(low, high)), max(low, high)))
         ranges = [(low, high) for low, high in ranges if low < high]
         meters = {
@@ -235,7 +235,7 @@ def _recorded(connection: sqlite3.Connection, end: int) -> list[RecordedMeter]:
 
 
 def _decode(
-    row: tuple[int, int, int, int | None, int, bytes], meter: RecordedMeter, wall: int
+    row: tuple[int, int, int, int | None, int, bytes], meter: RecordedMeter, wall_offset: int
 ) -> RecordedSample:
     number, _, running, measured, flags, registers = row
     try:
@@ -252,4 +252,4 @@ def _decode(
             for m in meter.map.measurements
             if m.name in values and m.limited and not m.in_range(values[m.name])
         ]
-    return RecordedSample(number, (running + wall) / SECOND, measured, meter, values, out)
+    return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out)

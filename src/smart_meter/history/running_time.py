@@ -28,9 +28,9 @@ class Segment(NamedTuple):
     """The kernel's boot identifier: the monotonic clock is only comparable within one boot."""
     running: int
     """Running time at the beginning of the segment."""
-    monotonic: int
+    monotonic_offset: int
     """Running time minus monotonic clock."""
-    wall: int
+    wall_offset: int
     """Wall clock (Unix) minus running time."""
 
 
@@ -39,30 +39,30 @@ def microseconds(seconds: float) -> int:
     return int(seconds * SECOND)
 
 
-def begin(previous: Segment | None, last: int, boot: str, monotonic: int, wall: int) -> Segment:
+def begin_segment(previous: Segment | None, last: int, boot: str, monotonic: int, wall: int) -> Segment:
     """Return the segment for the first rows after a start of the program, or in another file.
 
     previous: the segment of the last row; None on an empty file. last: that row's running time.
-    monotonic, wall: both clocks, read at the same moment, not later than the first row to come.
-    Within a boot, running time continues with the monotonic clock. Over a boot, the wall clock gives the time
-    without power: 0 if it went back, and at most `MAX_GAP`.
+    monotonic, wall: both clocks, read at the same moment, not later than the first row's arrival.
+    Within a boot, running time continues with the monotonic clock. Across a boot, the wall clock gives the
+    time without power: 0 if it went back, and at most `MAX_GAP`.
     """
     if previous is None:
         running = 0
     elif previous.boot == boot:
-        running = max(last, monotonic + previous.monotonic)
+        running = max(last, monotonic + previous.monotonic_offset)
     else:
-        gap = wall - (last + previous.wall)
+        gap = wall - (last + previous.wall_offset)
         running = last + min(max(gap, 0), MAX_GAP)
     return Segment(boot, running, running - monotonic, wall - running)
 
 
-def step(segment: Segment, monotonic: int, wall: int) -> Segment:
+def step_segment(segment: Segment, monotonic: int, wall: int) -> Segment:
     """Return the segment after a step of the wall clock, which does not change the running time."""
-    running = monotonic + segment.monotonic
-    return Segment(segment.boot, running, segment.monotonic, wall - running)
+    running = monotonic + segment.monotonic_offset
+    return Segment(segment.boot, running, segment.monotonic_offset, wall - running)
 
 
-def stepped(offset: int, monotonic: int, wall: int) -> bool:
+def has_stepped(offset: int, monotonic: int, wall: int) -> bool:
     """Return whether the wall clock is no longer `offset` ahead of the monotonic one, apart from slewing."""
     return abs(wall - monotonic - offset) > STEP

@@ -57,7 +57,7 @@ class Writer:
     ) -> None:
         """`meters` maps keys to meters. Entries may be added while the writer runs, but are never changed."""
         self.config = config
-        """The configuration to use: replaced by the other thread, applied by this one at its next turn."""
+        """The configuration to use: the other thread replaces it, this one applies it at its next turn."""
         self.closing = False
         self.failing = False
         self.registers = 0
@@ -82,9 +82,9 @@ class Writer:
         self._try_at = self._check_at = self._expire_at = now
         self._quarantined_at: float | None = None
         self._logged: set[str] = set()
-        """Reasons for the present failure that are in the journal already."""
+        """Reasons for the present failure that are already logged."""
         self._queue.wake_at = self._wake_at()
-        # A daemon thread: one that is blocked in an fsync must not hold up the program's exit.
+        # A daemon: a thread that is blocked in an fsync must not delay the program's exit.
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
 
     def start(self) -> None:
@@ -163,7 +163,7 @@ class Writer:
             self._check_at = now + CHECK_SECONDS
             self._check_clock_and_file()
         if self.config is not self._active:
-            self._adopt(self.config)
+            self._apply(self.config)
         # Without a path, samples that could not be written before wait for the next path, or for the end.
         if self._active.path:
             if self.failing and now < self._try_at and not last:
@@ -185,7 +185,7 @@ class Writer:
     def _check_clock_and_file(self) -> None:
         """Note a step of the wall clock; close a file that was moved or deleted."""
         monotonic, wall = microseconds(self._clocks.monotonic()), microseconds(self._clocks.wall())
-        if running_time.stepped(self._seen_offset, monotonic, wall):
+        if running_time.has_stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
             self._steps.append((self._queue.next_ticket, self._seen_offset))
         if self.database is not None and not self.database.is_in_place():
@@ -194,7 +194,7 @@ class Writer:
             )
             self._close()
 
-    def _adopt(self, config: HistoryConfig) -> None:
+    def _apply(self, config: HistoryConfig) -> None:
         """Apply a changed configuration; queued samples go to the old path if that can be written."""
         if config.path != self._active.path:
             if self._active.path and not self.failing:
@@ -237,8 +237,7 @@ class Writer:
             path = self._active.path
             moved = quarantine(path, self._clocks.wall())
             self._log(
-                f"[HISTORY] {path}: {explain(error, path)}. "
-                f"It was set aside as {moved}; a new one was started"
+                f"[HISTORY] {path}: {explain(error, path)}. It was renamed to {moved}; a new one was started"
             )
             action()
 
@@ -308,9 +307,9 @@ class Writer:
         segment = database.segment
         if segment is None:
             previous, boot = database.last_segment, self._clocks.boot
-            database.begin_segment(running_time.begin(previous, database.running, boot, first, wall))
-        elif segment.wall + segment.monotonic != batch.offset:
-            database.begin_segment(running_time.step(segment, first, wall))
+            database.begin_segment(running_time.begin_segment(previous, database.running, boot, first, wall))
+        elif segment.wall_offset + segment.monotonic_offset != batch.offset:
+            database.begin_segment(running_time.step_segment(segment, first, wall))
 
     def _fail(self, error: BaseException) -> None:
         """Log the reason once and schedule another attempt; with interval 0, give up waiting samples."""

@@ -1,1 +1,1 @@
-"""The journal: its lines, how many of them, and the writer."""
+"""The log: its lines, the limits of their rate, and the writer."""

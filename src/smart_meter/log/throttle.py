@@ -1,26 +1,29 @@
-"""Holds back what would be told too often, and counts it. Pure: the time is an argument."""
+"""Limits how often an event of one kind is logged. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 
 
-class RateLimit:
-    """Lets one event of each kind through in an interval.
+class LogThrottle:
+    """Lets one event of each kind through per interval, and counts the others.
 
-    The kinds must be few, such as a zone's name: each is kept for good.
+    There must be few kinds, such as the peers' names: each is kept forever.
     """
 
     def __init__(self, interval: float) -> None:
-        """`interval` in seconds."""
+        """interval: in seconds."""
         self._interval = interval
         self._next: dict[Hashable, float] = {}
-        self._held_back: dict[Hashable, int] = {}
+        self._suppressed: dict[Hashable, int] = {}
 
     def allow(self, kind: Hashable, now: float) -> int | None:
-        """Return how many were held back since the last one let through, or None for one to be held back."""
+        """Return None if an event must not be logged, else how many were suppressed since the last one.
+
+        now: monotonic seconds.
+        """
         if now < self._next.get(kind, now):
-            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
             return None
         self._next[kind] = now + self._interval
-        return self._held_back.pop(kind, 0)
+        return self._suppressed.pop(kind, 0)

@@ -1,43 +1,53 @@
-"""How many of a kind of line the journal takes; the rest is summed up. Pure: the time is an argument."""
+"""Limits the rate of a peer's RX or TX lines; a summary counts the rest. Pure: the time is an argument."""
 
 from __future__ import annotations
 
 BURST_SECONDS = 10.0
-SUM_SECONDS = 10.0
+SUMMARY_SECONDS = 10.0
 
 
-class Quota:
-    """Lets `rate` lines a second through, `BURST_SECONDS` worth of them at once, and counts nothing itself.
+class TokenBucket:
+    """A token bucket: each logged event takes one token, and `rate` tokens are added per second.
 
-    What was left out is the difference of two totals, so that a read that is not told costs next to nothing.
+    It holds the tokens of `BURST_SECONDS`. The events are counted by the caller. How many were suppressed is
+    the difference of two totals, so an event that is not logged costs nothing here.
     """
 
-    __slots__ = ("_burst", "_last_sum", "_rate", "_refilled", "left", "told")
+    __slots__ = ("_burst", "_last_summary", "_rate", "_refilled", "reported", "tokens")
 
     def __init__(self, rate: float, now: float, total: int = 0) -> None:
-        """`total`: how many there were before. now: monotonic seconds."""
+        """rate: events per second. now: monotonic seconds. total: how many events there were before."""
         self._rate = rate
         self._refilled = now
-        self._last_sum = now
+        self._last_summary = now
         self._burst = max(1.0, rate * BURST_SECONDS) if rate else 0.0
-        self.left = self._burst
-        """A line may be told where this is 1 or more; whoever tells it takes 1 away."""
-        self.told = total
-        """How many of the total were told, each in a line or in a sum."""
+        self.tokens = self._burst
+        """An event may be logged if this is 1 or more; see `spend`."""
+        self.reported = total
+        """How many of all events were logged, each in its own line or in a summary."""
+
+    def spend(self) -> None:
+        """Take the token of one event that is logged."""
+        self.tokens -= 1.0
+        self.reported += 1
 
     def refill(self, now: float) -> None:
-        """Let the time that has passed count."""
-        self.left = min(self._burst, self.left + self._rate * (now - self._refilled))
+        """Add the tokens of the time since the last refill. now: monotonic seconds."""
+        self.tokens = min(self._burst, self.tokens + self._rate * (now - self._refilled))
         self._refilled = now
 
-    def sum_up(self, total: int, now: float, *, final: bool = False) -> tuple[int, float] | None:
-        """Return how many were left out, and in how many seconds; None where there is nothing to tell yet."""
-        passed = now - self._last_sum
-        left_out = total - self.told
-        if not final and passed < SUM_SECONDS:
+    def flush_suppressed(self, total: int, now: float, *, final: bool = False) -> tuple[int, float] | None:
+        """Return how many events were suppressed, and in how many seconds, for the summary.
+
+        Returns None if none was, or if the last summary is less than `SUMMARY_SECONDS` old.
+        total: how many events there were. now: monotonic seconds. final: the last summary; it is never early.
+        """
+        passed = now - self._last_summary
+        suppressed = total - self.reported
+        if not final and passed < SUMMARY_SECONDS:
             return None
-        self._last_sum = now
-        if left_out == 0:
+        self._last_summary = now
+        if suppressed == 0:
             return None
-        self.told = total
-        return left_out, passed
+        self.reported = total
+        return suppressed, passed

@@ -1,6 +1,6 @@
-"""Prints the journal's lines from a thread of its own: a full pipe or a slow disk never holds Modbus up.
+"""Writes the log in its own thread, so that a full pipe or a slow disk never delays Modbus.
 
-What can't be printed is counted and left out: the telemetry goes on without its journal.
+Lines that can't be written are dropped and counted.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 MAX_WAITING = 10_000
-"""Lines that wait for a reader; some 2 MB."""
+"""Lines that may wait to be written: about 2 MB."""
 _BATCH = 500
 
 
-class Journal:
+class LogWriter:
     """Takes lines without ever blocking or raising, and writes them to a file descriptor."""
 
-    def __init__(self, descriptor: int, tell_lost: Callable[[int], str]) -> None:
-        """`tell_lost` gives the line that says how many others were left out."""
+    def __init__(self, descriptor: int, format_lost: Callable[[int], str]) -> None:
+        """format_lost: formats the line that reports how many lines were lost; called in the thread."""
         self._descriptor = descriptor
-        self._tell_lost = tell_lost
+        self._format_lost = format_lost
         self._waiting: SimpleQueue[str | threading.Event] = SimpleQueue()
-        # Each of the three is changed by one thread alone, so none needs a lock.
+        # Only one thread changes each of these, so none needs a lock.
         self._refused = 0
         self._unwritten = 0
-        self._lost_told = 0
-        # A daemon, since one that is blocked in a write can't be waited for at exit.
-        threading.Thread(target=self._write_all, name="journal", daemon=True).start()
+        self._lost_reported = 0
+        # A daemon: nothing can wait for it at exit if it is blocked in a write.
+        threading.Thread(target=self._write_all, name="log", daemon=True).start()
 
-    def tell(self, line: str) -> None:
-        """Print a line (or several, joined by newlines) soon, or count it as lost."""
+    def write(self, line: str) -> None:
+        """Queue a line (or several, joined by newlines), or count it as lost. Any thread may call it."""
         if self._waiting.qsize() >= MAX_WAITING:
             self._refused += 1
         else:
             self._waiting.put(line)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until what was told before is printed, `timeout` seconds at most; return whether it is."""
+        """Wait until all lines queued so far are written; return False after `timeout` seconds."""
         reached = threading.Event()
         self._waiting.put(reached)
         return reached.wait(timeout)
@@ -48,12 +48,12 @@ class Journal:
         while True:
             batch = self._next_batch()
             lines = [item for item in batch if isinstance(item, str)]
-            lost = self._refused + self._unwritten - self._lost_told
+            lost = self._refused + self._unwritten - self._lost_reported
             if lost:
-                lines.append(self._tell_lost(lost))
-            # A surrogate can't come out of the configuration, yet no line may end this thread.
-            if not lines or self._write(("\n".join(lines) + "\n").encode(errors="replace")):
-                self._lost_told += lost
+                lines.append(self._format_lost(lost))
+            # The configuration can't contain a surrogate, but no line may end this thread.
+            if not lines or self._write_bytes(("\n".join(lines) + "\n").encode(errors="replace")):
+                self._lost_reported += lost
             else:
                 self._unwritten += len(lines) - bool(lost)
             for item in batch:
@@ -69,13 +69,13 @@ class Journal:
                 break
         return batch
 
-    def _write(self, data: bytes) -> bool:
+    def _write_bytes(self, data: bytes) -> bool:
         view = memoryview(data)
         while view:
             try:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:
-                # Whoever started us may have made the descriptor non-blocking.
+                # The parent process may have made the descriptor non-blocking.
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()

@@ -22,7 +22,7 @@ FORMATS: dict[str, Callable[[Sequence[MeterConfig], Sequence[MeterConfig]], str]
 def render(form: str, meters: Sequence[MeterConfig], chosen: Sequence[MeterConfig]) -> str:
     """Return the register map of the chosen meters in one of `FORMATS`.
 
-    meters: all of the configuration, so that a meter's identifier does not depend on which ones are printed.
-    Raises IdentifierError where names can't be told apart as identifiers.
+    meters: all meters of the configuration; an identifier must not depend on which ones are printed.
+    Raises IdentifierError if two names would be the same identifier.
     """
     return FORMATS[form](meters, chosen)

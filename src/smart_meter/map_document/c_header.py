@@ -14,17 +14,18 @@ from smart_meter.map_document.identifiers import Claims, measurement_identifiers
 from smart_meter.map_document.rows import number, requests
 from smart_meter.registers import status_block
 from smart_meter.registers.data_types import MAX_UINT16, DataType
-from smart_meter.registers.register_map import Measurement, WordOrder
+from smart_meter.registers.register_map import Measurement
 from smart_meter.registers.status_block import FIELDS, State
+from smart_meter.registers.word_order import WordOrder
 
 _TOP = """\
 /*
  * Register maps of a smart-meter concentrator, written by `smart-meter map --format c` (version @VERSION@).
- * Do not edit: change the configuration, and write this file anew. C99 and C++11; no memory is allocated.
+ * Do not edit: change the configuration, and write this file again. C99 and C++11; no memory is allocated.
  *
- * NAME_encode(&values, registers)   0, or the NAME_VALUE_... that does not fit; registers are then left alone
- * NAME_decode(registers, &values)   every 16 bits mean something, so this can't fail
- * NAME_is_sentinel(registers, NAME_VALUE_...)   whether the register says "no value"
+ * NAME_encode(&values, registers)   0, or the NAME_VALUE_... that does not fit; then registers is unchanged
+ * NAME_decode(registers, &values)   can't fail: any registers can be decoded
+ * NAME_is_sentinel(registers, NAME_VALUE_...)   whether the registers mean "no value"
  * smart_meter_status_decode(registers, &status)   the status block: input registers, function code 04
  *
  * registers: NAME_QUANTITY holding registers from address NAME_START on, each as the processor has a uint16_t
@@ -43,7 +44,7 @@ _INCLUDES = """\
 def c_header(meters: Sequence[MeterConfig], chosen: Sequence[MeterConfig]) -> str:
     """Return the header of the chosen meters. Raises IdentifierError.
 
-    meters: all of the configuration.
+    meters: all meters of the configuration.
     """
     names = meter_identifiers(meters)
     claims = Claims()
@@ -52,7 +53,7 @@ def c_header(meters: Sequence[MeterConfig], chosen: Sequence[MeterConfig]) -> st
     for identifier in sorted(set(re.findall(r"\bsmart_meter_\w+", helpers, re.IGNORECASE))):
         claims.claim(identifier, "this header's own use")
     body = "\n".join([_INCLUDES, helpers, *parts])
-    # Headers of two configurations can be included side by side; the same one twice does no harm.
+    # The headers of two configurations can be included side by side, and the same one twice.
     guard = f"SMART_METER_MAP_{zlib.crc32(body.encode()):08X}_H"
     top = _TOP.replace("@VERSION@", __version__)
     return f"{top}#ifndef {guard}\n#define {guard}\n\n{body}\n#endif /* {guard} */\n"
@@ -126,29 +127,29 @@ class _Meter:
         lines = []
         for _, m in self.indexed:
             kind = m.type.c_type.name if _is_exact(m) else "double"
-            lines.append(f"    {kind} {self.members[m.name]}; /* {self._told(m)} */\n")
+            lines.append(f"    {kind} {self.members[m.name]}; /* {self._describe(m)} */\n")
         return f"typedef struct {self.name}_values {{\n{''.join(lines)}}} {self.name}_values;\n"
 
-    def _told(self, m: Measurement) -> str:
-        """Return what a comment says of a measurement."""
-        told = [m.name, m.type.value]
+    def _describe(self, m: Measurement) -> str:
+        """Return the comment of a measurement."""
+        parts = [m.name, m.type.value]
         if m.width > 1:
-            told.append("high word first" if m.word_order is WordOrder.BIG else "low word first")
+            parts.append("high word first" if m.word_order is WordOrder.BIG else "low word first")
         if m.type is DataType.TIMESTAMP:
-            told.append("Unix seconds")
+            parts.append("Unix seconds")
         if m.scale != 1:
-            told.append(f"scale {number(m.scale)}")
+            parts.append(f"scale {number(m.scale)}")
         if m.offset:
-            told.append(f"offset {number(m.offset)}")
+            parts.append(f"offset {number(m.offset)}")
         if m.minimum is not None:
-            told.append(f"minimum {number(m.minimum)}")
+            parts.append(f"minimum {number(m.minimum)}")
         if m.maximum is not None:
-            told.append(f"maximum {number(m.maximum)}")
+            parts.append(f"maximum {number(m.maximum)}")
         if m.limited and self.meter.out_of_range is OutOfRange.REFUSE:
-            told.append("refused outside")
+            parts.append("refused outside")
         if m.unit:
-            told.append(f"in {m.unit}")
-        return _safe(", ".join(told))
+            parts.append(f"in {m.unit}")
+        return _safe(", ".join(parts))
 
     def _encode(self) -> str:
         checks = []
@@ -208,7 +209,7 @@ class _Meter:
             cases.append(f"    case {self._index(m)}:\n        return {test};\n")
         unused = "" if cases else "    (void)registers;\n"
         return (
-            _comment(["A timestamp has no sentinel; neither has a number that is no NAME_VALUE_..."])
+            _comment(["False for a timestamp, and for a number that is not a NAME_VALUE_..."])
             + f"static inline bool {self.name}_is_sentinel("
             f"const uint16_t registers[{self.upper}_QUANTITY], int value) {{\n{unused}"
             f"    switch (value) {{\n{''.join(cases)}    default:\n        return false;\n    }}\n}}\n"
@@ -241,13 +242,13 @@ enum smart_meter_state {{
 typedef struct smart_meter_status {{
 {members}}} smart_meter_status;
 
-/* False where the block has another layout than this header knows: then its values mean nothing. */
+/* False if the block has another layout than this header: then its values mean nothing. */
 static inline bool smart_meter_status_decode(
     const uint16_t registers[SMART_METER_STATUS_QUANTITY], smart_meter_status *status) {{
 {reads}    return status->layout_version == SMART_METER_STATUS_LAYOUT_VERSION;
 }}
 
-/* Whether a measurement is out of range, by its NAME_VALUE_...; the first {status_block.FLAGS} alone. */
+/* Whether a measurement, by its NAME_VALUE_..., is out of range; the first {status_block.FLAGS} only. */
 static inline bool smart_meter_status_out_of_range(const smart_meter_status *status, int value) {{
     return value >= 1 && value <= {status_block.FLAGS} && ((status->out_of_range >> (value - 1)) & 1) != 0;
 }}"""

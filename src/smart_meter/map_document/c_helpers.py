@@ -1,8 +1,8 @@
 """The C header's fixed part: the same for every map, plain C99 that is C++11 as well.
 
 Engineering values are doubles: 53 bits hold every int32 and uint32 exactly, the 24 bits of a float do not.
-Rounding is written out, for a board's `nearbyint` may be missing or in another mode. Each step's result goes
-through a volatile, so that no compiler merges it with the next step (a fused multiply-add rounds once where
+Rounding is written out, since a board's `nearbyint` may be missing or in another mode. The result of each
+step is a volatile, so that no compiler merges it with the next step (a fused multiply-add rounds once where
 Python rounds twice).
 """
 
@@ -14,7 +14,7 @@ HELPERS = """\
 #error "This board's double has fewer than 64 bits: use an ESP32 or an Opta, not an AVR"
 #endif
 #if defined(__FAST_MATH__)
-#error "Compile without -ffast-math: not-a-number must stay what it is"
+#error "Compile without -ffast-math, which breaks not-a-number"
 #endif
 #if defined(FLT_EVAL_METHOD)
 #if FLT_EVAL_METHOD == 2
@@ -22,7 +22,7 @@ HELPERS = """\
 #endif
 #endif
 
-/* What smart_meter_status_decode reads: input registers (function code 04), the same for every meter. */
+/* The status block: input registers (function code 04), the same for every meter. */
 @STATUS@
 
 /*
@@ -55,13 +55,13 @@ static inline double smart_meter_detail_value(double stored, double scale, doubl
     return sum;
 }
 
-/* The number that two's complement means; span is 2 to the number of bits. */
+/* The value of a number in two's complement; span is 2 to the power of its bits. */
 static inline double smart_meter_detail_signed(uint32_t stored, double span) {
     double number = (double)stored;
     return number < span / 2 ? number : number - span;
 }
 
-/* Rounds half to even; false where the result lies outside low to high, as not-a-number does. */
+/* Rounds half to even. False if the result is outside low to high, or not-a-number. */
 static inline bool smart_meter_detail_integer(
     double value, double scale, double offset, int64_t low, int64_t high, uint32_t *stored) {
     double scaled = smart_meter_detail_scaled(value, scale, offset);
@@ -84,9 +84,9 @@ static inline bool smart_meter_detail_integer(
     return true;
 }
 
-/* False where a finite number is more than a float32 can hold; infinities and not-a-number are stored. */
+/* False if a finite number is too large for a float32; infinities and not-a-number are stored. */
 static inline bool smart_meter_detail_float32(double value, double scale, double offset, uint32_t *stored) {
-    /* Halfway from the largest float32 to what would be the next: rounds to infinity. */
+    /* Halfway between the largest float32 and the next power of two: from here on, it rounds to infinity. */
     const double too_much = 3.4028235677973366e+38;
     double scaled = smart_meter_detail_scaled(value, scale, offset);
     float single;

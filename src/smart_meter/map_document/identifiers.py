@@ -1,8 +1,8 @@
 """Names of meters and measurements as identifiers for C, C++ and PLCs.
 
-Characters that no identifier has become `_`. Where two names would become one, all of them get what can't be
-equal as well: a measurement its address, a meter its unit identifier. So no identifier depends on the order
-in which a configuration names things.
+Characters that an identifier can't have become `_`. If several names would become the same identifier, each
+gets a suffix that is unique: a measurement its address, a meter its unit identifier. So an identifier never
+depends on the order of the configuration.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from smart_meter.registers.register_map import RegisterMap
 
 
 class IdentifierError(Exception):
-    """Two names can't be told apart as identifiers; the text says which, and the mend."""
+    """Two names would be the same identifier; the text names both and the fix."""
 
 
-# A structure's member must be none of these, nor may its name be a macro of what is usually included.
+# A structure's member must not be a keyword, nor a macro of headers that are usually included.
 _KEYWORDS = """
     auto break case char const continue default do double else enum extern float for goto if inline int long
     register restrict return short signed sizeof static struct switch typedef union unsigned void volatile
@@ -45,33 +45,33 @@ _PINS_AND_BITS = re.compile(r"[ADP]\d{1,3}|B[01]{1,8}")  # Arduino.h's A0, D1, B
 def meter_identifiers(meters: Sequence[MeterConfig]) -> dict[str, str]:
     """Return each meter's identifier by its name. Raises IdentifierError."""
     named = {meter.name: (_identifier(meter.name), f"unit_{meter.unit_id}") for meter in meters}
-    return _told_apart(named, "meter")
+    return _made_unique(named, "meter")
 
 
 def measurement_identifiers(register_map: RegisterMap) -> dict[str, str]:
     """Return each measurement's identifier by its name; it can be a member's name. Raises IdentifierError."""
     named = {m.name: (_member(m.name), f"at_{m.address}") for m in register_map.measurements}
-    return _told_apart(named, "measurement")
+    return _made_unique(named, "measurement")
 
 
 class Claims:
-    """Identifiers that are in use in one document, and by what."""
+    """The identifiers of one document, each with its owner."""
 
     def __init__(self) -> None:
         self._taken: dict[str, str] = {}
 
     def claim(self, identifier: str, owner: str) -> str:
-        """Return the identifier. Raises IdentifierError where another owner has it."""
+        """Return the identifier. Raises IdentifierError if another owner has it."""
         other = self._taken.setdefault(identifier, owner)
         if other != owner:
             raise IdentifierError(f"{identifier} would stand for {other} and for {owner}; rename one of them")
         return identifier
 
 
-def _told_apart(named: dict[str, tuple[str, str]], kind: str) -> dict[str, str]:
-    """Return an identifier for each name, with its suffix where it needs one.
+def _made_unique(named: dict[str, tuple[str, str]], kind: str) -> dict[str, str]:
+    """Return an identifier for each name, with its suffix if it needs one.
 
-    Letters' case does not count, nor an underscore at the end: constants are in capitals and have none.
+    Names are compared in capitals and without a trailing underscore, as constants are written.
     """
     uses = Counter(_bare(identifier) for identifier, _ in named.values())
     result: dict[str, str] = {}

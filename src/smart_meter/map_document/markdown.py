@@ -16,11 +16,11 @@ _STALE = {
     OnStale.SENTINEL: "a read gets the sentinels",
 }
 _PUBLISH = {
-    Publish.IMMEDIATE: "every write is seen at once",
-    Publish.COMPLETE: "only whole samples are seen",
+    Publish.IMMEDIATE: "readers see every write at once",
+    Publish.COMPLETE: "readers see only complete samples",
 }
 _OUT_OF_RANGE = {
-    OutOfRange.FLAG: "is taken and flagged",
+    OutOfRange.FLAG: "is accepted and flagged",
     OutOfRange.REFUSE: "is refused with exception 03",
 }
 _COLUMNS = (
@@ -38,13 +38,13 @@ _COLUMNS = (
 
 
 def markdown(meters: Sequence[MeterConfig]) -> str:
-    """Return the meters' holding registers, and the status block that each of them has."""
+    """Return the meters' holding registers, and their status block."""
     return "\n".join([*(_meter(meter) for meter in meters), _status()])
 
 
 def data_types() -> str:
     """Return the table of data types of docs/register-map.md."""
-    head = ["type", "registers", "stored", "sentinel", "take it for"]
+    head = ["type", "registers", "stored", "sentinel", "use it for"]
     rows = [
         [f"`{kind.value}`", str(kind.width), _range(kind), _default_sentinel(kind), kind.use]
         for kind in DataType
@@ -82,7 +82,7 @@ def _meter(meter: MeterConfig) -> str:
         facts.append(f"- a value outside minimum and maximum {_OUT_OF_RANGE[meter.out_of_range]}")
     reads, writes = requests(meter)
     if writes > 1:
-        facts.append(f"- too long for one request: {reads} to read, {writes} to write it")
+        facts.append(f"- too long for one request: {reads} to read, {writes} to write")
     if len(register_map.addresses) < register_map.quantity:
         facts.append("- registers that are not listed mean nothing")
     sentinels = meter.on_stale is OnStale.SENTINEL
@@ -137,5 +137,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
+    """Return a text with Markdown's special characters escaped."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""What every format shows of a register: one row for each measurement and each entry of the status block."""
+"""The rows that all formats show: one for each measurement and for each entry of the status block."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def reference(self) -> str:
-        """Return the number that PLC tools show: from 40001 on, 400001 on where five digits don't do."""
+        """Return the number that PLC tools show, such as 40001; with six digits if five are too few."""
         table = "4" if self.holding else "3"
         digits = 4 if self.address <= _LAST_OF_FIVE_DIGITS else 5
         return f"{table}{self.address + 1:0{digits}}"
@@ -85,7 +85,7 @@ def status_rows() -> list[Row]:
 
 
 def number(value: float | None) -> str:
-    """Return a number as it would be typed: without `.0`; empty for None."""
+    """Return a number as a person would write it, without `.0`; empty for None."""
     if value is None:
         return ""
     if isinstance(value, int):
@@ -96,7 +96,7 @@ def number(value: float | None) -> str:
 
 
 def requests(meter: MeterConfig) -> tuple[int, int]:
-    """Return how many requests it takes at least to read, and to write, the whole map."""
+    """Return the least number of requests to read the whole map, and to write it."""
     return len(meter.map.spans(MAX_READ_REGISTERS)), len(meter.map.spans(MAX_WRITE_REGISTERS))
 
 

@@ -1,4 +1,4 @@
-"""The register map as CSV (RFC 4180): one tag a line, for a PLC's tag import."""
+"""The register map as CSV (RFC 4180): one tag per line, for a PLC's tag import."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ COLUMNS = (
     "flag_bit",
     "description",
 )
-"""A program may count on these names and their order; new ones come behind the last."""
+"""Programs may rely on these names and their order; new ones are added at the end."""
 
 
 def tags(meters: Sequence[MeterConfig], chosen: Sequence[MeterConfig]) -> str:
     """Return the chosen meters' tags; value = stored / scale + offset. Raises IdentifierError.
 
-    meters: all of the configuration.
+    meters: all meters of the configuration.
     """
     prefixes = meter_identifiers(meters)
     text = io.StringIO()

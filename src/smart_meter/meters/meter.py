@@ -15,8 +15,9 @@ from smart_meter.meters.sample import Sample
 from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
 from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
-from smart_meter.registers.register_map import Measurement, WordOrder
+from smart_meter.registers.register_map import Measurement
 from smart_meter.registers.status_block import State
+from smart_meter.registers.word_order import WordOrder
 
 OUT_OF_RANGE = 1
 """A sample's flag: at least one value lies outside its measurement's minimum and maximum."""

@@ -1,26 +1,17 @@
-"""Measurements, where they lie in a meter's registers, and how they are encoded.
+"""Measurements: their registers in a meter, and how values are encoded: scale, offset, range, sentinel.
 
 The stored number is (value - offset) times the scale: 48.5 V with scale 10 is stored as 485.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from smart_meter.registers.data_types import DataType
-
-
-class WordOrder(enum.Enum):
-    """Which register of a number comes first; the bytes within a register are always high byte first."""
-
-    BIG = "big"
-    """The high word first: ABCD."""
-    LITTLE = "little"
-    """The low word first: CDAB."""
+from smart_meter.registers.word_order import WordOrder
 
 
 class Measurement(NamedTuple):
@@ -35,10 +26,10 @@ class Measurement(NamedTuple):
     word_order: WordOrder = WordOrder.BIG
     offset: float = 0
     minimum: float | None = None
-    """In engineering units, like `maximum`; what lies outside is out of range."""
+    """In engineering units, like `maximum`. A value outside is out of range."""
     maximum: float | None = None
     sentinel: float | None = None
-    """The stored number that says "no value"; None: the type's own."""
+    """The stored number that means "no value"; None: the default of the type."""
 
     @property
     def width(self) -> int:
@@ -47,7 +38,7 @@ class Measurement(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Return the first register address behind the measurement."""
+        """Return the first register address after the measurement."""
         return self.address + self.width
 
     @property
@@ -57,7 +48,7 @@ class Measurement(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether the value is what is stored, an integer: a type of integers without scale and offset."""
+        """Whether the value is the stored integer itself: an integer type with scale 1 and offset 0."""
         return self.type.integral and self.scale == 1 and self.offset == 0
 
     def decode(self, registers: Sequence[int]) -> float:
@@ -90,13 +81,13 @@ class Measurement(NamedTuple):
         return self._registers(stored)
 
     def sentinel_registers(self) -> list[int] | None:
-        """Return the registers that mean "no value"; None for a timestamp, which stays what it is."""
+        """Return the registers that mean "no value"; None for a timestamp, which has no sentinel."""
         if self.type.sentinel is None:
             return None
         return self._registers(self.type.sentinel if self.sentinel is None else self.sentinel)
 
     def is_sentinel(self, registers: Sequence[int]) -> bool:
-        """Whether registers say "no value". Of a not-a-number there are many bit patterns; each says it."""
+        """Whether registers mean "no value". Any not-a-number matches a sentinel that is one."""
         sentinel = self.sentinel_registers()
         if sentinel is None:
             return False
@@ -105,7 +96,7 @@ class Measurement(NamedTuple):
         return math.isnan(self._stored(sentinel)) and math.isnan(self._stored(registers))
 
     def in_range(self, value: float) -> bool:
-        """Whether a value lies within `minimum` and `maximum`; not-a-number lies in no range."""
+        """Whether a value lies within `minimum` and `maximum`; not-a-number never does."""
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         return low <= value <= high
@@ -138,7 +129,7 @@ class Measurement(NamedTuple):
 
 
 class RegisterMap(NamedTuple):
-    """The measurements of one meter, in the order in which the journal prints them."""
+    """The measurements of one meter, in the order in which the log shows them."""
 
     measurements: tuple[Measurement, ...]
 
@@ -149,7 +140,7 @@ class RegisterMap(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Return the first register address behind the map."""
+        """Return the first register address after the map."""
         return max(measurement.end for measurement in self.measurements)
 
     @property
@@ -166,7 +157,7 @@ class RegisterMap(NamedTuple):
         """Return (address, quantity) of as few requests as cover every measurement, by address.
 
         limit: registers in one request, at least 2. No measurement is split. Registers between two
-        measurements are part of a request only where the request has room for both measurements.
+        measurements are part of a request only if the request has room for both measurements.
         """
         spans: list[tuple[int, int]] = []
         for measurement in sorted(self.measurements, key=lambda m: m.address):
@@ -183,10 +174,10 @@ class RegisterMap(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """Return 8 hexadecimal digits that change with whatever changes the registers' meaning.
+        """Return 8 hexadecimal digits that change if the meaning of the registers changes.
 
-        Equal maps have equal fingerprints on any machine. Order and decimals do not count: they are the
-        journal's. Neither do minimum and maximum, which change no register.
+        Equal maps have equal fingerprints on any machine. Order and decimals do not count: they only
+        change the log. Neither do minimum and maximum, which change no register.
         """
         parts = sorted(
             (m.address, m.name, m.type.value, *_meaning(m), m.sentinel_registers() or [])
@@ -229,4 +220,4 @@ PV_MAP = RegisterMap(
         Measurement("Timestamp", 6, type=DataType.TIMESTAMP),
     )
 )
-"""The map that the ESP32 and the Opta share where the configuration names no other."""
+"""The map that the ESP32 and the Opta share unless the configuration names another."""

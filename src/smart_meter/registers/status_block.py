@@ -1,6 +1,6 @@
-"""The status block: what a PLC can read about a meter, as input registers (function code 04) of its unit.
+"""The status block: a meter's state and counters, as input registers (function code 04) of its unit.
 
-It lies at the same addresses for every meter. A number of two registers has its high word first, whatever the
+It has the same addresses for every meter. A number of two registers has its high word first, whatever the
 word order of the meter's own measurements. Pure: the values are arguments.
 """
 
@@ -15,12 +15,12 @@ from smart_meter.registers.data_types import DataType
 START = 0
 QUANTITY = 13
 LAYOUT_VERSION = 1
-"""Changes where a register gets another meaning; new registers behind the last one leave it as it is."""
+"""Changes if a register gets another meaning; registers added after the last one do not change it."""
 NO_AGE = 0xFFFF_FFFF
 """The age of a meter that never had a sample."""
 MAX_AGE = NO_AGE - 1
 FLAGS = 16
-"""So many of a map's measurements, the first ones, have an out-of-range flag."""
+"""How many measurements of a map have an out-of-range flag: the first ones."""
 
 _MASK16 = 0xFFFF
 _MASK32 = 0xFFFF_FFFF
@@ -37,7 +37,7 @@ class State(enum.IntEnum):
     STALE = 2
     """It arrived `stale_after` seconds ago or longer."""
     RESTORED = 3
-    """The values are those from before a restart, and no sample arrived since."""
+    """The values are from before a restart, and no sample has arrived since."""
 
 
 class Field(NamedTuple):
@@ -56,7 +56,7 @@ class Field(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Return the first register address behind the entry."""
+        """Return the first register address after the entry."""
         return self.address + self.width
 
 
@@ -98,7 +98,7 @@ class Status(NamedTuple):
 
     layout_version: int
     state: int
-    """One of `State`'s; another number where the block is from a newer concentrator."""
+    """A value of `State`, or another number if the block is from a newer concentrator."""
     age: int | None
     """Whole seconds; None: no sample yet, or not known."""
     samples: int
@@ -130,10 +130,10 @@ def encode(
 ) -> bytes:
     """Return the 26 bytes of the block in wire order.
 
-    age: seconds, cut to whole ones; what is below 0 is 0, what is more than can be told is `MAX_AGE`; None:
-    no sample yet, or not known. samples, refused (writes), sequence: go on from 0 behind 4,294,967,295.
-    fingerprint: 8 hexadecimal digits, as `RegisterMap.fingerprint` has them. out_of_range: bit i is the map's
-    measurement i; those behind the first 16 are left out.
+    age: in seconds, truncated and limited to 0 to `MAX_AGE`; None: no sample yet, or unknown.
+    samples, refused (writes), sequence: start again from 0 after 4,294,967,295.
+    fingerprint: 8 hexadecimal digits, from `RegisterMap.fingerprint`.
+    out_of_range: bit i is the map's measurement i; bits after the first 16 are ignored.
     """
     return _BLOCK.pack(
         LAYOUT_VERSION,
@@ -148,9 +148,9 @@ def encode(
 
 
 def decode(data: bytes) -> Status:
-    """Return the values of a block; what lies behind its 26 bytes is left alone.
+    """Return the values of a block; bytes after the first 26 are ignored.
 
-    Raises ValueError where there are fewer bytes.
+    Raises ValueError if there are fewer.
     """
     if len(data) < _BLOCK.size:
         raise ValueError(f"a status block has {_BLOCK.size} bytes, not {len(data)}")

@@ -1,4 +1,4 @@
-"""Between the concentrator and the history, which may come and go with a new configuration."""
+"""Connects the concentrator with the history, which a reload can switch on and off."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class Recording:
-    """Starts the history where there is to be one, and lets the meters take their last values from it."""
+    """Opens the history that the configuration asks for, and restores the meters' last values from it."""
 
     def __init__(
-        self, concentrator: Concentrator, tell: Callable[[str], None], committed: Callable[[], None]
+        self, concentrator: Concentrator, notice: Callable[[str], None], committed: Callable[[], None]
     ) -> None:
-        """`tell` takes the journal's notices; `committed` is called from another thread."""
+        """notice: logs a text. committed: is called after each commit. Both are called from other threads."""
         self._concentrator = concentrator
-        self._tell = tell
+        self._notice = notice
         self._committed = committed
         self._history: History | None = None
 
     def start(self, config: Config) -> None:
-        """Open the history, if there is to be one, and let meters that have no values yet take their last."""
+        """Open the history if one is configured, and restore the values of meters that have none yet."""
         if not config.history.path:
             return
         restored = self._open(config)
@@ -37,38 +37,38 @@ class Recording:
                 meter.restore(last.registers, last.flags, last.age, last.sequence, self._concentrator.now())
 
     def reconfigure(self, config: Config) -> None:
-        """Go on as a new configuration says: the meters keep the values that they have."""
+        """Apply a new configuration. The meters keep their values."""
         if self._history is None:
             self.start(config)
         else:
-            # Without a path it takes no more samples, and what it has goes on to the disk.
+            # Without a path it takes no more samples; those that it has are still written.
             self._history.reconfigure(config.history, config.meters)
             self._concentrator.use_sink(self._history, durable=_durable(config))
 
     def count(self, statistics: Statistics) -> None:
-        """Bring the totals up to date."""
+        """Update the totals of stored samples."""
         history = self._history
         if history is not None:
             statistics.stored = history.stored
             statistics.not_stored = history.lost
 
     def state(self) -> dict[str, Any] | None:
-        """Return how the history fares, for who looks from outside; None where there is none."""
+        """Return the history's totals for the state file; None if there is no history."""
         history = self._history
         if history is None:
             return None
         return {"stored": history.stored, "lost": history.lost, "failing": history.failing}
 
     def stop(self, timeout: float) -> None:
-        """Write what waits, and close; `timeout` in seconds."""
+        """Write the waiting samples and close the history. timeout: in seconds."""
         if self._history is not None:
             self._history.stop(timeout)
 
     def _open(self, config: Config) -> Mapping[str, Restored]:
-        # Not before it is needed: SQLite takes its share of the start.
+        # Only if it is needed: importing SQLite takes a good part of the start-up time.
         from smart_meter.history import History  # noqa: PLC0415
 
-        self._history = History(config.history, config.meters, self._tell, self._committed)
+        self._history = History(config.history, config.meters, self._notice, self._committed)
         restored = self._history.open()
         self._concentrator.use_sink(self._history, durable=_durable(config))
         return restored

@@ -1,4 +1,4 @@
-"""A new configuration for a service that runs: read by the service, asked for and waited for by `reload`."""
+"""Reload of the configuration: the service reads it, and `smart-meter reload` waits for the result."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from smart_meter.config import Config, ConfigError, load
 from smart_meter.config.small_file import read_small
 from smart_meter.config.toml_table import Problem
 
-OUTCOME = "reload.json"
-ADOPTED = "config.toml"
-"""A copy of what the service runs with, beside the outcome."""
+RESULT = "reload.json"
+RUNNING = "config.toml"
+"""A copy of the file that the service runs with, beside the result."""
 
 
 class Reload:
-    """One reload, as the service sees it: what was read, and what is told of it."""
+    """One reload in the service: the file that is read, and its result."""
 
     def __init__(self, source: Path | None, runtime: Path | None, adapt: Callable[[Config], Config]) -> None:
         self._source = source
@@ -27,7 +27,7 @@ class Reload:
         self.problems: list[str] = []
 
     def read(self, running: Config) -> Config | None:
-        """Return the new configuration, or None where the old one stays."""
+        """Return the new configuration, or None if it has problems: then the running one stays."""
         if self._source is None:
             self.problems = ["the service was started without a configuration file; start it with --config"]
             return None
@@ -41,31 +41,31 @@ class Reload:
 
     @property
     def text(self) -> str:
-        """Return what the journal is told."""
+        """Return the line that is logged."""
         if not self.problems:
             return f"[RELOADED] {self._source}"
         return "\n".join(
             ["[NOT RELOADED] the running configuration stays", *(f"  {problem}" for problem in self.problems)]
         )
 
-    def tell(self) -> None:
-        """Write the outcome where `reload` waits for it."""
+    def publish(self) -> None:
+        """Write the result to the runtime directory, where `smart-meter reload` waits for it."""
         if self._runtime is None:
             return
         try:
             if self._source is not None and not self.problems:
-                (self._runtime / f".{ADOPTED}").write_bytes(self._source.read_bytes())
-                (self._runtime / f".{ADOPTED}").replace(self._runtime / ADOPTED)
+                (self._runtime / f".{RUNNING}").write_bytes(self._source.read_bytes())
+                (self._runtime / f".{RUNNING}").replace(self._runtime / RUNNING)
             record = {"pid": os.getpid(), "at": time.monotonic_ns(), "problems": self.problems}
-            (self._runtime / f".{OUTCOME}").write_text(json.dumps(record))
-            (self._runtime / f".{OUTCOME}").replace(self._runtime / OUTCOME)
+            (self._runtime / f".{RESULT}").write_text(json.dumps(record))
+            (self._runtime / f".{RESULT}").replace(self._runtime / RESULT)
         except OSError:
-            # Whoever waits for it will say that nothing came; the service itself goes on.
+            # `smart-meter reload` reports that it got no result; the service continues.
             return
 
 
 def check_changes(config: Config, running: Config, source: str) -> None:
-    """Refuse what can't change while the service runs. Raises ConfigError."""
+    """Raise ConfigError if a setting differs that can't change while the service runs."""
     problems = [
         Problem(
             source, f"server.{key}", f"can't change from {old} to {new} while the service runs; restart it"
@@ -80,13 +80,13 @@ def check_changes(config: Config, running: Config, source: str) -> None:
         raise ConfigError(problems)
 
 
-def outcome(runtime: Path, pid: int, since: int) -> list[str] | None:
-    """Return the problems of the reload that a service has finished, or None where it has not yet.
+def read_result(runtime: Path, pid: int, since: int) -> list[str] | None:
+    """Return the problems of a service's last reload, or None if it has not finished.
 
-    since: monotonic nanoseconds; what was told before does not count.
+    since: monotonic nanoseconds; an earlier result is ignored.
     """
     try:
-        record = json.loads(read_small(runtime / OUTCOME))
+        record = json.loads(read_small(runtime / RESULT))
     except (OSError, ValueError, RecursionError):
         return None
     match record:

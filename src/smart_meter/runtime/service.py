@@ -1,4 +1,4 @@
-"""Wires the rooms together: start, run, reload, stop, signals, systemd."""
+"""Connects the rooms: start, run, reload, stop, signals, systemd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Config, ServerConfig, ZoneConfig
 from smart_meter.log.formatter import Listening
-from smart_meter.log.writer import Journal
+from smart_meter.log.writer import LogWriter
 from smart_meter.net.event_loop import EventLoop, Timer
 from smart_meter.net.listen import bind, has_address
 from smart_meter.net.server import Server
@@ -33,7 +33,7 @@ _FLUSH_SECONDS = 0.4
 _STORE_SECONDS = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SWITCH_SECONDS = 0.0005
-"""How long another thread may keep the interpreter while Modbus waits for it; Python's own choice is 5 ms."""
+"""How long another thread may hold the interpreter while the event loop waits; Python's default is 5 ms."""
 
 
 class Options(NamedTuple):
@@ -41,15 +41,15 @@ class Options(NamedTuple):
 
     trial: bool = False
     output: int = 1
-    """File descriptor of the journal."""
+    """File descriptor that the log is written to."""
     source: Path | None = None
-    """The configuration's file, which is read again on SIGHUP."""
+    """The configuration file, which is read again on SIGHUP."""
     adapt: Callable[[Config], Config] = lambda config: config
-    """What the command line makes of a configuration."""
+    """Applies the command line's options to a configuration."""
     shared: bool = False
-    """Whether the socket is systemd's, which keeps it open when the service ends."""
+    """Whether the socket belongs to systemd, which keeps it open when the service ends."""
     runtime: Path | None = None
-    """Where the service tells how it fares, and what became of a reload: systemd's RuntimeDirectory."""
+    """Directory of the state file and the reload result: systemd's RuntimeDirectory."""
 
 
 class Service:
@@ -58,88 +58,87 @@ class Service:
     def __init__(
         self, config: Config, sock: socket.socket | None = None, options: Options | None = None
     ) -> None:
-        """`sock` is bound and listening already; without one, the configured address is bound.
+        """sock: already bound and listening; None: the configured address is bound.
 
-        Raises ListenError where the address can't be bound.
+        Raises ListenError if the address can't be bound.
         """
         self.config = config
         self._options = options or Options()
         self._socket = sock if sock is not None else bind(config.server.host, config.server.port)
-        # The socket is closed before the last client is: what is asked for until then is read here.
+        # Read now: the socket is closed before the last connection.
         host, port = self._socket.getsockname()[:2]
         self.host: str = host
         """The address that the service listens on."""
         self.port: int = port
-        self._journal = Journal(self._options.output, self._tell_lost)
+        self._log = LogWriter(self._options.output, self._format_lost)
         self._loop = EventLoop(self._unexpected)
         self.concentrator = Concentrator(
             config,
-            self._journal.tell,
+            self._log.write,
             self._loop.time,
             time.time,
             trial=self._options.trial,
             yield_to_sink=self._loop.yield_to_threads,
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
-        self._recording = Recording(self.concentrator, self._notice_from_elsewhere, self._committed)
+        self._recording = Recording(self.concentrator, self._notice_from_thread, self._committed)
         self._notifier = Notifier(os.environ)
-        self._check: Timer | None = None
+        self._freshness: Timer | None = None
         self._status: Timer | None = None
         self._statistics: Timer | None = None
         self._started = self._loop.time()
         self._stopping = False
-        self._absent: set[ZoneConfig] = set()
+        self._absent_zones: set[ZoneConfig] = set()
 
     def stop(self) -> None:
-        """Let `run` come to its end. Any thread may call it."""
-        self._loop.post(self._begin_to_stop)
+        """Make `run` return. Any thread may call it."""
+        self._loop.post(self._begin_stop)
 
     def post(self, action: Callable[[], None]) -> None:
-        """Act in the loop's thread, between requests. Any thread may call it."""
+        """Run a function in the loop's thread, between requests. Any thread may call it."""
         self._loop.post(action)
 
     def reload(self) -> None:
-        """Read the configuration anew, as on SIGHUP. Any thread may call it."""
+        """Reload the configuration, as on SIGHUP. Any thread may call it."""
         self._loop.post(self._reload)
 
     def run(self, *, signals: bool = True) -> None:
-        """Serve until SIGTERM, SIGINT or `stop()`; then answer what has arrived, close, tell the totals.
+        """Serve until SIGTERM, SIGINT or `stop()`; then answer what has arrived, close, and log the totals.
 
-        `signals`: whether to take this process's signals; they can be had in the main thread alone.
+        signals: whether to handle this process's signals, which only the main thread can.
         """
-        concentrator = self.concentrator
-        # Before anything that takes time: a signal that comes meanwhile is taken once the loop runs.
-        before = self._take_signals() if signals else None
-        concentrator.tell(concentrator.lines.start(Listening(self.host, self.port, self._options.trial)))
+        # Before anything that takes time: a signal that arrives meanwhile is handled once the loop runs.
+        previous = self._handle_signals() if signals else None
+        self._log.write(self.concentrator.lines.start(Listening(self.host, self.port, self._options.trial)))
         self._check_addresses()
         self._restore()
         self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
-        self._tell_status()
+        self._publish_state()
         self._start_timers()
-        _calm_the_interpreter()
+        _tune_interpreter()
         try:
             self._loop.run()
         finally:
             self._notifier.stopping()
-            if before is not None:
-                _give_signals_back(*before)
+            if previous is not None:
+                _restore_signals(*previous)
             self._end()
 
     def _start_timers(self) -> None:
         loop = self._loop
         loop.every(_TICK_SECONDS, self._tick)
-        self._status = loop.every(STATUS_SECONDS, self._tell_status)
+        self._status = loop.every(STATUS_SECONDS, self._publish_state)
         if self._notifier.watchdog_interval is not None:
             loop.every(self._notifier.watchdog_interval, self._notifier.alive)
-        self._start_timers_of_configuration()
+        self._start_configured_timers()
 
-    def _start_timers_of_configuration(self) -> None:
-        for timer in (self._statistics, self._check):
+    def _start_configured_timers(self) -> None:
+        for timer in (self._statistics, self._freshness):
             if timer is not None:
                 timer.cancel()
         interval = self.config.journal.statistics_interval
-        self._statistics = self._loop.every(interval, self._tell_statistics) if interval > 0 else None
+        self._statistics = self._loop.every(interval, self._log_statistics) if interval > 0 else None
         self._check_freshness()
 
     def _restore(self) -> None:
@@ -147,21 +146,20 @@ class Service:
         self._recording.start(self.config)
         for meter in concentrator.meters:
             if meter.state is State.RESTORED:
-                concentrator.tell(
-                    concentrator.lines.state(meter.name, meter.state, meter.age(self._loop.now))
-                )
+                line = concentrator.lines.state(meter.name, meter.state, meter.age(self._loop.now))
+                self._log.write(line)
 
-    def _take_signals(self) -> tuple[int, list[object]]:
+    def _handle_signals(self) -> tuple[int, list[object]]:
         handlers: list[object] = [
-            signal.signal(number, lambda *_: self._loop.post(self._begin_to_stop)) for number in _SIGNALS[:2]
+            signal.signal(number, lambda *_: self._loop.post(self._begin_stop)) for number in _SIGNALS[:2]
         ]
         handlers.append(signal.signal(signal.SIGHUP, lambda *_: self._loop.post(self._reload)))
         return signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False), handlers
 
-    def _begin_to_stop(self) -> None:
+    def _begin_stop(self) -> None:
         if not self._stopping:
             self._stopping = True
-            # Both report on a service that listens; samples, freshness and watchdog go on to the last client.
+            # Both report on a listening service. Samples, freshness and watchdog go on until the last client.
             for timer in (self._status, self._statistics):
                 if timer is not None:
                     timer.cancel()
@@ -173,20 +171,20 @@ class Service:
         self._recording.stop(_STORE_SECONDS)
         self._loop.run_posted()
         self._recording.count(concentrator.statistics)
-        concentrator.tell(
+        self._log.write(
             concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
         )
         if self._options.runtime is not None:
             state_file.remove(self._options.runtime)
         self._notifier.close()
-        self._journal.flush(_FLUSH_SECONDS)
+        self._log.flush(_FLUSH_SECONDS)
         self._loop.close()
 
     def _committed(self) -> None:
-        """Called from the history's thread: replies that waited for the disk may go."""
-        self._loop.post(self._go_on)
+        """Send the replies that waited for the commit. The history's thread calls this."""
+        self._loop.post(self._release_replies)
 
-    def _go_on(self) -> None:
+    def _release_replies(self) -> None:
         self.concentrator.review_backlog()
         self._server.release()
 
@@ -194,16 +192,16 @@ class Service:
         if self._stopping:
             return
         self._notifier.reloading(time.monotonic())
-        outcome = Reload(self._options.source, self._options.runtime, self._options.adapt)
-        config = outcome.read(self.config)
+        reload = Reload(self._options.source, self._options.runtime, self._options.adapt)
+        config = reload.read(self.config)
         if config is not None:
-            self._adopt(config)
-        self._notice(outcome.text)
-        outcome.tell()
+            self._apply(config)
+        self._notice(reload.text)
+        reload.publish()
         self._notifier.ready()
 
-    def _adopt(self, config: Config) -> None:
-        """Go on with another configuration; connections end where their clients are in no zone now."""
+    def _apply(self, config: Config) -> None:
+        """Apply another configuration, and close the connections of clients that are in no zone now."""
         self.config = config
         self.concentrator.reconfigure(config)
         self._server.limits = _limits(config.server)
@@ -211,8 +209,8 @@ class Service:
         for connection in self._server.connections:
             if not connection.session.readmit():
                 connection.abort()
-        self._start_timers_of_configuration()
-        self._absent = set()
+        self._start_configured_timers()
+        self._absent_zones = set()
         self._check_addresses()
 
     def _tick(self) -> None:
@@ -222,18 +220,18 @@ class Service:
     def _check_freshness(self) -> None:
         self.concentrator.check()
         wait = self.concentrator.next_check() - self._loop.now
-        self._check = self._loop.after(wait, self._check_freshness) if wait < float("inf") else None
+        self._freshness = self._loop.after(wait, self._check_freshness) if wait < float("inf") else None
 
-    def _tell_lost(self, count: int) -> str:
+    def _format_lost(self, count: int) -> str:
         return self.concentrator.lines.lost(count)
 
-    def _tell_statistics(self) -> None:
+    def _log_statistics(self) -> None:
         concentrator = self.concentrator
         age = concentrator.age()
-        concentrator.tell(concentrator.lines.statistics(concentrator.statistics, age, final=False))
+        self._log.write(concentrator.lines.statistics(concentrator.statistics, age, final=False))
         self._check_addresses()
 
-    def _tell_status(self) -> None:
+    def _publish_state(self) -> None:
         totals = self.concentrator.statistics
         self._notifier.status(
             f"Received {totals.received}, served {totals.served}, refused {totals.refused}, "
@@ -247,10 +245,10 @@ class Service:
             state_file.write(runtime, state)
 
     def _notice(self, text: str) -> None:
-        self.concentrator.tell(self.concentrator.lines.notice(text))
+        self._log.write(self.concentrator.lines.notice(text))
 
-    def _notice_from_elsewhere(self, text: str) -> None:
-        """Take what another thread has to say."""
+    def _notice_from_thread(self, text: str) -> None:
+        """Log a text. Any thread may call it."""
         self._loop.post(lambda: self._notice(text))
 
     def _unexpected(self, error: BaseException) -> None:
@@ -261,14 +259,14 @@ class Service:
         self._notice(f"[UNEXPECTED] {error!r}{place}")
 
     def _check_addresses(self) -> None:
-        # With one address alone to listen on, the others need not be there.
+        # If the service listens on one address only, the other zones' addresses may be missing.
         if not ip_address(self.host).is_unspecified:
             return
         for zone in self.config.zones:
             present = has_address(str(zone.address))
-            if present is (zone in self._absent):
-                self._absent ^= {zone}
-                self.concentrator.tell(self.concentrator.lines.address(zone, present=present))
+            if present is (zone in self._absent_zones):
+                self._absent_zones ^= {zone}
+                self._log.write(self.concentrator.lines.address(zone, present=present))
 
 
 def _limits(server: ServerConfig) -> Limits:
@@ -277,19 +275,19 @@ def _limits(server: ServerConfig) -> Limits:
     )
 
 
-def _calm_the_interpreter() -> None:
-    """Keep Python's own housekeeping from holding Modbus up."""
+def _tune_interpreter() -> None:
+    """Keep Python's thread switching and garbage collection from delaying replies."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # What is there now stays; to look through it again and again takes milliseconds at a time.
+    # The objects of the start live forever; examining them in each collection would take milliseconds.
     gc.freeze()
 
 
-def _give_signals_back(descriptor: int, handlers: list[object]) -> None:
+def _restore_signals(descriptor: int, handlers: list[object]) -> None:
     signal.set_wakeup_fd(descriptor)
     for number, handler in zip(_SIGNALS, handlers, strict=True):
-        signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal gave is what it takes
+        signal.signal(number, handler)  # type: ignore[arg-type]  # signal.signal returned it
 
 
 def serve(config: Config, options: Options, sock: socket.socket | None = None) -> None:
-    """Run the service until a signal ends it. Raises ListenError where the port can't be had."""
+    """Run the service until a signal ends it. Raises ListenError if the port can't be bound."""
     Service(config, sock, options).run()

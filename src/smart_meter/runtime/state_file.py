@@ -1,6 +1,6 @@
-"""What the running service tells of itself, for `smart-meter doctor`: a small file in its runtime folder.
+"""The state file: the running service's totals for `smart-meter doctor`, in its runtime directory.
 
-Every time in it is in monotonic seconds of this boot, so that a clock that is set does not change an age.
+All times in it are monotonic seconds of this boot, so setting the clock does not change an age.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smart_meter.config.small_file import read_small
 
 NAME = "state.json"
 LAYOUT = 1
-"""Changes where a key gets another meaning; a reader takes those that it knows."""
+"""Changes when a key gets another meaning; a reader ignores a layout that it does not know."""
 MAX_PORT = 0xFFFF
 _BIG = 2**63
 
@@ -24,7 +24,7 @@ _BIG = 2**63
 def record(
     concentrator: Concentrator, *, started: float, port: int, history: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Return what is to be told. started: monotonic seconds; history: as `Recording.state` has it."""
+    """Return the state to be written. started: monotonic seconds. history: from `Recording.state`."""
     totals = concentrator.statistics
     return {
         "layout": LAYOUT,
@@ -48,17 +48,17 @@ def record(
 
 
 def write(runtime: Path, state: dict[str, Any]) -> None:
-    """Put the file in the place of the old one; where that can't be, the service goes on without."""
+    """Replace the state file. If that fails, the service continues without it."""
     try:
         (runtime / f".{NAME}").write_text(json.dumps(state))
         (runtime / f".{NAME}").replace(runtime / NAME)
     except OSError:
-        # The doctor sees that the file is old or missing, and says so.
+        # The doctor reports that the file is old or missing.
         return
 
 
 def remove(runtime: Path) -> None:
-    """Take the file away: the service has ended."""
+    """Remove the state file: the service has ended."""
     try:
         (runtime / NAME).unlink(missing_ok=True)
     except OSError:
@@ -66,14 +66,14 @@ def remove(runtime: Path) -> None:
 
 
 def read(runtime: Path) -> dict[str, Any] | None:
-    """Return what the service told last, or None where nothing is there or it can't be made out."""
+    """Return the state that the service wrote last, or None if there is no valid state file."""
     try:
         state = json.loads(read_small(runtime / NAME))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(state, dict) or state.get("layout") != LAYOUT:
         return None
-    return state if all(is_right(state[key]) for key, is_right in _VALUES.items() if key in state) else None
+    return state if all(is_valid(state[key]) for key, is_valid in _VALUES.items() if key in state) else None
 
 
 def _is_number(value: object) -> bool:
@@ -95,4 +95,4 @@ _VALUES: dict[str, Callable[[object], bool]] = {
     "history": lambda value: value is None or isinstance(value, dict),
     "peers": _is_peers,
 }
-"""What each key may hold: the service's user, or a fault, may have put anything there."""
+"""Which values are valid for each key: the service's user, or a fault, may have written anything."""

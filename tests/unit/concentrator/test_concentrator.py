@@ -215,7 +215,7 @@ def test_a_crowd_of_strangers_fills_no_journal(trial: Trial) -> None:
     assert trial.concentrator.statistics.strangers == 1001
     assert trial.journal == [
         "[CLOSED] 10.0.0.5 is in no zone",
-        "[CLOSED] 10.0.0.6 is in no zone (and 999 more like it since it was last told)",
+        "[CLOSED] 10.0.0.6 is in no zone (and 999 more since the last such line)",
     ]
 
 

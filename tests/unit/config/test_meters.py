@@ -18,7 +18,8 @@ from smart_meter.config import (
     loads,
 )
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import Measurement, WordOrder
+from smart_meter.registers.register_map import Measurement
+from smart_meter.registers.word_order import WordOrder
 
 METER = '[[meters]]\nname = "m"\nunit_id = 1\n'
 RULE = METER + "[[meters.access]]\n"

@@ -14,8 +14,8 @@ from smart_meter.config import Config, HistoryConfig, MeterConfig
 from smart_meter.history import Clocks, History
 from smart_meter.registers.register_map import Measurement, RegisterMap
 
-PATIENCE = 20.0
-"""Seconds to wait for what must happen; long, since it costs nothing where it happens."""
+TIMEOUT = 20.0
+"""Seconds to wait for what must happen; long, since a passing test never waits that long."""
 YEAR = 365.25 * 86400
 PV = Config().meters[0]
 
@@ -25,7 +25,7 @@ def meter(name: str, unit_id: int = 1, scale: float = 1, measurement: str = "P")
 
 
 def registers(number: int) -> bytes:
-    """Return the registers of a meter as `meter` makes them."""
+    """Return the registers of a meter made by `meter`."""
     return (number % 65536).to_bytes(2)
 
 
@@ -45,7 +45,7 @@ class Hands:
         self.wall += seconds
 
     def reboot(self, boot: str, off: float, jump: float = 0.0) -> None:
-        """Be without power so many seconds; `jump` is what the wall clock gets wrong by it."""
+        """Be without power for `off` seconds, after which the wall clock is wrong by `jump`."""
         self.boot = boot
         self.monotonic = 10.0
         self.wall += off + jump
@@ -58,13 +58,13 @@ class Bench:
         self.path = path
         self.config = HistoryConfig(**{"path": str(path), "commit_interval": 0, **settings})
         self.hands = hands
-        self.told: list[str] = []
+        self.logged: list[str] = []
         self.commits = 0
         self._changed = threading.Condition()
 
     def open(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
         self.history = History(
-            self.config, meters, self._tell, self._committed, self.hands.clocks() if self.hands else None
+            self.config, meters, self._log, self._committed, self.hands.clocks() if self.hands else None
         )
         self.restored = self.history.open()
         return self.history
@@ -83,20 +83,20 @@ class Bench:
         return ticket
 
     def wait(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         with self._changed:
             # Most conditions change with a commit or a logged line; the others are polled.
             while not self._changed.wait_for(condition, 0.01):
-                assert time.monotonic() < deadline, (self.told, self.history.done)
+                assert time.monotonic() < deadline, (self.logged, self.history.done)
 
     def wait_for_word(self, word: str, count: int = 1) -> str:
-        self.wait(lambda: sum(word in line for line in self.told) >= count)
-        return [line for line in self.told if word in line][count - 1]
+        self.wait(lambda: sum(word in line for line in self.logged) >= count)
+        return [line for line in self.logged if word in line][count - 1]
 
     def stop(self) -> bool:
-        return self.history.stop(PATIENCE)
+        return self.history.stop(TIMEOUT)
 
-    def again(self, **settings: Any) -> None:
+    def reconfigure(self, **settings: Any) -> None:
         self.config = self.config._replace(**settings)
 
     def rows(self, columns: str = "registers", path: Path | None = None) -> list[Any]:
@@ -104,9 +104,9 @@ class Bench:
         rows = query(path or self.path, f"SELECT {columns} FROM samples ORDER BY id")  # noqa: S608 - the tests' own
         return [row[0] for row in rows] if "," not in columns else rows
 
-    def _tell(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         with self._changed:
-            self.told.append(text)
+            self.logged.append(text)
             self._changed.notify_all()
 
     def _committed(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smart_meter.history import writer
-from tests.unit.history.bench import PATIENCE, Bench
+from tests.unit.history.bench import TIMEOUT, Bench
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     yield make
     for one in made:
         if hasattr(one, "history"):
-            one.history.stop(PATIENCE)
+            one.history.stop(TIMEOUT)
 
 
 @pytest.fixture

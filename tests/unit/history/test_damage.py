@@ -14,7 +14,7 @@ from tests.unit.history.bench import PV, Bench, Hands, change, registers
 
 Make = Callable[..., Bench]
 pytestmark = pytest.mark.usefixtures("impatient")
-ASIDE = "history.db.damaged-20200913T122640"
+RENAMED = "history.db.damaged-20200913T122640"
 """The fake clock's time."""
 
 
@@ -88,12 +88,12 @@ def test_a_damaged_or_foreign_file_is_quarantined_at_the_start(
     history = one.open()
     assert one.restored == {}
     assert not history.failing
-    assert len(one.told) == 1
-    assert one.told[0].startswith(f"[HISTORY] {one.path}: {reason}")
-    assert one.told[0].endswith(f". It was set aside as {one.path.with_name(ASIDE)}; a new one was started")
+    assert len(one.logged) == 1
+    assert one.logged[0].startswith(f"[HISTORY] {one.path}: {reason}")
+    assert one.logged[0].endswith(f". It was renamed to {one.path.with_name(RENAMED)}; a new one was started")
     one.stored("pv", registers(7))
     assert one.rows() == [registers(7)]
-    assert one.path.with_name(ASIDE).read_bytes() == harmed
+    assert one.path.with_name(RENAMED).read_bytes() == harmed
 
 
 @pytest.mark.parametrize("content", [b"", None])
@@ -103,10 +103,10 @@ def test_a_file_that_is_empty_or_missing_is_not_quarantined(content: bytes | Non
         one.path.write_bytes(content)
     one.open()
     one.stored("pv", registers(1))
-    assert one.told == []
+    assert one.logged == []
 
 
-def test_damage_that_shows_while_the_service_runs_is_quarantined_and_no_sample_is_lost(bench: Make) -> None:
+def test_damage_found_at_run_time_is_quarantined_and_no_sample_is_lost(bench: Make) -> None:
     hands = Hands()
     one = full(bench)
     one.hands = hands
@@ -123,14 +123,14 @@ def test_damage_that_shows_while_the_service_runs_is_quarantined_and_no_sample_i
     with closing(sqlite3.connect(one.path)) as connection:
         connection.execute("PRAGMA user_version = 1")
     ticket = one.record("pv", registers(2))
-    one.wait_for_word("set aside")
+    one.wait_for_word("renamed to")
     one.wait(lambda: history.stored_up_to(ticket) is not None)
     assert history.stored_up_to(ticket) is True
     assert one.rows() == [registers(2)]
-    assert one.path.with_name(ASIDE).exists()
+    assert one.path.with_name(RENAMED).exists()
 
 
-def test_a_disk_that_damages_every_file_is_not_filled_with_them(
+def test_a_disk_that_damages_every_file_is_not_filled_with_quarantined_files(
     bench: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = full(bench)
@@ -155,7 +155,7 @@ def test_a_disk_that_damages_every_file_is_not_filled_with_them(
     assert one.rows() == [registers(1), registers(2)]
 
 
-def test_a_wal_goes_with_its_file(tmp_path: Path) -> None:
+def test_a_wal_is_renamed_with_its_file(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").write_text(suffix)
@@ -169,12 +169,12 @@ def test_a_wal_goes_with_its_file(tmp_path: Path) -> None:
     }
 
 
-def test_a_path_that_now_names_a_foreign_file_quarantines_it(bench: Make) -> None:
+def test_a_foreign_file_at_a_new_path_is_quarantined(bench: Make) -> None:
     one = bench(hands=Hands())
     history = one.open()
     other = one.path.with_name("other.db")
     change(other, "CREATE TABLE photos (id)")
-    one.again(path=str(other))
+    one.reconfigure(path=str(other))
     history.reconfigure(one.config, [PV])
     one.wait_for_word("it is another program's database")
     one.stored("pv", registers(1))

@@ -27,7 +27,7 @@ def lock(bench: Make) -> Callable[[Bench], sqlite3.Connection]:
 
 
 def wait_until_recovered(one: Bench) -> None:
-    """Let the fake clock pass until the history writes again."""
+    """Advance the fake clock until the history writes again."""
 
     def later() -> bool:
         assert one.hands
@@ -37,7 +37,7 @@ def wait_until_recovered(one: Bench) -> None:
     one.wait(later)
 
 
-def test_while_another_program_locks_the_file_samples_wait_and_are_written_later(
+def test_samples_wait_while_another_program_locks_the_file(
     bench: Make, lock: Callable[[Bench], sqlite3.Connection]
 ) -> None:
     one = bench(hands=Hands(), commit_interval=1)
@@ -55,11 +55,11 @@ def test_while_another_program_locks_the_file_samples_wait_and_are_written_later
         assert (history.failing, history.stored_up_to(10)) == (True, None)
     wait_until_recovered(one)
     assert one.rows() == [registers(number) for number in range(10)]
-    assert one.told[1:] == [f"[HISTORY] {one.path}: recording again; no sample was lost"]
+    assert one.logged[1:] == [f"[HISTORY] {one.path}: recording again; no sample was lost"]
     assert (history.stored, history.lost, history.stored_up_to(10)) == (10, 0, True)
 
 
-def test_what_would_be_acknowledged_is_given_up_at_once_and_yet_written_later(
+def test_with_durable_writes_samples_are_given_up_at_once_but_still_written_later(
     bench: Make, lock: Callable[[Bench], sqlite3.Connection]
 ) -> None:
     one = bench(hands=Hands())
@@ -71,19 +71,19 @@ def test_what_would_be_acknowledged_is_given_up_at_once_and_yet_written_later(
         second = one.record("pv", registers(2))
         one.wait(lambda: history.stored_up_to(second) is not None)
         assert history.stored_up_to(second) is False
-        assert len(one.told) == 1
+        assert len(one.logged) == 1
     wait_until_recovered(one)
     third = one.stored("pv", registers(3))
     assert [history.stored_up_to(ticket) for ticket in (first, second, third)] == [False, False, True]
     assert one.rows() == [registers(1), registers(2), registers(3)]
 
 
-def test_a_folder_that_is_not_there_yet_is_waited_for(bench: Make, tmp_path: Path) -> None:
+def test_the_writer_waits_for_a_missing_folder(bench: Make, tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     one = bench(folder / "history.db", hands=Hands())
     history = one.open()
     assert one.restored == {}
-    assert one.told == [
+    assert one.logged == [
         f"[HISTORY] {one.path}: the folder {folder} does not exist; create it. "
         "Modbus goes on; samples wait in memory until it can be written"
     ]
@@ -94,18 +94,18 @@ def test_a_folder_that_is_not_there_yet_is_waited_for(bench: Make, tmp_path: Pat
     assert one.rows() == [registers(1)]
 
 
-def test_a_folder_in_the_files_place_is_left_alone(bench: Make, tmp_path: Path) -> None:
+def test_a_folder_at_the_path_is_not_touched(bench: Make, tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     path.mkdir()
     one = bench(path, hands=Hands())
     one.open()
-    assert "it is a folder; name a file" in one.told[0]
+    assert "it is a folder; name a file" in one.logged[0]
     path.rmdir()
     wait_until_recovered(one)
     one.stored("pv", registers(1))
 
 
-def test_samples_that_came_before_the_file_keep_their_times(bench: Make, tmp_path: Path) -> None:
+def test_samples_from_before_the_file_could_be_opened_keep_their_times(bench: Make, tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     hands = Hands()
     one = bench(folder / "history.db", hands=hands, commit_interval=1)
@@ -122,9 +122,7 @@ def test_samples_that_came_before_the_file_keep_their_times(bench: Make, tmp_pat
     assert arrived == pytest.approx(walls, abs=0.001)
 
 
-def test_a_clock_step_while_the_disk_fails_counts_from_the_samples_on_that_came_after_it(
-    bench: Make, tmp_path: Path
-) -> None:
+def test_a_clock_step_while_the_disk_fails_applies_to_later_samples_only(bench: Make, tmp_path: Path) -> None:
     folder = tmp_path / "disk"
     hands = Hands()
     one = bench(folder / "history.db", hands=hands, commit_interval=1)
@@ -144,7 +142,7 @@ def test_a_clock_step_while_the_disk_fails_counts_from_the_samples_on_that_came_
     assert arrived == pytest.approx(walls, abs=0.001)
 
 
-def test_a_disk_that_fails_for_long_costs_the_oldest_samples_and_they_are_counted(
+def test_if_the_disk_fails_for_long_the_oldest_samples_are_lost_and_counted(
     bench: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sample_queue, "MAX_WAITING", 2000)
@@ -169,12 +167,12 @@ def test_samples_that_can_not_be_written_at_stop_are_logged_as_lost(bench: Make,
     one.record("pv", registers(1))
     one.record("pv", registers(2))
     assert not one.stop()
-    assert one.told[-1] == "[HISTORY] 2 samples could not be written and are lost"
+    assert one.logged[-1] == "[HISTORY] 2 samples could not be written and are lost"
     assert (history.lost, history.stored_up_to(2)) == (2, False)
 
 
 @pytest.mark.parametrize("how", ["moved", "deleted"])
-def test_a_file_that_somebody_takes_away_is_noticed_and_replaced(how: str, bench: Make) -> None:
+def test_a_moved_or_deleted_file_is_noticed_and_replaced(how: str, bench: Make) -> None:
     hands = Hands()
     one = bench(hands=hands)
     one.open()
@@ -191,9 +189,7 @@ def test_a_file_that_somebody_takes_away_is_noticed_and_replaced(how: str, bench
         assert one.rows(path=moved) == [registers(1)]
 
 
-def test_a_mistake_of_the_program_itself_does_not_end_the_recording(
-    bench: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_does_not_end_the_recording(bench: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     one = bench(hands=Hands())
     history = one.open()
     with monkeypatch.context() as patch:
@@ -206,9 +202,7 @@ def test_a_mistake_of_the_program_itself_does_not_end_the_recording(
     assert one.rows() == [registers(1), registers(2)]
 
 
-def test_a_reason_is_logged_once_however_often_it_is_met(
-    bench: Make, lock: Callable[[Bench], sqlite3.Connection]
-) -> None:
+def test_a_reason_is_logged_only_once(bench: Make, lock: Callable[[Bench], sqlite3.Connection]) -> None:
     one = bench(hands=Hands())
     history = one.open()
     with closing(lock(one)):
@@ -219,7 +213,7 @@ def test_a_reason_is_logged_once_however_often_it_is_met(
             one.hands.pass_time(1)
             one.wait(lambda before=before: one.commits > before)  # type: ignore[misc]  # mypy can't infer a default
         assert history.failing
-        assert len(one.told) == 1
+        assert len(one.logged) == 1
 
 
 def test_a_new_configuration_fixes_a_path_that_could_not_be_written(bench: Make, tmp_path: Path) -> None:
@@ -227,14 +221,14 @@ def test_a_new_configuration_fixes_a_path_that_could_not_be_written(bench: Make,
     history = one.open()
     one.record("pv", registers(1))
     good = tmp_path / "good.db"
-    one.again(path=str(good), commit_interval=0)
+    one.reconfigure(path=str(good), commit_interval=0)
     history.reconfigure(one.config, [PV])
     one.stored("pv", registers(2))
     assert one.rows(path=good) == [registers(1), registers(2)]
     assert not history.failing
 
 
-def test_any_error_is_explained_though_it_may_be_none_of_sqlites(tmp_path: Path) -> None:
+def test_any_error_is_explained_even_if_it_is_not_sqlites(tmp_path: Path) -> None:
     assert explain(OSError(30, os.strerror(30)), "x") == "read-only file system"
     assert explain(OSError("odd"), "x") == "OSError('odd')"
     assert explain(sqlite3.OperationalError("odd"), "x") == "odd"

@@ -1,4 +1,4 @@
-"""Samples in, rows out."""
+"""From samples to rows."""
 
 import subprocess
 import sys
@@ -13,17 +13,17 @@ from tests.unit.history.bench import PV, YEAR, Bench, Hands, meter, query, regis
 Make = Callable[..., Bench]
 
 
-def test_a_sample_is_a_row_once_its_ticket_says_so(bench: Make) -> None:
+def test_a_sample_is_a_row_once_its_ticket_is_stored(bench: Make) -> None:
     one = bench(hands=Hands())
     history = one.open()
     assert history.stored_up_to(1) is None
     assert one.stored("pv", b"\x01\x02" * 8, measured=1_451_628_000, flags=1) == 1
     assert one.rows("registers, measured, flags") == [(b"\x01\x02" * 8, 1_451_628_000, 1)]
     assert (history.done, history.stored, history.lost, history.failing) == (1, 1, 0, False)
-    assert one.told == []
+    assert one.logged == []
 
 
-def test_tickets_count_from_one_over_all_meters(bench: Make) -> None:
+def test_tickets_are_numbered_from_1_across_all_meters(bench: Make) -> None:
     one = bench(hands=Hands())
     one.open([meter("a", 1), meter("b", 2)])
     assert [one.record(name, registers(0)) for name in "abba"] == [1, 2, 3, 4]
@@ -38,7 +38,7 @@ def test_tickets_count_from_one_over_all_meters(bench: Make) -> None:
     ]
 
 
-def test_what_waits_goes_to_disk_together_once_an_interval(bench: Make) -> None:
+def test_waiting_samples_are_committed_together_once_per_interval(bench: Make) -> None:
     hands = Hands()
     one = bench(hands=hands, commit_interval=60)
     history = one.open()
@@ -60,7 +60,7 @@ def test_a_burst_does_not_wait_for_the_interval(bench: Make) -> None:
     assert one.rows() == [registers(number) for number in range(EARLY)]
 
 
-def test_while_one_commit_runs_all_that_comes_waits_for_the_next_and_none_is_lost(bench: Make) -> None:
+def test_samples_that_arrive_during_a_commit_wait_for_the_next(bench: Make) -> None:
     one = bench(hands=Hands())
     history = one.open()
     for number in range(50_000):
@@ -70,7 +70,7 @@ def test_while_one_commit_runs_all_that_comes_waits_for_the_next_and_none_is_los
     assert one.commits < 5000
 
 
-def test_to_stop_writes_what_waits_and_leaves_one_file(bench: Make) -> None:
+def test_stop_writes_waiting_samples_and_leaves_one_file(bench: Make) -> None:
     one = bench(hands=Hands(), commit_interval=3600)
     history = one.open()
     ticket = one.record("pv", registers(7))
@@ -80,7 +80,7 @@ def test_to_stop_writes_what_waits_and_leaves_one_file(bench: Make) -> None:
     assert one.rows() == [registers(7)]
 
 
-def test_a_history_that_was_never_opened_stops(bench: Make) -> None:
+def test_a_history_that_was_never_opened_can_be_stopped(bench: Make) -> None:
     one = bench(hands=Hands())
     one.open()
     assert one.stop()
@@ -95,7 +95,7 @@ def test_after_the_stop_nothing_is_recorded(bench: Make) -> None:
     assert history.stored_up_to(0) is True
 
 
-def test_the_last_sample_of_each_meter_comes_back(bench: Make) -> None:
+def test_the_last_sample_of_each_meter_is_restored(bench: Make) -> None:
     hands = Hands()
     meters = [meter(name, number) for number, name in enumerate(("silent", "busy", "new"), 1)]
     one = bench(hands=hands)
@@ -119,7 +119,7 @@ def test_the_last_sample_of_each_meter_comes_back(bench: Make) -> None:
     assert (busy.registers, busy.age, busy.sequence) == (registers(5999), 30, 6001)
 
 
-def test_a_start_looks_at_few_rows_for_a_meter_that_fell_silent_long_ago(bench: Make) -> None:
+def test_a_start_reads_few_rows_for_a_meter_that_has_been_silent_for_long(bench: Make) -> None:
     one = bench(hands=Hands())
     meters = [meter("silent", 1), meter("busy", 2)]
     history = one.open(meters)
@@ -136,7 +136,7 @@ def test_a_start_looks_at_few_rows_for_a_meter_that_fell_silent_long_ago(bench: 
     assert one.restored["silent"].registers == registers(1)
 
 
-def test_the_age_is_not_known_after_a_reboot(bench: Make) -> None:
+def test_the_age_is_unknown_after_a_reboot(bench: Make) -> None:
     hands = Hands()
     one = bench(hands=hands)
     one.open()
@@ -148,7 +148,7 @@ def test_the_age_is_not_known_after_a_reboot(bench: Make) -> None:
     assert one.restored["pv"].registers == b"\x01\x02" * 8
 
 
-def test_registers_that_now_mean_something_else_do_not_come_back(bench: Make) -> None:
+def test_registers_with_another_meaning_are_not_restored(bench: Make) -> None:
     one = bench(hands=Hands())
     one.open([meter("m", scale=1)])
     one.stored("m", registers(5))
@@ -160,7 +160,7 @@ def test_registers_that_now_mean_something_else_do_not_come_back(bench: Make) ->
     assert one.restored["m"].registers == registers(5)
 
 
-def test_each_row_knows_the_map_of_its_time(bench: Make) -> None:
+def test_each_row_refers_to_the_map_it_was_recorded_with(bench: Make) -> None:
     one = bench(hands=Hands())
     for changed in (meter("m", scale=1), meter("m", scale=10), meter("m", scale=10), meter("m", scale=1)):
         one.open([changed])
@@ -175,7 +175,7 @@ def test_each_row_knows_the_map_of_its_time(bench: Make) -> None:
     assert query(one.path, "SELECT first FROM meters ORDER BY id") == [(1,), (2,), (4,)]
 
 
-def test_a_changed_map_counts_from_the_next_sample_on(bench: Make) -> None:
+def test_a_changed_map_applies_from_the_next_sample_on(bench: Make) -> None:
     hands = Hands()
     one = bench(hands=hands, commit_interval=60)
     history = one.open([meter("m", scale=1)])
@@ -192,13 +192,13 @@ def test_a_changed_map_counts_from_the_next_sample_on(bench: Make) -> None:
     assert scales == [("m", 1), ("m", 10), ("added", 1)]
 
 
-def test_another_path_takes_over(bench: Make) -> None:
+def test_a_changed_path_is_used_for_new_samples(bench: Make) -> None:
     hands = Hands()
     one = bench(hands=hands, commit_interval=60)
     history = one.open()
     one.record("pv", registers(1))
     second = one.path.with_name("second.db")
-    one.again(path=str(second), commit_interval=0)
+    one.reconfigure(path=str(second), commit_interval=0)
     history.reconfigure(one.config, [PV])
     one.wait(lambda: history.done == 1)
     one.stored("pv", registers(2))
@@ -212,11 +212,11 @@ def test_the_history_can_be_switched_off_and_on(bench: Make) -> None:
     history = one.open()
     one.record("pv", registers(1))
     path = one.config.path
-    one.again(path="")
+    one.reconfigure(path="")
     history.reconfigure(one.config, [PV])
     assert one.record("pv", registers(2)) == 0
     one.wait(lambda: history.done == 1)
-    one.again(path=path, commit_interval=0)
+    one.reconfigure(path=path, commit_interval=0)
     history.reconfigure(one.config, [PV])
     one.stored("pv", registers(3))
     assert one.rows() == [registers(1), registers(3)]

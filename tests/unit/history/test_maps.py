@@ -1,4 +1,4 @@
-"""A map of another time is read back as it was."""
+"""A stored map is read back unchanged."""
 
 import json
 import math
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from smart_meter.history.maps import define, parse
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 measurements = st.builds(
@@ -29,22 +30,22 @@ measurements = st.builds(
 
 
 @given(st.lists(measurements, min_size=1).map(lambda parts: RegisterMap(tuple(parts))))
-def test_any_map_comes_back(register_map: RegisterMap) -> None:
+def test_any_map_is_read_back_unchanged(register_map: RegisterMap) -> None:
     assert parse(define(register_map)) == register_map
 
 
-def test_a_sentinel_that_is_no_number_comes_back_and_the_text_is_strict_json() -> None:
+def test_a_sentinel_that_is_not_a_number_is_stored_as_strict_json() -> None:
     register_map = RegisterMap((Measurement("P", 0, DataType.FLOAT32, sentinel=math.nan),))
 
     definition = define(register_map)
 
-    json.loads(definition, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    json.loads(definition, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     sentinel = parse(definition).measurements[0].sentinel
     assert sentinel is not None
     assert math.isnan(sentinel)
 
 
-def test_maps_that_differ_in_a_limit_alone_differ_as_texts() -> None:
+def test_maps_that_differ_only_in_a_limit_differ_as_texts() -> None:
     first = PV_MAP.measurements[0]
     limited = RegisterMap((first._replace(maximum=900.0), *PV_MAP.measurements[1:]))
 
@@ -52,12 +53,12 @@ def test_maps_that_differ_in_a_limit_alone_differ_as_texts() -> None:
     assert define(limited) != define(PV_MAP)
 
 
-def test_a_measurement_may_get_keys_that_this_release_does_not_know() -> None:
+def test_unknown_keys_of_a_measurement_are_ignored() -> None:
     records = json.loads(define(PV_MAP))
     assert parse(json.dumps([{**record, "colour": "blue"} for record in records])) == PV_MAP
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[{}]", '{"name": 1}', "null"])
-def test_what_is_no_map_is_refused(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own error is one
         parse(text)

@@ -7,7 +7,7 @@ import pytest
 from smart_meter.config import HistoryConfig
 from smart_meter.history.database import Database
 from smart_meter.history.limits import PAGE, StorageLimits
-from smart_meter.history.running_time import DAY, SECOND, begin
+from smart_meter.history.running_time import DAY, SECOND, begin_segment
 from smart_meter.history.sample_queue import QueuedSample
 from tests.unit.history.bench import meter, query
 
@@ -16,7 +16,7 @@ HOUR = 3600
 
 
 class Filling:
-    """A store that is filled by hand."""
+    """A database that the test fills."""
 
     def __init__(self, path: Path, limits: StorageLimits) -> None:
         self.path = path
@@ -25,7 +25,7 @@ class Filling:
         self.largest = 0
 
     def add(self, count: int, seconds: float, *, key: int = 0, size: int = 2) -> None:
-        """Commit rows, one every so many seconds."""
+        """Commit rows, one every `seconds`."""
         data = b"\x05" * size
         batch: list[QueuedSample] = []
         for _ in range(count):
@@ -34,7 +34,7 @@ class Filling:
         self.database.shrink()
         with self.database.transaction():
             if self.database.segment is None:
-                self.database.begin_segment(begin(None, 0, "a", 0, 1_600_000_000 * SECOND))
+                self.database.begin_segment(begin_segment(None, 0, "a", 0, 1_600_000_000 * SECOND))
             self.database.make_room(count, size)
             self.database.insert(batch, METERS)
             self.more = self.database.expire(self.database.running, count)
@@ -50,7 +50,7 @@ def limits(days: float = 400, mib: float = 1024) -> StorageLimits:
     return StorageLimits.of(HistoryConfig(max_age_days=days, max_size_mib=mib))
 
 
-def test_rows_older_than_the_limit_go_and_the_others_stay(tmp_path: Path) -> None:
+def test_only_rows_older_than_the_limit_are_deleted(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits(days=10))
     for _ in range(15):
         filling.add(24, HOUR)
@@ -59,7 +59,7 @@ def test_rows_older_than_the_limit_go_and_the_others_stay(tmp_path: Path) -> Non
     assert newest - oldest == 10 * DAY
 
 
-def test_one_commit_deletes_a_bounded_number_and_says_that_there_are_more(tmp_path: Path) -> None:
+def test_one_commit_deletes_a_bounded_number_and_returns_whether_there_are_more(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits())
     filling.add(9000, 60)
     filling.database.set_limits(limits(days=1))
@@ -86,7 +86,7 @@ def test_the_file_with_its_wal_stays_under_its_limit_and_keeps_the_newest(size: 
     assert filling.largest <= 2 * 2**20
 
 
-def test_a_limit_that_is_lowered_gives_the_disk_its_room_back(tmp_path: Path) -> None:
+def test_a_lowered_limit_frees_disk_space(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits(mib=4))
     for _ in range(60):
         filling.add(1000, 0.001, size=20)
@@ -107,7 +107,7 @@ def test_the_newest_row_is_never_deleted(tmp_path: Path) -> None:
     assert filling.ids() == (2, 2, 1)
 
 
-def test_a_meters_last_sample_outlives_its_rows(tmp_path: Path) -> None:
+def test_a_meters_last_sample_is_kept_when_its_rows_are_deleted(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits(days=1))
     filling.add(1, 60, key=1)
     for _ in range(30):
@@ -122,13 +122,15 @@ def test_a_meters_last_sample_outlives_its_rows(tmp_path: Path) -> None:
     store.close()
 
 
-def test_clock_segments_without_rows_go_and_the_one_in_force_stays(tmp_path: Path) -> None:
+def test_clock_segments_without_rows_are_deleted_except_the_current_one(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits(days=1))
     for number in range(5):
         with filling.database.transaction():
             before = filling.database.segment
             filling.database.begin_segment(
-                begin(before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number)
+                begin_segment(
+                    before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number
+                )
             )
         filling.add(24, HOUR)
     found = query(filling.path, "SELECT first, boot FROM clock")
@@ -144,7 +146,7 @@ def test_a_small_limit_leaves_room_for_the_wal() -> None:
         assert (kept.pages + wal) * PAGE < mib * 2**20
 
 
-def test_any_number_of_samples_is_as_many_rows(tmp_path: Path) -> None:
+def test_any_number_of_samples_gives_as_many_rows(tmp_path: Path) -> None:
     filling = Filling(tmp_path / "h.db", limits())
     for count in (1, 7, 8, 9, 63, 64, 65, 511, 512, 513, 1024):
         filling.add(count, 1)

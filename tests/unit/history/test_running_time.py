@@ -11,10 +11,10 @@ from smart_meter.history.running_time import (
     SECOND,
     STEP,
     Segment,
-    begin,
+    begin_segment,
+    has_stepped,
     microseconds,
-    step,
-    stepped,
+    step_segment,
 )
 
 TEN_YEARS = 3653 * DAY
@@ -37,27 +37,27 @@ events = st.lists(st.builds(Event, st.sampled_from(["sample", "jump", "restart",
 
 
 @given(events)
-def test_through_jumps_restarts_and_reboots_rows_stay_in_order_and_tell_the_wall_clock_of_their_time(
+def test_rows_keep_their_order_and_wall_clock_through_jumps_restarts_and_reboots(
     story: list[Event],
 ) -> None:
     monotonic, wall, boots = 5 * SECOND, NOW, 0
-    segment = begin(None, 0, "boot 0", monotonic, wall)
+    segment = begin_segment(None, 0, "boot 0", monotonic, wall)
     last = segment.running
     for event in story:
         previous = last
         wall += event.took + (event.jump if event.what != "sample" else 0)
         monotonic += event.took
         if event.what == "jump":
-            segment = step(segment, monotonic, wall)
+            segment = step_segment(segment, monotonic, wall)
         elif event.what == "restart":
-            segment = begin(segment, last, f"boot {boots}", monotonic, wall)
+            segment = begin_segment(segment, last, f"boot {boots}", monotonic, wall)
         elif event.what == "reboot":
             boots += 1
             monotonic = 7 * SECOND
-            segment = begin(segment, last, f"boot {boots}", monotonic, wall)
-        last = monotonic + segment.monotonic
+            segment = begin_segment(segment, last, f"boot {boots}", monotonic, wall)
+        last = monotonic + segment.monotonic_offset
         assert last >= previous
-        assert last + segment.wall == wall
+        assert last + segment.wall_offset == wall
         if event.what == "reboot":
             assert last - previous <= MAX_GAP
         else:
@@ -65,30 +65,30 @@ def test_through_jumps_restarts_and_reboots_rows_stay_in_order_and_tell_the_wall
 
 
 @given(spans, spans)
-def test_a_first_row_begins_the_running_time(monotonic: int, wall: int) -> None:
-    assert begin(None, 0, "a", monotonic, wall) == Segment("a", 0, -monotonic, wall)
+def test_the_first_row_begins_the_running_time(monotonic: int, wall: int) -> None:
+    assert begin_segment(None, 0, "a", monotonic, wall) == Segment("a", 0, -monotonic, wall)
 
 
 @given(st.integers(0, DAY))
-def test_a_time_without_power_counts_as_the_wall_clock_tells_it(off: int) -> None:
+def test_time_without_power_is_taken_from_the_wall_clock(off: int) -> None:
     before = Segment("a", 0, 0, NOW)
-    assert begin(before, 50, "b", 0, NOW + 50 + off).running == 50 + off
+    assert begin_segment(before, 50, "b", 0, NOW + 50 + off).running == 50 + off
 
 
-def test_a_time_without_power_counts_a_day_at_most_and_never_less_than_nothing() -> None:
+def test_time_without_power_counts_as_at_most_a_day_and_never_less_than_0() -> None:
     before = Segment("a", 0, 0, NOW)
-    assert begin(before, 50, "b", 0, NOW + TEN_YEARS).running == 50 + DAY
-    assert begin(before, 50, "b", 0, NOW - TEN_YEARS).running == 50
+    assert begin_segment(before, 50, "b", 0, NOW + TEN_YEARS).running == 50 + DAY
+    assert begin_segment(before, 50, "b", 0, NOW - TEN_YEARS).running == 50
 
 
-def test_a_monotonic_clock_that_went_back_within_a_boot_takes_no_row_back() -> None:
+def test_a_monotonic_clock_that_goes_back_does_not_take_the_running_time_back() -> None:
     before = Segment("a", 0, 0, NOW)
-    assert begin(before, 50, "a", 20, NOW) == Segment("a", 50, 30, NOW - 50)
+    assert begin_segment(before, 50, "a", 20, NOW) == Segment("a", 50, 30, NOW - 50)
 
 
 @given(st.integers(-TEN_YEARS, TEN_YEARS), spans)
 def test_only_more_than_half_a_second_is_a_step(jump: int, monotonic: int) -> None:
-    assert stepped(NOW, monotonic, NOW + monotonic + jump) is (abs(jump) > STEP)
+    assert has_stepped(NOW, monotonic, NOW + monotonic + jump) is (abs(jump) > STEP)
 
 
 def test_seconds_become_whole_microseconds() -> None:

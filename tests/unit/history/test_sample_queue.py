@@ -1,4 +1,4 @@
-"""The queue between the loop and the writer: every ticket has one end."""
+"""The queue between the event loop and the writer: every ticket is decided exactly once."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def append(queue: SampleQueue, ticket: int) -> None:
 
 
 class Queue(RuleBasedStateMachine):
-    """The queue against a plain account of where each sample is."""
+    """Compares the queue with a simple model of where each sample is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Queue(RuleBasedStateMachine):
 TestQueue = Queue.TestCase
 
 
-def test_what_is_taken_at_a_time_is_bounded() -> None:
+def test_the_samples_taken_at_a_time_are_bounded() -> None:
     queue = SampleQueue()
     for ticket in range(BATCH + 1):
         append(queue, ticket)
@@ -105,7 +105,7 @@ def test_two_calls_before_the_wait_wake_the_writer_once() -> None:
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
-def test_what_is_lost_at_the_end_is_counted_with_what_was_taken(taken: int, waits: int) -> None:
+def test_discarded_samples_are_counted_including_those_taken_before(taken: int, waits: int) -> None:
     queue = SampleQueue()
     for ticket in range(1, taken + waits + 1):
         append(queue, ticket)

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from smart_meter.config import FIELD_ZONE, Access, Config, JournalConfig, LogFormat, MeterConfig, ServerConfig
-from smart_meter.log.formatter import Direction, Listening, lines
+from smart_meter.log.formatter import Direction, Listening
+from smart_meter.log.make_formatter import make_formatter
 from smart_meter.meters.sample import Sample
 from smart_meter.meters.statistics import PeerTotals, Statistics
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
@@ -49,7 +50,7 @@ TOTALS = Statistics(
 
 
 def text(config: Config = Config()) -> Any:  # noqa: B008 - frozen
-    return lines(config, lambda: 1700000000.0)
+    return make_formatter(config, lambda: 1700000000.0)
 
 
 def record(line: str) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def record(line: str) -> dict[str, Any]:
 
 
 def as_json() -> Any:
-    return lines(Config(journal=JournalConfig(LogFormat.JSON)), lambda: 1700000000.0)
+    return make_formatter(Config(journal=JournalConfig(LogFormat.JSON)), lambda: 1700000000.0)
 
 
 def test_the_banner_is_the_documented_one_byte_for_byte() -> None:
@@ -93,7 +94,7 @@ def test_with_several_meters_each_line_names_its_own() -> None:
     assert "  Unit IDs: 1, 2\n" in several.start(Listening(ServerConfig().host, 502))
 
 
-def test_without_a_timestamp_in_the_map_the_arrival_is_told() -> None:
+def test_without_a_timestamp_in_the_map_the_time_of_arrival_is_logged() -> None:
     plain = RegisterMap((Measurement("x", 0, decimals=0),))
     sample = Sample("m", {"x": 7}, None, 5.0, 1700000000.9)
     line = text(Config(meters=(MeterConfig("m", 1, plain),))).received(sample, "ESP32", 1)
@@ -111,28 +112,28 @@ def test_the_banner_follows_the_configuration() -> None:
     assert "\n  Trial: this machine's own programs may write and read\n" in banner
 
 
-@pytest.mark.parametrize(("age", "told"), [(12.34, "12.3 s ago"), (None, "none yet")])
-def test_the_statistics_line_sums_up_all_peers(age: float | None, told: str) -> None:
+@pytest.mark.parametrize(("age", "shown"), [(12.34, "12.3 s ago"), (None, "none yet")])
+def test_the_statistics_line_sums_up_all_peers(age: float | None, shown: str) -> None:
     assert text().statistics(TOTALS, age, final=False) == (
         "[STATS] Received: 5 | Served: 7 | Refused: 3 | Exceptions: 2 | Connections: 9 (now 4)"
-        f" | Bad frames: 1 | Strangers closed: 7 | Last sample: {told}"
+        f" | Bad frames: 1 | Unknown clients: 7 | Last sample: {shown}"
     )
 
 
-def test_the_last_statistics_line_says_so() -> None:
+def test_the_last_statistics_line_is_marked() -> None:
     assert text().statistics(TOTALS, None, final=True).startswith("[STATS] Stopped | Received: 5 |")
 
 
-def test_what_was_held_back_is_summed_up() -> None:
-    assert text().stranger("10.0.0.5", 0) == "[CLOSED] 10.0.0.5 is in no zone"
-    assert text().stranger("10.0.0.5", 41) == (
-        "[CLOSED] 10.0.0.5 is in no zone (and 41 more like it since it was last told)"
+def test_a_line_names_how_many_were_suppressed_before_it() -> None:
+    assert text().unknown_client("10.0.0.5", 0) == "[CLOSED] 10.0.0.5 is in no zone"
+    assert text().unknown_client("10.0.0.5", 41) == (
+        "[CLOSED] 10.0.0.5 is in no zone (and 41 more since the last such line)"
     )
 
 
-def test_a_refused_write_names_who_tried() -> None:
+def test_a_refused_write_is_logged_with_its_client() -> None:
     reason = "may only read: function 6 got exception 01"
-    assert text().refused("OPTA", "192.168.2.10", "pv", 6, reason=reason, left_out=0) == (
+    assert text().refused("OPTA", "192.168.2.10", "pv", 6, reason=reason, suppressed=0) == (
         "[REFUSED] OPTA (192.168.2.10) may only read: function 6 got exception 01"
     )
 
@@ -145,35 +146,35 @@ def test_a_value_out_of_range_is_named_in_its_line() -> None:
     assert record(as_json().received(sample, "ESP32", 1))["out_of_range"] == ["G", "T_cell"]
 
 
-def test_json_has_null_for_what_is_no_number() -> None:
+def test_json_has_null_for_a_value_that_is_not_finite() -> None:
     sample = SAMPLE._replace(values={"x": float("nan"), "y": float("inf"), "z": 1.5})
     assert record(as_json().received(sample, "ESP32", 1))["values"] == {"x": None, "y": None, "z": 1.5}
 
 
-def test_input_registers_are_told_as_such() -> None:
+def test_a_read_of_input_registers_is_marked() -> None:
     assert text().served("pv", "OPTA", 0, 13, 4, inputs=True) == (
         "[TX TO OPTA] Served input registers 0-12 | Total served: 4"
     )
 
 
-def test_what_the_journal_left_out_is_summed_up_in_a_line() -> None:
-    assert text().summed_up(Direction.TX, "OPTA", 2900, 10.02, 3000) == (
+def test_a_summary_counts_what_was_suppressed() -> None:
+    assert text().summary(Direction.TX, "OPTA", 2900, 10.02, 3000) == (
         "[TX TO OPTA] Served 2900 more reads in 10 s | Total served: 3000"
     )
-    assert text().summed_up(Direction.RX, "ESP32", 290, 10.02, 300) == (
+    assert text().summary(Direction.RX, "ESP32", 290, 10.02, 300) == (
         "[RX FROM ESP32] 290 more samples in 10 s | Total RX: 300"
     )
-    assert record(as_json().summed_up(Direction.RX, "ESP32", 290, 10.02, 300)) == {
+    assert record(as_json().summary(Direction.RX, "ESP32", 290, 10.02, 300)) == {
         "event": "rx_sum",
         "peer": "ESP32",
-        "left_out": 290,
+        "suppressed": 290,
         "seconds": 10.02,
         "total": 300,
     }
 
 
 @pytest.mark.parametrize(
-    ("state", "age", "told"),
+    ("state", "age", "line"),
     [
         (State.STALE, 60.0, "[STALE] pv: no sample for 60 s"),
         (State.STALE, None, "[STALE] pv: no sample yet"),
@@ -182,45 +183,45 @@ def test_what_the_journal_left_out_is_summed_up_in_a_line() -> None:
         (State.RESTORED, None, "[RESTORED] pv: the last values from before the start, of unknown age"),
     ],
 )
-def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, told: str) -> None:
-    assert text().state("pv", state, age) == told
+def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, line: str) -> None:
+    assert text().state("pv", state, age) == line
     assert record(as_json().state("pv", state, age))["state"] == state.name.lower()
 
 
-def test_the_statistics_line_tells_what_is_seldom_where_it_is_there() -> None:
+def test_rare_counters_are_in_the_statistics_line_unless_they_are_0() -> None:
     totals = Statistics(strangers=7, gave_way=1, expired=2, stored=3, not_stored=4)
-    assert "Strangers closed: 7 | Gave way: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
+    assert "Unknown clients: 7 | Evicted: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
         text().statistics(totals, None, final=False)
     )
 
 
-def test_a_connection_that_is_closed_is_told_with_its_reason() -> None:
+def test_a_closed_connection_is_logged_with_its_reason() -> None:
     assert text().closed("ESP32", "192.168.1.50", "it was idle for 300 s", 1) == (
-        "[CLOSED] ESP32 (192.168.1.50): it was idle for 300 s (and 1 more like it since it was last told)"
+        "[CLOSED] ESP32 (192.168.1.50): it was idle for 300 s (and 1 more since the last such line)"
     )
 
 
-def test_a_bad_frame_names_who_sent_it() -> None:
+def test_a_bad_frame_is_logged_with_its_sender() -> None:
     assert text().bad_frame("ESP32", "192.168.1.50", "length 0, outside 2 to 254", 0) == (
         "[CLOSED] ESP32 (192.168.1.50) sent a bad frame: length 0, outside 2 to 254"
     )
 
 
-def test_an_address_that_is_away_names_the_interface_and_how_to_look() -> None:
-    away = text().address(FIELD_ZONE, present=False)
-    assert away.startswith(
+def test_a_missing_address_is_logged_with_its_interface_and_what_to_run() -> None:
+    missing = text().address(FIELD_ZONE, present=False)
+    assert missing.startswith(
         "[NO ADDRESS] 192.168.1.100 of zone field is not on this machine: ESP32 can't connect."
     )
-    assert "wlan0" in away
-    assert "ip -br addr" in away
+    assert "wlan0" in missing
+    assert "ip -br addr" in missing
     assert text().address(FIELD_ZONE, present=True) == (
         "[ADDRESS] 192.168.1.100 of zone field is here now (wlan0)"
     )
 
 
 def test_as_json_each_event_is_one_object_on_one_line() -> None:
-    told = as_json()
-    assert record(told.received(SAMPLE, "ESP32", 1)) == {
+    log = as_json()
+    assert record(log.received(SAMPLE, "ESP32", 1)) == {
         "event": "rx",
         "peer": "ESP32",
         "meter": "pv",
@@ -230,7 +231,7 @@ def test_as_json_each_event_is_one_object_on_one_line() -> None:
         "out_of_range": [],
         "total": 1,
     }
-    assert record(told.served("pv", "OPTA", 0, 8, 3, inputs=False)) == {
+    assert record(log.served("pv", "OPTA", 0, 8, 3, inputs=False)) == {
         "event": "tx",
         "peer": "OPTA",
         "meter": "pv",
@@ -239,20 +240,20 @@ def test_as_json_each_event_is_one_object_on_one_line() -> None:
         "quantity": 8,
         "total": 3,
     }
-    start = record(told.start(Listening(ServerConfig().host, 502)))
+    start = record(log.start(Listening(ServerConfig().host, 502)))
     assert (start["event"], start["port"], start["meters"]) == ("start", 502, [{"name": "pv", "unit_id": 1}])
     assert [zone["access"] for zone in start["zones"]] == ["read-write", "read"]
-    statistics = record(told.statistics(TOTALS, 1.23456, final=False))
+    statistics = record(log.statistics(TOTALS, 1.23456, final=False))
     assert (statistics["event"], statistics["received"], statistics["last_sample_age"]) == (
         "statistics",
         5,
         1.235,
     )
-    assert record(told.statistics(TOTALS, None, final=True))["event"] == "stop"
-    assert record(told.refused("OPTA", "192.168.2.10", "pv", 6, reason="why", left_out=2))["left_out"] == 2
-    assert record(told.stranger("10.0.0.5", 0))["client"] == "10.0.0.5"
-    assert record(told.closed("ESP32", "192.168.1.50", "why", 3))["left_out"] == 3
-    assert record(told.bad_frame("ESP32", "192.168.1.50", "why", 0))["reason"] == "why"
-    assert record(told.address(FIELD_ZONE, present=False))["present"] is False
-    assert record(told.lost(9)) == {"event": "lost", "lines": 9}
-    assert record(told.notice("a\nb")) == {"event": "notice", "text": "a\nb"}
+    assert record(log.statistics(TOTALS, None, final=True))["event"] == "stop"
+    assert record(log.refused("OPTA", "192.168.2.10", "pv", 6, reason="why", suppressed=2))["suppressed"] == 2
+    assert record(log.unknown_client("10.0.0.5", 0))["client"] == "10.0.0.5"
+    assert record(log.closed("ESP32", "192.168.1.50", "why", 3))["suppressed"] == 3
+    assert record(log.bad_frame("ESP32", "192.168.1.50", "why", 0))["reason"] == "why"
+    assert record(log.address(FIELD_ZONE, present=False))["present"] is False
+    assert record(log.lost(9)) == {"event": "lost", "lines": 9}
+    assert record(log.notice("a\nb")) == {"event": "notice", "text": "a\nb"}

@@ -1,38 +1,36 @@
 import pytest
 
-from smart_meter.log.token_bucket import Quota
+from smart_meter.log.token_bucket import TokenBucket
 
 
-def take(quota: Quota, events: int) -> int:
-    """Tell what may be told of so many events; return how many were."""
-    told = 0
+def spend(bucket: TokenBucket, events: int) -> int:
+    """Log as many events as the bucket has tokens for; return how many were logged."""
+    logged = 0
     for _ in range(events):
-        if quota.left >= 1.0:
-            quota.left -= 1.0
-            quota.told += 1
-            told += 1
-    return told
+        if bucket.tokens >= 1.0:
+            bucket.spend()
+            logged += 1
+    return logged
 
 
-def test_ten_seconds_worth_may_be_told_at_once_and_then_the_rate() -> None:
-    quota = Quota(2, now=0.0)
-    assert take(quota, 100) == 20
-    quota.refill(1.0)
-    assert take(quota, 100) == 2
-    quota.refill(1000.0)
-    assert take(quota, 100) == 20
+def test_it_allows_ten_seconds_worth_at_once_and_then_the_rate() -> None:
+    bucket = TokenBucket(2, now=0.0)
+    assert spend(bucket, 100) == 20
+    bucket.refill(1.0)
+    assert spend(bucket, 100) == 2
+    bucket.refill(1000.0)
+    assert spend(bucket, 100) == 20
 
 
-@pytest.mark.parametrize(("rate", "told"), [(0.05, 1), (0, 0)])
-def test_a_low_rate_lets_a_line_through_and_none_at_all_none(rate: float, told: int) -> None:
-    quota = Quota(rate, now=0.0)
-    assert take(quota, 5) == told
+@pytest.mark.parametrize(("rate", "logged"), [(0.05, 1), (0, 0)])
+def test_a_low_rate_allows_one_event_and_the_rate_0_none(rate: float, logged: int) -> None:
+    assert spend(TokenBucket(rate, now=0.0), 5) == logged
 
 
-def test_what_was_left_out_is_summed_up_once_in_ten_seconds() -> None:
-    quota = Quota(1, now=0.0, total=5)
-    take(quota, 30)
-    assert quota.sum_up(35, 9.0) is None
-    assert quota.sum_up(35, 10.0) == (20, 10.0)
-    assert quota.sum_up(35, 20.0) is None
-    assert quota.sum_up(36, 25.0, final=True) == (1, 5.0)
+def test_suppressed_events_are_returned_once_in_ten_seconds() -> None:
+    bucket = TokenBucket(1, now=0.0, total=5)
+    spend(bucket, 30)
+    assert bucket.flush_suppressed(35, 9.0) is None
+    assert bucket.flush_suppressed(35, 10.0) == (20, 10.0)
+    assert bucket.flush_suppressed(35, 20.0) is None
+    assert bucket.flush_suppressed(36, 25.0, final=True) == (1, 5.0)

@@ -1,4 +1,4 @@
-"""What the header says; tests/integration/test_map_header.py compiles it."""
+"""The text of the header; tests/integration/test_map_header.py compiles it."""
 
 import re
 
@@ -72,12 +72,10 @@ def test_no_memory_is_allocated_and_nothing_printed() -> None:
         ((one(meter="pv.value"), one(meter="pv", name="count")), "PV_VALUE_COUNT"),
     ],
 )
-def test_an_identifier_that_two_things_would_have_is_refused(
-    meters: tuple[MeterConfig, ...], identifier: str
-) -> None:
+def test_an_identifier_with_two_owners_is_refused(meters: tuple[MeterConfig, ...], identifier: str) -> None:
     with pytest.raises(IdentifierError, match=f"^{identifier} would stand for .*; rename one of them$"):
         header(*meters)
 
 
-def test_a_meter_named_as_the_program_is_no_trouble() -> None:
+def test_a_meter_may_have_the_programs_name() -> None:
     assert "smart_meter_encode(" in header(one(meter="smart-meter"))

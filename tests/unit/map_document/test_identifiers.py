@@ -37,14 +37,12 @@ def identifiers(*names: str) -> list[str]:
         ("HIGH", "HIGH_"),
     ],
 )
-def test_a_name_becomes_an_identifier_that_is_no_keyword_and_no_boards_macro(
-    name: str, identifier: str
-) -> None:
+def test_an_identifier_is_neither_a_keyword_nor_a_boards_macro(name: str, identifier: str) -> None:
     assert identifiers(name) == [identifier]
 
 
 @pytest.mark.parametrize("names", [("a.b", "a-b"), ("T", "t"), ("int", "INT"), ("x_", "x"), ("a_-b", "a_b")])
-def test_names_that_would_be_one_identifier_get_their_addresses(names: tuple[str, str]) -> None:
+def test_names_with_the_same_identifier_get_their_addresses(names: tuple[str, str]) -> None:
     one, other = identifiers(*names)
     assert re.fullmatch(r"[A-Za-z](_?[A-Za-z])*_at_0", one)
     assert re.fullmatch(r"[A-Za-z](_?[A-Za-z])*_at_1", other)
@@ -54,18 +52,18 @@ def test_no_identifier_depends_on_the_order_of_the_measurements() -> None:
     measurements = [Measurement(name, at) for at, name in enumerate(["a.b", "a-b", "a_b", "c", "C", "int"])]
     known = measurement_identifiers(RegisterMap(tuple(measurements)))
     for seed in range(20):
-        random.Random(seed).shuffle(measurements)  # noqa: S311 - an order, no secret.
+        random.Random(seed).shuffle(measurements)  # noqa: S311 - an order, not a secret.
         assert measurement_identifiers(RegisterMap(tuple(measurements))) == known
 
 
-def test_what_can_not_be_told_apart_is_refused_with_both_names() -> None:
+def test_identifiers_that_stay_equal_are_refused_with_both_names() -> None:
     with pytest.raises(
         IdentifierError, match=r'A_B_AT_0 would stand for .*"a\.b" and for .*"a_b_at_0"; rename'
     ):
         identifiers("a.b", "a-b", "a_b_at_0")
 
 
-def test_meters_of_one_identifier_get_their_unit_identifiers() -> None:
+def test_meters_with_the_same_identifier_get_their_unit_identifiers() -> None:
     meters = [
         MeterConfig(name, unit, PV_MAP) for unit, name in [(7, "roof.east"), (9, "roof-east"), (1, "pv")]
     ]
@@ -76,7 +74,7 @@ def test_meters_of_one_identifier_get_their_unit_identifiers() -> None:
     }
 
 
-def test_an_identifier_is_claimed_by_one_owner_alone() -> None:
+def test_an_identifier_has_only_one_owner() -> None:
     claims = Claims()
     assert claims.claim("x", "one") == claims.claim("x", "one") == "x"
     with pytest.raises(IdentifierError, match="x would stand for one and for another"):

@@ -1,7 +1,8 @@
 from smart_meter.config import Config, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.map_document import render
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 
 
 def document(*meters: MeterConfig) -> list[str]:
@@ -37,21 +38,21 @@ def test_sentinels_and_flags_have_their_columns_where_they_matter() -> None:
     assert all(line.count(" |") == 12 for line in lines if "| `" in line and " | 4" in line)
 
 
-def test_what_a_meter_does_with_stale_and_torn_samples_is_told() -> None:
+def test_the_policies_for_stale_and_incomplete_samples_are_shown() -> None:
     [pv] = Config().meters
     assert "- stale: 60 s without a sample; then the last values stay" in document(pv)
     never = document(pv._replace(stale_after=0, publish=Publish.COMPLETE))
-    assert {"- stale: never", "- only whole samples are seen"} <= set(never)
+    assert {"- stale: never", "- readers see only complete samples"} <= set(never)
     refused = document(pv._replace(stale_after=2.5, on_stale=OnStale.EXCEPTION))
     assert "- stale: 2.5 s without a sample; then a read gets exception 0B" in refused
 
 
-def test_a_map_that_does_not_go_into_one_request_says_so() -> None:
+def test_a_map_that_is_too_long_for_one_request_is_marked() -> None:
     long = RegisterMap((Measurement("a", 0), Measurement("b", 124)))
-    assert "- too long for one request: 1 to read, 2 to write it" in document(MeterConfig("m", 1, long))
+    assert "- too long for one request: 1 to read, 2 to write" in document(MeterConfig("m", 1, long))
 
 
-def test_a_unit_is_shown_as_it_is() -> None:
+def test_a_unit_is_escaped() -> None:
     [row] = [
         line
         for line in document(MeterConfig("m", 1, RegisterMap((Measurement("a", 0, unit="*_`<b>\\"),))))
@@ -60,7 +61,7 @@ def test_a_unit_is_shown_as_it_is() -> None:
     assert r"| \*\_\`\<b\>\\ |" in row
 
 
-def test_the_status_block_stands_once_behind_all_meters() -> None:
+def test_the_status_block_is_shown_once_after_all_meters() -> None:
     [pv] = Config().meters
     lines = document(pv, pv._replace(name="other", unit_id=2))
     headings = [line for line in lines if line.startswith("#")]
@@ -70,4 +71,4 @@ def test_the_status_block_stands_once_behind_all_meters() -> None:
 
 def test_a_wide_gap_is_not_counted_as_requests() -> None:
     wide = RegisterMap((Measurement("a", 0), Measurement("b", 60000)))
-    assert "- too long for one request: 2 to read, 2 to write it" in document(MeterConfig("m", 1, wide))
+    assert "- too long for one request: 2 to read, 2 to write" in document(MeterConfig("m", 1, wide))

@@ -8,7 +8,8 @@ from smart_meter.map_document import IdentifierError, render
 from smart_meter.map_document.tags import COLUMNS
 from smart_meter.registers import status_block
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 
 
 def imported(*meters: MeterConfig) -> dict[str, dict[str, str]]:
@@ -27,7 +28,7 @@ def test_the_columns_keep_their_names_and_order() -> None:
     )
 
 
-def test_every_line_ends_as_the_rfc_says_and_holds_one_tag() -> None:
+def test_every_line_holds_one_tag_and_ends_with_cr_lf() -> None:
     text = render("csv", Config().meters, Config().meters)
     lines = text.split("\r\n")
     assert lines.pop() == ""
@@ -35,7 +36,7 @@ def test_every_line_ends_as_the_rfc_says_and_holds_one_tag() -> None:
     assert len(lines) == 1 + 7 + len(status_block.FIELDS)
 
 
-def test_a_measurement_is_told_with_all_that_a_plc_needs() -> None:
+def test_a_measurements_tag_has_everything_that_a_plc_needs() -> None:
     measurement = Measurement(
         "T.cell",
         9998,
@@ -68,19 +69,19 @@ def test_the_status_block_is_input_registers_of_each_meter() -> None:
 @pytest.mark.parametrize(
     ("address", "reference"), [(0, "40001"), (9998, "49999"), (9999, "410000"), (65535, "465536")]
 )
-def test_a_reference_number_has_six_digits_where_five_do_not_do(address: int, reference: str) -> None:
+def test_a_reference_number_has_six_digits_if_five_are_too_few(address: int, reference: str) -> None:
     tags = imported(MeterConfig("m", 1, RegisterMap((Measurement("x", address),))))
     assert tags["m_x"]["reference"] == reference
 
 
-def test_a_type_is_named_as_iec_61131_has_it_and_with_its_own_sentinel() -> None:
+def test_a_type_has_its_iec_61131_name_and_its_own_sentinel() -> None:
     measurements = (Measurement(kind.value, 2 * place, kind) for place, kind in enumerate(DataType))
     tags = imported(MeterConfig("m", 1, RegisterMap(tuple(measurements))))
-    told = {
+    types = {
         kind.value: (tags[f"m_{kind.value}"]["iec_type"], tags[f"m_{kind.value}"]["sentinel"])
         for kind in DataType
     }
-    assert told == {
+    assert types == {
         "int16": ("INT", "-32768"),
         "uint16": ("UINT", "65535"),
         "int32": ("DINT", "-2147483648"),
@@ -97,7 +98,7 @@ def test_only_the_first_sixteen_measurements_have_a_flag_and_only_with_limits() 
     assert flags == [*"012", "", *(str(i) for i in range(4, 16)), "", ""]
 
 
-def test_a_measurement_that_would_be_taken_for_the_status_block_is_refused() -> None:
+def test_a_measurement_with_the_tag_of_a_status_block_entry_is_refused() -> None:
     meter = MeterConfig("pv", 1, RegisterMap((Measurement("status.age", 0),)))
     with pytest.raises(IdentifierError, match=r'PV_STATUS_AGE .* "status\.age" of meter "pv"'):
         imported(meter)

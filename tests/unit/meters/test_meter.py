@@ -9,8 +9,9 @@ from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted,
 from smart_meter.meters.meter import Meter
 from smart_meter.registers import status_block
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from smart_meter.registers.status_block import State, Status
+from smart_meter.registers.word_order import WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
 
 SAMPLE = struct.pack(">8H", *SAMPLE_REGISTERS)

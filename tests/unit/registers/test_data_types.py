@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from smart_meter.registers.data_types import DataType, Kind
-from smart_meter.registers.register_map import PV_MAP, Measurement, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement
+from smart_meter.registers.word_order import WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
 
 
@@ -70,7 +71,7 @@ def test_a_scaled_shifted_or_floating_point_measurement_is_a_float(change: dict[
 
 @pytest.mark.parametrize("decimals", [0, 1, 6])
 @pytest.mark.parametrize("value", [0, 250, -250, 4294967295])
-def test_an_integer_is_shown_as_the_float_of_the_same_value(value: int, decimals: int) -> None:
+def test_an_integer_is_formatted_like_the_float_of_the_same_value(value: int, decimals: int) -> None:
     measurement = Measurement("x", 0, decimals=decimals, unit="W")
     assert measurement.format(value) == measurement.format(float(value)) == f"{float(value):.{decimals}f}W"
     assert measurement.format_number(value) == measurement.format_number(float(value))

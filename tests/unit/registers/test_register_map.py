@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smart_meter.registers.data_types import DataType
-from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap, WordOrder
+from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from smart_meter.registers.word_order import WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
 
 
@@ -50,7 +51,7 @@ def test_a_value_that_does_not_fit_its_register_is_refused(value: float) -> None
 
 
 @pytest.mark.parametrize("value", [1e308, -1e308, float("inf"), float("nan")])
-def test_a_value_beyond_all_numbers_is_refused_like_any_other(value: float) -> None:
+def test_a_value_whose_scaled_number_is_infinite_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match=r"T_cell: .* can't be stored as uint16"):
         Measurement("T_cell", 0, scale=10).encode(value)
 
@@ -77,12 +78,12 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
-def test_the_fingerprint_changes_with_whatever_gives_a_register_its_meaning(change: dict[str, Any]) -> None:
+def test_the_fingerprint_changes_with_the_meaning_of_a_register(change: dict[str, Any]) -> None:
     one = Measurement("X", 0, scale=10, unit="W")
     assert RegisterMap((one,)).fingerprint != RegisterMap((one._replace(**change),)).fingerprint
 
 
-def test_the_fingerprint_does_not_change_with_what_is_the_journals() -> None:
+def test_the_fingerprint_does_not_depend_on_how_values_are_logged() -> None:
     shown = tuple(m._replace(decimals=3, scale=float(m.scale)) for m in reversed(PV_MAP.measurements))
     assert RegisterMap(shown).fingerprint == PV_MAP.fingerprint
 
@@ -106,12 +107,12 @@ def test_a_long_map_takes_several_requests_and_no_measurement_is_split() -> None
     assert long.spans(2) == [(2 * n, 2) for n in range(100)]
 
 
-def test_a_wide_gap_is_left_out() -> None:
+def test_a_wide_gap_is_not_read() -> None:
     wide = _map((60000, DataType.UINT16), (0, DataType.UINT16), (65534, DataType.FLOAT32))
     assert wide.spans(123) == [(0, 1), (60000, 1), (65534, 2)]
 
 
-def test_a_sentinel_is_known_by_its_registers() -> None:
+def test_a_sentinel_is_recognized_by_its_registers() -> None:
     assert Measurement("a", 0).is_sentinel([0xFFFF])
     assert not Measurement("a", 0, sentinel=0).is_sentinel([0xFFFF])
     assert Measurement("a", 0, sentinel=0).is_sentinel([0])

@@ -16,7 +16,7 @@ def test_the_block_on_the_wire() -> None:
     assert block.hex(" ", 2) == "0001 0002 0000 003d 0001 0002 0000 0003 a6e3 83d7 1234 5678 0005"
 
 
-def test_the_states_numbers_are_those_that_plcs_are_programmed_for() -> None:
+def test_the_states_have_the_numbers_that_plc_programs_use() -> None:
     assert {state.name: state.value for state in State} == {
         "WAITING": 0,
         "FRESH": 1,
@@ -25,7 +25,7 @@ def test_the_states_numbers_are_those_that_plcs_are_programmed_for() -> None:
     }
 
 
-def test_the_entries_lie_one_behind_the_other_without_gaps() -> None:
+def test_the_entries_have_no_gaps() -> None:
     assert FIELDS[0].address == START
     assert all(one.end == next_one.address for one, next_one in pairwise(FIELDS))
     assert FIELDS[-1].end == START + QUANTITY
@@ -72,36 +72,36 @@ def block_of(
 
 
 @given(statuses())
-def test_what_is_encoded_is_decoded(status: Status) -> None:
+def test_decoding_reverses_encoding(status: Status) -> None:
     block = encoded(status)
     assert len(block) == 2 * QUANTITY
     assert status_block.decode(block) == status
 
 
 @given(statuses())
-def test_every_entry_lies_where_the_table_says(status: Status) -> None:
+def test_every_entry_is_at_the_address_in_the_table(status: Status) -> None:
     block = encoded(status)
     for field in FIELDS:
         value = getattr(status, field.name)
-        told = int(value, 16) if field.name == "fingerprint" else NO_AGE if value is None else value
-        assert int.from_bytes(block[2 * field.address : 2 * field.end], "big") == told
+        stored = int(value, 16) if field.name == "fingerprint" else NO_AGE if value is None else value
+        assert int.from_bytes(block[2 * field.address : 2 * field.end], "big") == stored
 
 
 @pytest.mark.parametrize(
-    ("age", "told"),
+    ("age", "stored"),
     [(None, 0xFFFFFFFF), (-0.5, 0), (0.99, 0), (1.0, 1), (1e12, 0xFFFFFFFE), (2**32, 0xFFFFFFFE)],
 )
-def test_an_age_is_told_in_whole_seconds_within_what_can_be_told(age: float | None, told: int) -> None:
-    assert int.from_bytes(block_of(age)[4:8], "big") == told
+def test_an_age_is_truncated_to_seconds_and_limited(age: float | None, stored: int) -> None:
+    assert int.from_bytes(block_of(age)[4:8], "big") == stored
 
 
-def test_counters_begin_anew_where_32_bits_end() -> None:
+def test_counters_start_again_from_0_after_32_bits() -> None:
     block = block_of(samples=2**32 + 1, refused=2**32 + 2, sequence=2**33 + 3, flags=1 << 16 | 4)
     status = status_block.decode(block)
     assert (status.samples, status.refused_writes, status.sequence, status.out_of_range) == (1, 2, 3, 4)
 
 
-def test_a_newer_block_is_read_as_far_as_it_is_known_and_a_short_one_refused() -> None:
+def test_a_newer_blocks_known_entries_are_read_and_a_short_block_is_refused() -> None:
     block = block_of(samples=1, refused=2, sequence=4)
     assert status_block.decode(block + b"\0\1") == status_block.decode(block)
     with pytest.raises(ValueError, match="26 bytes, not 25"):

@@ -1,11 +1,11 @@
-"""What is asked for by the environment; the datagrams themselves are in the integration tests."""
+"""What the environment asks for; the integration tests receive the datagrams."""
 
 import pytest
 
 from smart_meter.runtime.notify import Notifier
 
 
-def test_where_nobody_asked_nothing_happens() -> None:
+def test_without_a_socket_in_the_environment_nothing_is_sent() -> None:
     notifier = Notifier({})
     notifier.ready()
     notifier.status("x")
@@ -21,7 +21,7 @@ def test_an_address_of_another_kind_is_not_used() -> None:
     notifier.close()
 
 
-def test_a_socket_that_is_gone_is_no_error() -> None:
+def test_a_missing_socket_is_not_an_error() -> None:
     notifier = Notifier({"NOTIFY_SOCKET": "/nowhere/notify"})
     notifier.ready()
     notifier.status("x")
@@ -42,7 +42,7 @@ def test_a_socket_that_is_gone_is_no_error() -> None:
         ({"WATCHDOG_PID": "42"}, None),
     ],
 )
-def test_a_sign_of_life_is_due_at_half_the_watchdogs_time(
+def test_the_keep_alive_interval_is_half_the_watchdogs_time(
     environment: dict[str, str], interval: float | None
 ) -> None:
     assert Notifier(environment, pid=42).watchdog_interval == interval

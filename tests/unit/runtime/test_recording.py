@@ -1,4 +1,4 @@
-"""Where history and concentrator meet: which values a meter takes from the history, and when."""
+"""What connects history and concentrator: which values a meter restores from the history, and when."""
 
 import threading
 from pathlib import Path
@@ -15,7 +15,7 @@ from smart_meter.runtime.recording import Recording
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write
 
 OTHER = tuple(register + 1 for register in SAMPLE_REGISTERS)
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class Run:
@@ -42,12 +42,12 @@ class Run:
         return status_block.decode(reply[9:]).sequence
 
     def end(self) -> None:
-        self.recording.stop(PATIENCE)
+        self.recording.stop(TIMEOUT)
 
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Config:
-    """A configuration with a history in which a sample stands."""
+    """A configuration whose history contains samples."""
     config = Config(history=HistoryConfig(path=str(tmp_path / "history.db")))
     earlier = Run(config)
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_without_a_path_nothing_is_recorded() -> None:
     assert run.concentrator.statistics.stored == 0
 
 
-def test_a_start_takes_the_last_values_and_their_number_from_the_history(recorded: Config) -> None:
+def test_a_start_restores_the_last_values_and_the_sequence_number(recorded: Config) -> None:
     run = Run(recorded)
     assert run.concentrator.meters[0].state is State.RESTORED
     assert run.registers() == answer(1, SAMPLE_REGISTERS)
@@ -96,7 +96,7 @@ def test_a_history_that_a_reload_switches_off_takes_no_more_samples(recorded: Co
     assert run.recording.state() == {"stored": 1, "lost": 0, "failing": False}
 
 
-def test_a_commit_interval_of_0_makes_writes_durable_also_by_a_reload(recorded: Config) -> None:
+def test_a_reload_to_commit_interval_0_makes_writes_durable(recorded: Config) -> None:
     durable = recorded._replace(history=recorded.history._replace(commit_interval=0))
     run = Run(recorded)
     assert isinstance(run.client.respond(write(0)), bytes)

@@ -1,4 +1,4 @@
-"""The service in the test's own thread: what a new configuration makes of its connections."""
+"""The service in the test's own thread: what a reload does to its connections."""
 
 import os
 import socket
@@ -58,7 +58,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def test_a_reload_that_removes_a_clients_zone_closes_its_connection_and_no_other(bench: Bench) -> None:
     esp32, opta = bench.connect("192.168.1.50"), bench.connect("192.168.2.10")
     assert [bench.ask(esp32), bench.ask(opta)] == [answer(1, (0,))] * 2
-    bench.service._adopt(Config(zones=(FIELD_ZONE,)))
+    bench.service._apply(Config(zones=(FIELD_ZONE,)))
     assert [bench.ask(esp32), bench.ask(opta)] == [answer(1, (0,)), b""]
     assert bench.service.concentrator.statistics.open_connections == 1
 
@@ -71,16 +71,16 @@ def test_a_reload_reads_the_file_again(bench: Bench) -> None:
     assert len(bench.service._server.connections) == 1
 
 
-def test_a_reload_of_a_wrong_file_changes_nothing(bench: Bench) -> None:
+def test_a_reload_of_an_invalid_file_changes_nothing(bench: Bench) -> None:
     running = bench.service.config
     bench.source.write_text("[server]\nmax_connections = -1\n")
     bench.service._reload()
     assert bench.service.config is running
 
 
-def test_a_service_that_stops_reloads_no_more(bench: Bench) -> None:
+def test_a_stopping_service_does_not_reload(bench: Bench) -> None:
     running = bench.service.config
-    bench.service._begin_to_stop()
+    bench.service._begin_stop()
     bench.source.write_text("[server]\nmax_connections = 7\n")
     bench.service._reload()
     assert bench.service.config is running

@@ -1,4 +1,4 @@
-"""What the service tells of itself: written whole, read or left alone."""
+"""The state file: written atomically, and read only if it is valid."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from smart_meter.runtime import state_file
 from tests.unit.wire import read, write
 
 
-def test_each_peer_has_its_totals_and_when_the_last_came() -> None:
+def test_each_peer_has_its_totals_and_the_time_of_its_last_events() -> None:
     now = 100.0
     concentrator = Concentrator(Config(), lambda _: None, lambda: now, lambda: 1.7e9)
     esp32, opta = concentrator.admit("192.168.1.50"), concentrator.admit("192.168.2.10")
@@ -24,16 +24,16 @@ def test_each_peer_has_its_totals_and_when_the_last_came() -> None:
     now = 110.0
     concentrator.tick()
 
-    told = state_file.record(concentrator, started=90.0, port=502, history=None)
+    state = state_file.record(concentrator, started=90.0, port=502, history=None)
 
-    assert told["peers"] == {
+    assert state["peers"] == {
         "ESP32": {"received": 1, "last_received": 100.0, "served": 0, "last_served": None},
         "OPTA": {"received": 0, "last_received": None, "served": 2, "last_served": 105.0},
     }
-    assert (told["at"], told["started"], told["port"], told["connections"]) == (110.0, 90.0, 502, 2)
+    assert (state["at"], state["started"], state["port"], state["connections"]) == (110.0, 90.0, 502, 2)
 
 
-def test_what_was_written_is_read_until_it_is_removed(tmp_path: Path) -> None:
+def test_the_state_can_be_read_until_it_is_removed(tmp_path: Path) -> None:
     state = {"layout": state_file.LAYOUT, "pid": 1}
     state_file.write(tmp_path, state)
     assert state_file.read(tmp_path) == state
@@ -43,19 +43,19 @@ def test_what_was_written_is_read_until_it_is_removed(tmp_path: Path) -> None:
     assert state_file.read(tmp_path) is None
 
 
-def test_a_folder_that_is_gone_stops_nothing(tmp_path: Path) -> None:
+def test_a_missing_runtime_directory_is_not_an_error(tmp_path: Path) -> None:
     state_file.write(tmp_path / "gone", {})
     state_file.remove(tmp_path / "gone")
     assert state_file.read(tmp_path / "gone") is None
 
 
-def test_what_is_of_another_layout_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_of_another_layout_is_ignored(tmp_path: Path) -> None:
     for content in ("no JSON", "[]", json.dumps({"layout": 99})):
         (tmp_path / state_file.NAME).write_text(content)
         assert state_file.read(tmp_path) is None
 
 
-def test_values_of_another_kind_than_the_service_writes_are_left_alone(tmp_path: Path) -> None:
+def test_a_file_with_an_invalid_value_is_ignored(tmp_path: Path) -> None:
     right = {"layout": state_file.LAYOUT, "pid": 1, "port": 502, "at": 1.0, "started": 0, "peers": {}}
     wrong: list[dict[str, object]] = [
         {"pid": "1"},

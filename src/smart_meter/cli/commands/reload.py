@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from smart_meter.config import ConfigError, load
-from smart_meter.runtime.reload import outcome
+from smart_meter.runtime.reload import read_result
 
 RESULT_SECONDS = 10.0
 _POLL_SECONDS = 0.02
@@ -53,7 +53,7 @@ def _main_pid() -> int | None:
 
 def _wait(runtime: Path, pid: int, since: int) -> int:
     deadline = time.monotonic() + RESULT_SECONDS
-    while (problems := outcome(runtime, pid, since)) is None:
+    while (problems := read_result(runtime, pid, since)) is None:
         if time.monotonic() > deadline:
             print(
                 f"smart-meter: process {pid} wrote no result to {runtime} within {RESULT_SECONDS:g} s; "

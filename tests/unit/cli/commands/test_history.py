@@ -17,7 +17,7 @@ from smart_meter.config import MeterConfig
 from smart_meter.history.reader import WINDOW, Reader
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
-from tests.unit.history.bench import PATIENCE, PV, YEAR, Bench, Hands, change, meter, query, registers
+from tests.unit.history.bench import PV, TIMEOUT, YEAR, Bench, Hands, change, meter, query, registers
 from tests.unit.wire import SAMPLE_REGISTERS
 
 SAMPLE = b"".join(register.to_bytes(2) for register in SAMPLE_REGISTERS)
@@ -29,7 +29,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     one = Bench(tmp_path / "history.db", Hands())
     yield one
     if hasattr(one, "history"):
-        one.history.stop(PATIENCE)
+        one.history.stop(TIMEOUT)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_renamed_measurement_is_another_column_and_a_rescaled_one_is_not(bench
 
 
 def test_maps_that_changed_within_one_commit_keep_their_rows(bench: Bench, run: Run) -> None:
-    bench.again(commit_interval=3600)
+    bench.reconfigure(commit_interval=3600)
     history = bench.open([meter("m", scale=1), meter("n", 2)])
     for number, scale in enumerate((10, 100, 10), 1):
         bench.record("n", registers(number))

@@ -1,0 +1,148 @@
+"""The log as JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from smart_meter.config import Config, ZoneConfig
+from smart_meter.log.formatter import Direction, Listening, LogFormatter
+from smart_meter.meters.sample import Sample, iso_time
+from smart_meter.meters.statistics import Statistics
+from smart_meter.registers.status_block import State
+
+
+class JsonFormatter(LogFormatter):
+    """Formats each event as one JSON object on one line, with the kind of `event` and the `time`."""
+
+    def __init__(self, config: Config, wall: Callable[[], float]) -> None:
+        self._config = config
+        self._wall = wall
+
+    def start(self, listening: Listening) -> str:
+        zones = [
+            {
+                "name": zone.name,
+                "peer": zone.peer,
+                "address": str(zone.address),
+                "network": str(zone.network),
+                "access": zone.access.value,
+            }
+            for zone in self._config.zones
+        ]
+        meters = [{"name": meter.name, "unit_id": meter.unit_id} for meter in self._config.meters]
+        return self._object(
+            "start",
+            name=self._config.name,
+            host=listening.host,
+            port=listening.port,
+            trial=listening.trial,
+            zones=zones,
+            meters=meters,
+        )
+
+    def received(self, sample: Sample, peer: str, total: int) -> str:
+        return self._object(
+            "rx",
+            peer=peer,
+            meter=sample.meter,
+            measured=None if sample.measured is None else iso_time(sample.measured),
+            arrived=iso_time(sample.arrived_wall),
+            # JSON has no not-a-number and no infinity.
+            values={name: value if math.isfinite(value) else None for name, value in sample.values.items()},
+            out_of_range=sorted(sample.out_of_range),
+            total=total,
+        )
+
+    def served(self, meter: str, peer: str, address: int, quantity: int, total: int, *, inputs: bool) -> str:
+        kind = "input" if inputs else "holding"
+        return self._object(
+            "tx", peer=peer, meter=meter, registers=kind, address=address, quantity=quantity, total=total
+        )
+
+    def summary(self, direction: Direction, peer: str, suppressed: int, seconds: float, total: int) -> str:
+        return self._object(
+            f"{direction.value}_sum", peer=peer, suppressed=suppressed, seconds=round(seconds, 3), total=total
+        )
+
+    def refused(
+        self, peer: str, client: str, meter: str, function: int, *, reason: str, suppressed: int
+    ) -> str:
+        return self._object(
+            "refused",
+            peer=peer,
+            client=client,
+            meter=meter,
+            function=function,
+            reason=reason,
+            suppressed=suppressed,
+        )
+
+    def probe(
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        *,
+        unit: int,
+        functions: Sequence[int],
+        suppressed: int,
+    ) -> str:
+        return self._object(
+            "probe",
+            peer=peer,
+            client=client,
+            meter=meter,
+            unit=unit,
+            functions=list(functions),
+            suppressed=suppressed,
+        )
+
+    def state(self, meter: str, state: State, age: float | None) -> str:
+        return self._object(
+            "state", meter=meter, state=state.name.lower(), age=None if age is None else round(age, 3)
+        )
+
+    def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
+        return self._object("closed", peer=peer, client=client, reason=reason, suppressed=suppressed)
+
+    def unknown_client(self, client: str, suppressed: int) -> str:
+        return self._object("unknown_client", client=client, suppressed=suppressed)
+
+    def bad_frame(self, peer: str, client: str, reason: str, suppressed: int) -> str:
+        return self._object("bad_frame", peer=peer, client=client, reason=reason, suppressed=suppressed)
+
+    def address(self, zone: ZoneConfig, *, present: bool) -> str:
+        return self._object(
+            "address", zone=zone.name, interface=zone.interface, address=str(zone.address), present=present
+        )
+
+    def statistics(self, totals: Statistics, age: float | None, *, final: bool) -> str:
+        return self._object(
+            "stop" if final else "statistics",
+            received=totals.received,
+            served=totals.served,
+            refused=totals.refused,
+            exceptions=totals.exceptions,
+            connections=totals.connections,
+            open_connections=totals.open_connections,
+            bad_frames=totals.bad_frames,
+            unknown_clients=totals.strangers,
+            evicted=totals.gave_way,
+            timed_out=totals.expired,
+            stored=totals.stored,
+            not_stored=totals.not_stored,
+            last_sample_age=None if age is None else round(age, 3),
+        )
+
+    def lost(self, lines: int) -> str:
+        return self._object("lost", lines=lines)
+
+    def notice(self, text: str) -> str:
+        return self._object("notice", text=text)
+
+    def _object(self, event: str, **fields: Any) -> str:
+        record = {"event": event, "time": iso_time(self._wall()), **fields}
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
