@@ -15,7 +15,7 @@ from smart_meter.meters.access import AccessControl, Role
 from smart_meter.meters.meter import Meter
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 
-# Either addresses the device itself if nothing lies behind it:
+# Either addresses the device itself, unless it is a gateway to others:
 # Messaging on TCP/IP Implementation Guide V1.0b, 4.4, "Unit Identifier".
 _DEVICE_ITSELF = (0, 255)
 
@@ -26,20 +26,19 @@ class Concentrator:
     def __init__(
         self,
         config: Config,
-        tell: Callable[[str], None],
+        write_line: Callable[[str], None],
         now: Callable[[], float],
         wall: Callable[[], float],
         *,
         trial: bool = False,
         yield_to_sink: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """`tell` takes the log's lines and may neither block nor raise; the clocks give seconds.
+        """`write_line` takes the log's lines and may neither block nor raise; the clocks give seconds.
 
-        `yield_to_sink` is called with whether the thread of the sink of samples needs its turn.
+        `yield_to_sink` is called with whether the sink's thread needs more time.
         """
-        self._dispatcher = Dispatcher(tell, now, wall, yield_to_sink)
+        self._dispatcher = Dispatcher(write_line, now, wall, yield_to_sink)
         self.statistics = self._dispatcher.statistics
-        self.tell = tell
         self.now = now
         self._wall = wall
         self._trial = trial
@@ -55,9 +54,9 @@ class Concentrator:
         self._roles: dict[Role, ServedRole] = {}
 
     @property
-    def lines(self) -> LogFormatter:
+    def formatter(self) -> LogFormatter:
         """Return the log's format."""
-        return self._dispatcher.lines
+        return self._dispatcher.formatter
 
     def reconfigure(self, config: Config) -> None:
         """Apply another configuration; every session has to be asked to `readmit` itself afterwards."""
@@ -105,9 +104,9 @@ class Concentrator:
         return served
 
     def next_check(self) -> float:
-        """Return when to `check` next, in monotonic seconds: no later than any sample can be too old."""
+        """Return when to `check` next, in monotonic seconds: before any sample can become overdue."""
         now = self.now()
-        return min(min(meter.due, now + meter.patience) for meter in self.meters)
+        return min(min(meter.due, now + meter.stale_after) for meter in self.meters)
 
     def check(self) -> None:
         """Mark overdue samples as stale."""
@@ -118,8 +117,8 @@ class Concentrator:
                 self._dispatcher.became_stale(event)
 
     def tick(self, *, final: bool = False) -> None:
-        """Let the time that has passed count, for log and totals: once a second, and at the end."""
-        self._dispatcher.sum_up(self._peers.values(), final=final)
+        """Update log and totals for the time that has passed: once a second, and at the end."""
+        self._dispatcher.flush_summaries(self._peers.values(), final=final)
 
     def age(self) -> float | None:
         """Return the age of the youngest sample in seconds; None before the first."""

@@ -1,4 +1,4 @@
-"""Where events go: the only place that knows counters, log and history."""
+"""Hands events on: the only module that knows counters, log and history."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from smart_meter.registers.status_block import State
 
 _SECONDS_BETWEEN_LINES = 10.0
 _REVIEW_MASK = 0xFF
-"""The sink's backlog is reviewed each 256 samples."""
+"""The sink's backlog is reviewed every 256 samples."""
 BUSY_BACKLOG = 1_000
-"""Samples that wait from which on the sink's thread gets its turn after each pass of the loop."""
+"""Number of waiting samples from which on the event loop yields to the sink's thread after each pass."""
 FULL_BACKLOG = 50_000
-"""Samples that wait from which on writes are acknowledged after their commit: half of what may wait."""
+"""Number of waiting samples, half the maximum, from which on writes are acknowledged after their commit."""
 
 
 class Peer:
-    """A peer's totals, and how many more lines of it the log takes now."""
+    """A peer's totals, and the token buckets of its lines in the log."""
 
     __slots__ = ("name", "rx", "totals", "tx")
 
@@ -60,20 +60,20 @@ class Dispatcher:
 
     def __init__(
         self,
-        tell: Callable[[str], None],
+        write_line: Callable[[str], None],
         now: Callable[[], float],
         wall: Callable[[], float],
         yield_to_sink: Callable[[bool], None],
     ) -> None:
-        """`yield_to_sink` is called with whether the sink's thread needs its turn."""
+        """`yield_to_sink` is called with whether the sink's thread needs more time."""
         self.statistics = Statistics()
-        self.tell = tell
+        self._write_line = write_line
         self.ack_after_commit = False
         """Whether a write that completes a sample is answered once the sample is on disk.
 
-        If the configuration says so; also while more samples come in than the disk takes (backpressure).
+        True if it is configured so, and while samples arrive faster than the disk takes them (backpressure).
         """
-        self.lines: LogFormatter
+        self.formatter: LogFormatter
         self.meters: Mapping[str, Meter]
         self._now = now
         self._wall = wall
@@ -82,9 +82,9 @@ class Dispatcher:
         self._sink: SampleSink | None = None
         self._durable = False
 
-    def reconfigure(self, lines: LogFormatter, meters: Mapping[str, Meter]) -> None:
-        """Use another format of the log, and other meters (by name)."""
-        self.lines = lines
+    def reconfigure(self, formatter: LogFormatter, meters: Mapping[str, Meter]) -> None:
+        """Use another log format, and other meters (by name)."""
+        self.formatter = formatter
         self.meters = meters
 
     def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
@@ -102,7 +102,7 @@ class Dispatcher:
     def commit_status(self, ticket: int) -> bool | None:
         """True: the held reply may be sent; False: its sample could not be stored; None: undecided.
 
-        If writers only wait for the disk to keep up, the reply may go as soon as it does, or has failed.
+        If writes are only slowed down, the reply may also be sent once the disk has failed.
         """
         sink = self._sink
         if self._durable:
@@ -129,29 +129,29 @@ class Dispatcher:
                     )
                     if self.ack_after_commit:
                         ticket = recorded
-                    # Only now: a review may change the mode for the samples that follow.
+                    # Only now: a review may change the mode, which is for the samples that follow.
                     if not recorded & _REVIEW_MASK:
                         self.review_backlog()
                 if writer.rx.tokens >= 1.0:
                     self._log_sample(event, writer)
             elif type(event) is BecameFresh:
-                self.tell(self.lines.state(event.meter, State.FRESH, 0.0))
+                self._write_line(self.formatter.state(event.meter, State.FRESH, 0.0))
             else:
-                self._rare(event, origin, function)
+                self._dispatch_other(event, origin, function)
         return ticket
 
     def became_stale(self, event: BecameStale) -> None:
         """Log that a meter became stale."""
-        self.tell(self.lines.state(event.meter, State.STALE, event.age))
+        self._write_line(self.formatter.state(event.meter, State.STALE, event.age))
 
     def unknown_client(self, address: str) -> None:
         """Count and log a client in no zone."""
-        self.statistics.strangers += 1
-        suppressed = self._throttle.allow("stranger", self._now())
+        self.statistics.unknown_clients += 1
+        suppressed = self._throttle.allow("unknown client", self._now())
         if suppressed is not None:
-            self.tell(self.lines.unknown_client(address, suppressed))
+            self._write_line(self.formatter.unknown_client(address, suppressed))
 
-    def sum_up(self, peers: Iterable[Peer], *, final: bool) -> None:
+    def flush_summaries(self, peers: Iterable[Peer], *, final: bool) -> None:
         """Refill the token buckets of the log, and log how many events were suppressed."""
         now = self._now()
         for totals in self.statistics.peers.values():
@@ -164,21 +164,21 @@ class Dispatcher:
                 bucket.refill(now)
                 suppressed = bucket.flush_suppressed(total, now, final=final)
                 if suppressed is not None:
-                    self.tell(self.lines.summary(direction, peer.name, *suppressed, total))
+                    self._write_line(self.formatter.summary(direction, peer.name, *suppressed, total))
 
     def _log_sample(self, event: SampleCompleted, writer: Peer) -> None:
         writer.rx.spend()
         sample = self.meters[event.meter].last_sample(self._wall())
-        self.tell(self.lines.received(sample, writer.name, writer.totals.received))
+        self._write_line(self.formatter.received(sample, writer.name, writer.totals.received))
 
-    def _rare(self, event: object, origin: Origin, function: int) -> None:
+    def _dispatch_other(self, event: object, origin: Origin, function: int) -> None:
         statistics = self.statistics
         match event:
             case ReadServed():
                 origin.reader.tx.spend()
                 peer, total = origin.reader.name, origin.reader.totals.served
-                self.tell(
-                    self.lines.served(
+                self._write_line(
+                    self.formatter.served(
                         event.meter, peer, event.address, event.quantity, total, inputs=event.inputs
                     )
                 )
@@ -205,15 +205,17 @@ class Dispatcher:
                 self._throttled(
                     "bad frame",
                     origin,
-                    lambda name, suppressed: self.lines.bad_frame(name, origin.address, reason, suppressed),
+                    lambda name, suppressed: self.formatter.bad_frame(
+                        name, origin.address, reason, suppressed
+                    ),
                 )
             case TimedOut(reason):
-                statistics.expired += 1
-                self._closed("expired", origin, reason)
+                statistics.timed_out += 1
+                self._closed("timed out", origin, reason)
             case Evicted():
-                statistics.gave_way += 1
+                statistics.evicted += 1
                 self._closed(
-                    "gave way", origin, "it was idle for longest, and there were too many connections"
+                    "evicted", origin, "it was idle for longest, and there were too many connections"
                 )
             case Disconnected():
                 statistics.open_connections -= 1
@@ -225,7 +227,7 @@ class Dispatcher:
         self._throttled(
             "refused",
             origin,
-            lambda name, suppressed: self.lines.refused(
+            lambda name, suppressed: self.formatter.refused(
                 name, origin.address, meter, function, reason=reason, suppressed=suppressed
             ),
         )
@@ -235,7 +237,7 @@ class Dispatcher:
             # The meters are few, and all units without a meter count as one.
             "probe" if event.meter is None else f"probe of {event.meter}",
             origin,
-            lambda name, suppressed: self.lines.probe(
+            lambda name, suppressed: self.formatter.probe(
                 name,
                 origin.address,
                 event.meter,
@@ -247,7 +249,9 @@ class Dispatcher:
 
     def _closed(self, kind: str, origin: Origin, reason: str) -> None:
         self._throttled(
-            kind, origin, lambda name, suppressed: self.lines.closed(name, origin.address, reason, suppressed)
+            kind,
+            origin,
+            lambda name, suppressed: self.formatter.closed(name, origin.address, reason, suppressed),
         )
 
     def _throttled(self, kind: str, origin: Origin, line: Callable[[str, int], str]) -> None:
@@ -255,4 +259,4 @@ class Dispatcher:
         name = origin.reader.name
         suppressed = self._throttle.allow((kind, name), self._now())
         if suppressed is not None:
-            self.tell(line(name, suppressed))
+            self._write_line(line(name, suppressed))

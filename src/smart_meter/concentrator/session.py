@@ -130,7 +130,7 @@ class Session:
 
     def cached_replies(self, segment: bytes) -> bytes | None:
         """Return the replies to a segment that is one cached read several times; else None."""
-        if self._tx.left >= 1.0:
+        if self._tx.tokens >= 1.0:
             return None
         replies = self._cache.cached_replies(segment)
         if replies is not None:

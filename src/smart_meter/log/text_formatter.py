@@ -130,8 +130,8 @@ class TextFormatter(LogFormatter):
         rare = "".join(
             f" | {name}: {number}"
             for name, number in (
-                ("Evicted", totals.gave_way),
-                ("Timed out", totals.expired),
+                ("Evicted", totals.evicted),
+                ("Timed out", totals.timed_out),
                 ("Stored", totals.stored),
                 ("Not stored", totals.not_stored),
             )
@@ -141,7 +141,7 @@ class TextFormatter(LogFormatter):
             f"[STATS] {'Stopped | ' if final else ''}Received: {totals.received} | Served: {totals.served}"
             f" | Refused: {totals.refused} | Exceptions: {totals.exceptions}"
             f" | Connections: {totals.connections} (now {totals.open_connections})"
-            f" | Bad frames: {totals.bad_frames} | Unknown clients: {totals.strangers}{rare}"
+            f" | Bad frames: {totals.bad_frames} | Unknown clients: {totals.unknown_clients}{rare}"
             f" | Last sample: {last}"
         )
 

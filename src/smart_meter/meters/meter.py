@@ -52,10 +52,10 @@ class Meter(Bank):
         "flags",
         "map",
         "name",
-        "patience",
         "refused",
         "sample_head",
         "samples",
+        "stale_after",
         "state",
         "unit_id",
         "version",
@@ -65,7 +65,7 @@ class Meter(Bank):
         """`device` is the concentrator's own name, for the identification."""
         super().__init__(config.map.start, config.map.quantity, _identification(config, device))
         self._config = config
-        self.patience = config.stale_after or math.inf
+        self.stale_after = config.stale_after or math.inf
         """Seconds after which a sample is too old."""
         self.name = config.name
         self.unit_id = config.unit_id
@@ -118,7 +118,7 @@ class Meter(Bank):
             self._written = _NOTHING
         self.samples += 1
         self.arrived = now
-        self.due = now + self.patience
+        self.due = now + self.stale_after
         if self._limited:
             self._mask = self._out_of_range_mask()
             self.flags = OUT_OF_RANGE if self._mask else 0
@@ -128,7 +128,7 @@ class Meter(Bank):
             return self._completed
         recovered = self.state is State.STALE
         self.state = State.FRESH
-        self._show_held()
+        self._show_values()
         return (0, (*self._completed[1], BecameFresh(self.name))) if recovered else self._completed
 
     def write(
@@ -209,9 +209,9 @@ class Meter(Bank):
         self.state = State.RESTORED
         if age is not None:
             self.arrived = now - age
-        if self.patience == math.inf or (age is not None and age < self.patience):
-            self._show_held()
-            self.due = self.arrived + self.patience if age is not None else math.inf
+        if self.stale_after == math.inf or (age is not None and age < self.stale_after):
+            self._show_values()
+            self.due = self.arrived + self.stale_after if age is not None else math.inf
 
     def take_over(self, earlier: Meter, now: float) -> None:
         """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
@@ -232,11 +232,11 @@ class Meter(Bank):
         self.state = earlier.state
         if self.state is State.WAITING:
             return
-        self.due = self.arrived + self.patience
+        self.due = self.arrived + self.stale_after
         if now < self.due:
             if self.state is State.STALE:
                 self.state = State.FRESH
-            self._show_held()
+            self._show_values()
         else:
             self.due = math.inf
             if self.state is State.FRESH:
@@ -269,14 +269,14 @@ class Meter(Bank):
         low, high = _WORDS.unpack_from(self.data, offset)
         return high << 16 | low  # type: ignore[no-any-return]  # as above
 
-    def _show_held(self) -> None:
+    def _show_values(self) -> None:
         self.version += 1
         self.view = self._published
         self.failure = 0
 
     def _show_stale(self) -> None:
         policy = self._config.on_stale
-        self._show_held()
+        self._show_values()
         if policy is OnStale.EXCEPTION:
             self.failure = ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND
         elif self._sentinels is not None:

@@ -41,19 +41,19 @@ class Statistics:
     def __init__(self, peers: Mapping[str, PeerTotals] | None = None, **totals: int) -> None:
         """`totals` name those that do not begin at 0. Raises AttributeError for an unknown one."""
         self.refused = 0
-        """Requests of clients that may not make them, and values out of range."""
+        """Requests that their clients may not make, and values out of range."""
         self.exceptions = 0
         """Other requests that were answered with an exception."""
         self.connections = 0
         self.open_connections = 0
         self.bad_frames = 0
-        """Connections closed because their stream was no Modbus."""
-        self.strangers = 0
-        """Connections closed because no zone holds their client."""
-        self.gave_way = 0
+        """Connections closed because their stream was not Modbus."""
+        self.unknown_clients = 0
+        """Connections closed because their client is in no zone."""
+        self.evicted = 0
         """Connections closed in favour of new ones: there were too many."""
-        self.expired = 0
-        """Connections closed because their client did not do in time what it should."""
+        self.timed_out = 0
+        """Connections closed because their client exceeded a timeout."""
         self.stored = 0
         """Samples in the history since the start."""
         self.not_stored = 0

@@ -109,7 +109,9 @@ class Service:
         """
         # Before anything that takes time: a signal that arrives meanwhile is handled once the loop runs.
         previous = self._handle_signals() if signals else None
-        self._log.write(self.concentrator.lines.start(Listening(self.host, self.port, self._options.trial)))
+        self._log.write(
+            self.concentrator.formatter.start(Listening(self.host, self.port, self._options.trial))
+        )
         self._check_addresses()
         self._restore()
         self._server.start(self._socket, shared=self._options.shared)
@@ -146,7 +148,7 @@ class Service:
         self._recording.start(self.config)
         for meter in concentrator.meters:
             if meter.state is State.RESTORED:
-                line = concentrator.lines.state(meter.name, meter.state, meter.age(self._loop.now))
+                line = concentrator.formatter.state(meter.name, meter.state, meter.age(self._loop.now))
                 self._log.write(line)
 
     def _handle_signals(self) -> tuple[int, list[object]]:
@@ -172,7 +174,7 @@ class Service:
         self._loop.run_posted()
         self._recording.count(concentrator.statistics)
         self._log.write(
-            concentrator.lines.statistics(concentrator.statistics, concentrator.age(), final=True)
+            concentrator.formatter.statistics(concentrator.statistics, concentrator.age(), final=True)
         )
         if self._options.runtime is not None:
             state_file.remove(self._options.runtime)
@@ -223,12 +225,12 @@ class Service:
         self._freshness = self._loop.after(wait, self._check_freshness) if wait < float("inf") else None
 
     def _format_lost(self, count: int) -> str:
-        return self.concentrator.lines.lost(count)
+        return self.concentrator.formatter.lost(count)
 
     def _log_statistics(self) -> None:
         concentrator = self.concentrator
         age = concentrator.age()
-        self._log.write(concentrator.lines.statistics(concentrator.statistics, age, final=False))
+        self._log.write(concentrator.formatter.statistics(concentrator.statistics, age, final=False))
         self._check_addresses()
 
     def _publish_state(self) -> None:
@@ -245,7 +247,7 @@ class Service:
             state_file.write(runtime, state)
 
     def _notice(self, text: str) -> None:
-        self._log.write(self.concentrator.lines.notice(text))
+        self._log.write(self.concentrator.formatter.notice(text))
 
     def _notice_from_thread(self, text: str) -> None:
         """Log a text. Any thread may call it."""
@@ -266,7 +268,7 @@ class Service:
             present = has_address(str(zone.address))
             if present is (zone in self._absent_zones):
                 self._absent_zones ^= {zone}
-                self._log.write(self.concentrator.lines.address(zone, present=present))
+                self._log.write(self.concentrator.formatter.address(zone, present=present))
 
 
 def _limits(server: ServerConfig) -> Limits:

@@ -207,12 +207,12 @@ def test_connections_are_counted_up_and_down(trial: Trial) -> None:
     assert (statistics.connections, statistics.open_connections) == (3, 2)
 
 
-def test_a_crowd_of_strangers_fills_no_journal(trial: Trial) -> None:
+def test_a_crowd_of_unknown_clients_does_not_fill_the_log(trial: Trial) -> None:
     for _ in range(1000):
         assert trial.concentrator.admit("10.0.0.5") is None
     trial.now += 10
     trial.concentrator.admit("10.0.0.6")
-    assert trial.concentrator.statistics.strangers == 1001
+    assert trial.concentrator.statistics.unknown_clients == 1001
     assert trial.journal == [
         "[CLOSED] 10.0.0.5 is in no zone",
         "[CLOSED] 10.0.0.6 is in no zone (and 999 more since the last such line)",

@@ -44,7 +44,7 @@ TOTALS = Statistics(
     connections=9,
     open_connections=4,
     bad_frames=1,
-    strangers=7,
+    unknown_clients=7,
     peers={"ESP32": PeerTotals(received=5), "OPTA": PeerTotals(served=6), "LOCALHOST": PeerTotals(served=1)},
 )
 
@@ -189,7 +189,7 @@ def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, 
 
 
 def test_rare_counters_are_in_the_statistics_line_unless_they_are_0() -> None:
-    totals = Statistics(strangers=7, gave_way=1, expired=2, stored=3, not_stored=4)
+    totals = Statistics(unknown_clients=7, evicted=1, timed_out=2, stored=3, not_stored=4)
     assert "Unknown clients: 7 | Evicted: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
         text().statistics(totals, None, final=False)
     )

@@ -34,14 +34,14 @@ def test_the_network_of_a_client_decides(address: str, client: Role) -> None:
     "address",
     ["192.168.0.255", "192.168.3.0", "10.0.0.1", "8.8.8.8", "fe80::1", "fe80::1%eth0", "::", "0.0.0.1"],
 )
-def test_anyone_else_is_a_stranger(address: str) -> None:
+def test_a_client_in_no_zone_has_no_role(address: str) -> None:
     assert AccessControl(Config()).role(address) is None
 
 
 @pytest.mark.parametrize(
     "local", ["192.168.2.100", "10.0.0.1", "192.168.1.101", "::ffff:192.168.2.100", "fe80::1"]
 )
-def test_a_host_of_a_zone_that_comes_in_by_another_address_is_a_stranger(local: str) -> None:
+def test_a_host_of_a_zone_that_reaches_another_address_has_no_role(local: str) -> None:
     control = AccessControl(Config())
     assert control.role("192.168.1.50", local) is None
     assert control.role("192.168.1.50", "192.168.1.100") == ESP32

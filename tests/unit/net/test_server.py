@@ -348,7 +348,7 @@ def test_over_its_limit_a_clients_own_longest_idle_connection_is_evicted() -> No
     first.send(read(0, 1))
     third, other = house.client("192.168.1.50"), house.client("192.168.1.51")
     assert [c.socket.end for c in (first, second, third, other)] == [None, "aborted", None, None]
-    assert house.concentrator.statistics.gave_way == 1
+    assert house.concentrator.statistics.evicted == 1
     assert house.journal[-1] == (
         "[CLOSED] ESP32 (192.168.1.50): it was idle for longest, and there were too many connections"
     )
