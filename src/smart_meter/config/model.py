@@ -112,7 +112,11 @@ class ServerConfig(NamedTuple):
     port: Annotated[int, Integer("The TCP port that the server listens on.", 1, 65535)] = 502
     max_connections: Annotated[
         int,
-        Integer("Connections in total; above that, the longest idle one is closed.", 1, MAX_CONNECTIONS),
+        Integer(
+            "Connections in total; above that, one of the address with the most is closed.",
+            1,
+            MAX_CONNECTIONS,
+        ),
     ] = 1000
     max_connections_per_client: Annotated[
         int, Integer("Connections from one client's address.", 1, MAX_CONNECTIONS)

@@ -143,13 +143,28 @@ class Server:
         if of_client is not None and len(of_client) >= self.limits.connections_per_client:
             self._evict_from(of_client)
         elif self._quantity >= self.limits.connections:
-            # From the zone with the most, so that a crowd in one zone never drives out another's few.
-            self._evict_from(max(self._zones.values(), key=len))
+            self._evict_from(self._most_crowded(client))
         connection = Connection(self, connected, client, session)
         self._quantity += 1
         self._zones.setdefault(session.zone, set()).add(connection)
         self._clients.setdefault(client, set()).add(connection)
         self.loop.watch(connected.fileno(), EDGES, connection.ready)
+
+    def _most_crowded(self, client: str) -> set[Connection]:
+        """Return the connections that one has to be evicted from, in favour of a new one of `client`.
+
+        They are of the zone with the most connections, so that a crowd in one zone never drives out another
+        zone's clients; and of the address with the most in it, so that a few addresses with many connections
+        never drive out a neighbour with one.
+        """
+        zone = max(self._zones, key=lambda name: len(self._zones[name]))
+        addresses = [found for found in self._clients.values() if next(iter(found)).zone == zone]
+        most = max(addresses, key=len)
+        own = self._clients.get(client)
+        if own is not None and len(own) == len(most):
+            # No address loses its only connection to another's second, nor gains at the cost of its equals.
+            return own
+        return most if len(most) > 1 else self._zones[zone]
 
     @staticmethod
     def _evict_from(connections: set[Connection]) -> None:

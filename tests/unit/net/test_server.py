@@ -367,6 +367,37 @@ def test_over_the_limit_in_all_the_zone_with_the_most_connections_loses_one() ->
     assert house.concentrator.statistics.open_connections == 3
 
 
+def test_a_few_addresses_with_many_connections_never_evict_a_neighbour_with_one() -> None:
+    house = House(Limits(connections=50))
+    esp32, opta = house.client("192.168.1.50"), house.client("192.168.2.10")
+    crowd = []
+    for number in range(400):
+        house.loop.now += 1
+        crowd.append(house.client(f"192.168.1.{110 + number % 20}"))
+    assert (esp32.socket.end, opta.socket.end) == (None, None)
+    assert len(house.server.connections) == 50
+    open_ = dict.fromkeys(range(20), 0)
+    for number, client in enumerate(crowd):
+        open_[number % 20] += client.socket.end is None
+    assert set(open_.values()) <= {2, 3}
+
+
+def test_no_address_loses_its_only_connection_to_the_second_of_another() -> None:
+    house = House(Limits(connections=3))
+    first, second, third = (house.client(f"192.168.1.{number}") for number in (50, 51, 52))
+    house.loop.now += 1
+    again = house.client("192.168.1.52")
+    assert [client.socket.end for client in (first, second, third, again)] == [None, None, "aborted", None]
+
+
+def test_a_new_address_evicts_the_connection_that_was_idle_for_longest() -> None:
+    house = House(Limits(connections=3))
+    opta, first = house.client("192.168.2.10"), house.client("192.168.1.50")
+    house.loop.now += 1
+    second, third = house.client("192.168.1.51"), house.client("192.168.1.52")
+    assert [client.socket.end for client in (opta, first, second, third)] == [None, "aborted", None, None]
+
+
 def test_an_idle_connection_is_closed_after_its_time_and_no_earlier() -> None:
     house = House(Limits(idle=300))
     idle, busy = house.client("192.168.1.50"), house.client("192.168.2.10")
