@@ -153,18 +153,15 @@ class Server:
     def _most_crowded(self, client: str) -> set[Connection]:
         """Return the connections that one has to be evicted from, in favour of a new one of `client`.
 
-        They are of the zone with the most connections, so that a crowd in one zone never drives out another
-        zone's clients; and of the address with the most in it, so that a few addresses with many connections
-        never drive out a neighbour with one.
+        They are those of the address with the most, so that a few addresses with many connections never drive
+        out a neighbour with one. If every address has only one, they are those of the zone with the most.
         """
-        zone = max(self._zones, key=lambda name: len(self._zones[name]))
-        addresses = [found for found in self._clients.values() if next(iter(found)).zone == zone]
-        most = max(addresses, key=len)
+        most = max(self._clients.values(), key=len)
         own = self._clients.get(client)
         if own is not None and len(own) == len(most):
             # No address loses its only connection to another's second, nor gains at the cost of its equals.
             return own
-        return most if len(most) > 1 else self._zones[zone]
+        return most if len(most) > 1 else max(self._zones.values(), key=len)
 
     @staticmethod
     def _evict_from(connections: set[Connection]) -> None:

@@ -390,6 +390,16 @@ def test_no_address_loses_its_only_connection_to_the_second_of_another() -> None
     assert [client.socket.end for client in (first, second, third, again)] == [None, None, "aborted", None]
 
 
+def test_the_address_with_the_most_connections_loses_one_in_whichever_zone() -> None:
+    house = House(Limits(connections=6))
+    field = [house.client(f"192.168.1.{number}") for number in (50, 51, 52, 53)]
+    control = [house.client("192.168.2.10"), house.client("192.168.2.10")]
+    house.loop.now += 1
+    house.client("192.168.1.54")
+    assert [client.socket.end for client in field] == [None] * 4
+    assert sorted(str(client.socket.end) for client in control) == ["None", "aborted"]
+
+
 def test_a_new_address_evicts_the_connection_that_was_idle_for_longest() -> None:
     house = House(Limits(connections=3))
     opta, first = house.client("192.168.2.10"), house.client("192.168.1.50")
