@@ -107,7 +107,7 @@ class Concentrator:
     def next_check(self) -> float:
         """Return when to `check` next, in monotonic seconds: no later than any sample can be too old."""
         now = self.now()
-        return min(min(meter.due, now + meter.patience) for meter in self.meters)
+        return min(min(meter.due, now + meter.stale_after) for meter in self.meters)
 
     def check(self) -> None:
         """Mark overdue samples as stale."""

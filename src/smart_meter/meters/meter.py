@@ -49,10 +49,10 @@ class Meter(Bank):
         "flags",
         "map",
         "name",
-        "patience",
         "refused",
         "sample_head",
         "samples",
+        "stale_after",
         "state",
         "unit_id",
         "version",
@@ -62,8 +62,8 @@ class Meter(Bank):
         """`device` is the concentrator's own name, for the identification."""
         super().__init__(config.map.start, config.map.quantity, _identification(config, device))
         self._config = config
-        self.patience = config.stale_after or math.inf
-        """Seconds after which a sample is too old."""
+        self.stale_after = config.stale_after or math.inf
+        """Seconds after which a sample is stale; infinity: never."""
         self.name = config.name
         self.unit_id = config.unit_id
         self.map = config.map
@@ -115,7 +115,7 @@ class Meter(Bank):
             self._written = _NOTHING
         self.samples += 1
         self.arrived = now
-        self.due = now + self.patience
+        self.due = now + self.stale_after
         if self._limited:
             self._mask = self._out_of_range_mask()
             self.flags = OUT_OF_RANGE if self._mask else 0
@@ -206,9 +206,9 @@ class Meter(Bank):
         self.state = State.RESTORED
         if age is not None:
             self.arrived = now - age
-        if self.patience == math.inf or (age is not None and age < self.patience):
+        if self.stale_after == math.inf or (age is not None and age < self.stale_after):
             self._show_held()
-            self.due = self.arrived + self.patience if age is not None else math.inf
+            self.due = self.arrived + self.stale_after if age is not None else math.inf
 
     def take_over(self, earlier: Meter, now: float) -> None:
         """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
@@ -229,7 +229,7 @@ class Meter(Bank):
         self.state = earlier.state
         if self.state is State.WAITING:
             return
-        self.due = self.arrived + self.patience
+        self.due = self.arrived + self.stale_after
         if now < self.due:
             if self.state is State.STALE:
                 self.state = State.FRESH
