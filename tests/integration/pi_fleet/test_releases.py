@@ -125,7 +125,7 @@ def upgrade_that_loses_its_power(fleet: Fleet) -> Played:
     before = os.readlink(current)
     option = '    run.add_argument("--config", metavar="FILE"'
     knows = (
-        "src/smart_meter/cli/main.py",
+        "src/smart_meter/cli/parser.py",
         option,
         f'    run.add_argument("--new", action="store_true")\n{option}',
     )
