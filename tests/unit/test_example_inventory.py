@@ -194,7 +194,7 @@ def test_a_site_that_was_added_passes_with_its_first_pi(desk: Desk) -> None:
     variables.write_text(variables.read_text().replace("# preflight_jump_host:", "preflight_jump_host:"))
     done = desk.check()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 Pis checked, nothing to mend" in done.stdout
+    assert "4 Pis checked, nothing to fix" in done.stdout
 
 
 def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Desk) -> None:
@@ -216,4 +216,4 @@ def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Des
     script.chmod(0o755)
     done = desk.check(inventory="exported/hosts")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 Pis checked, nothing to mend" in done.stdout
+    assert "3 Pis checked, nothing to fix" in done.stdout

@@ -70,7 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             told = f"{count} in the inventory ({where}), listed above; no Pi was touched"
             return {**result, "failed": True, "msg": told}
         configurations = {host: check.configuration for host, check in checked.items()}
-        told = f"{_pis(len(checked))} checked, nothing to mend"
+        told = f"{_pis(len(checked))} checked, nothing to fix"
         return {**result, "msg": told, "configurations": configurations}
 
     def _check(self, task_vars: dict[str, Any]) -> dict[str, Checked]:

@@ -135,7 +135,7 @@ def test_a_good_limit_and_a_group_that_only_this_run_makes_go_on(tmp_path: Path)
     site.hosts({"pi-north": good_host(10), "pi-south": good_host(11)})
     outcome = site.play("--limit", "pi-south", playbook=str(REPOSITORY / "playbooks/check.yml"))
     assert outcome.returncode == 0, outcome.output
-    assert "1 Pi checked, nothing to mend" in outcome.output
+    assert "1 Pi checked, nothing to fix" in outcome.output
     # As configure.yml has it for the Pis that differ, and for those that failed.
     site.write(
         "dynamic.yml",

@@ -25,11 +25,11 @@ LOOK = """
   gather_facts: false
   tasks:
     - name: Look
-      ansible.builtin.import_role: {name: concentrator, tasks_from: look.yml}
+      ansible.builtin.import_role: {name: concentrator, tasks_from: inspect.yml}
       vars: {preflight_checked: {configurations: {pi-here: wanted}}}
     - name: Show
       ansible.builtin.debug:
-        msg: "found={{ __concentrator_look | to_json | b64encode }}="
+        msg: "found={{ __concentrator_inspected | to_json | b64encode }}="
 """
 
 
