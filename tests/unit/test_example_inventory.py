@@ -125,15 +125,15 @@ def test_a_vault_that_was_left_decrypted_is_refused(desk: Desk) -> None:
     shutil.copy(desk.inventory / "vault.example.yml", desk.inventory / "group_vars/all/vault.yml")
     done = desk.check()
     assert done.returncode == 2
-    told = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "plain text" in line]
-    assert sorted(line.split(": ")[1] for line in told) == [
+    problems = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "plain text" in line]
+    assert sorted(line.split(": ")[1] for line in problems) == [
         "vault_become_password",
         "vault_network_field_psk",
     ]
-    for line in told:
+    for line in problems:
         assert line.startswith("inventory/group_vars/all/vault.yml:")
         assert line.endswith(
-            "stands in plain text (its value is not shown); "
+            "is in plain text (its value is not shown); "
             "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
         )
     assert not any(secret in done.stdout + done.stderr for secret in EXAMPLES)
@@ -186,7 +186,7 @@ def test_a_site_that_was_added_passes_with_its_first_pi(desk: Desk) -> None:
     desk.vault()
     done = desk.run(sys.executable, REPOSITORY / "tools/add_site.py", "east", "--inventory", desk.inventory)
     assert done.returncode == 0, done.stderr
-    assert desk.check().returncode == 0, "a site without Pis is none to mend"
+    assert desk.check().returncode == 0, "a site without Pis is not a problem"
     hosts = desk.inventory / "hosts.yml"
     hosts.write_text(hosts.read_text().replace("# pi-east:", "pi-east:"))
     variables = desk.inventory / "group_vars/site_east/main.yml"

@@ -112,7 +112,7 @@ class Site:
     def play(
         self, *arguments: str, playbook: str = "site.yml", inventory: str = "inventory", **environment: str
     ) -> Outcome:
-        """Run a playbook over the inventory; an empty one: what the arguments say."""
+        """Run a playbook over the inventory; an empty name: that in the arguments."""
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         run = subprocess.run(
             [program, *(["-i", inventory] if inventory else []), playbook, *arguments],

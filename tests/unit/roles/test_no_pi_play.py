@@ -17,7 +17,7 @@ TARGETS = ["check", "provision", "configure", "rollback", "drift", "verify", "do
 GOOD = "smart_meters:\n  children:\n    site_north:\n      hosts:\n        pi-north:\n    site_new:\n"
 MISSPELT = GOOD.replace("smart_meters:", "smart_meter:")
 RENAME = (
-    "inventory/hosts.yml:1: there is no group smart_meters, which every playbook is for; "
+    "inventory/hosts.yml:1: there is no group smart_meters, on which every playbook runs; "
     "rename smart_meter to smart_meters"
 )
 
@@ -53,7 +53,7 @@ def test_a_limit_without_a_pi_fails_every_playbook(site: Site, playbook: str) ->
     outcome = play(site, f"{GOOD}office:\n  hosts:\n    printer:\n", playbook, "--limit", "printer")
     assert outcome.returncode == 1, outcome.output
     expected = (
-        '--limit "printer": leaves no Pi of the group smart_meters; inventory/hosts.yml has pi-north there'
+        '--limit "printer": selects no Pi of the group smart_meters; inventory/hosts.yml has pi-north there'
     )
     assert f"[ERROR]: {expected}\n" in outcome.output
 
@@ -87,8 +87,8 @@ def test_an_inventory_without_a_pi_fails(site: Site, inventory: str | None, expe
         ("pi-north,pi-nroth", 'matches "pi-nroth"; did you mean pi-north?'),
         ("all:!pi-nroth", 'matches "pi-nroth"; did you mean pi-north?'),
         ("pi-x*", 'matches "pi-x*"; inventory/hosts.yml has pi-north'),
-        ("site_new", '--limit "site_new": leaves no Pi'),
-        ("localhost", '--limit "localhost": leaves no Pi'),
+        ("site_new", '--limit "site_new": selects no Pi'),
+        ("localhost", '--limit "localhost": selects no Pi'),
         ("@limit", 'matches "pi-nroth"; did you mean pi-north?'),
         ("", '--limit "": is empty'),
     ],

@@ -95,7 +95,7 @@ def test_every_variable_carries_the_roles_name_a_type_and_a_description(role: st
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_says_who_it_is(role: str) -> None:
+def test_a_role_has_a_description_and_a_license(role: str) -> None:
     meta = load(REPOSITORY / "roles" / role / "meta/main.yml")
     assert meta["galaxy_info"]["description"]
     assert meta["galaxy_info"]["license"]
