@@ -1,4 +1,4 @@
-"""A run that would reach no Pi fails, whichever playbook or make target it is."""
+"""A run that would select no Pi fails, in every playbook and make target."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_good_limit_and_a_group_that_only_this_run_makes_go_on(tmp_path: Path)
 
 
 def test_ansible_itself_has_no_use_for_the_plugin(site: Site) -> None:
-    # It is found beside the playbooks only: other programs of Ansible's read any inventory.
+    # The plugin lies beside the playbooks: Ansible's other programs still read any inventory.
     site.write("inventory/hosts.yml", MISSPELT)
     listed = subprocess.run(
         [Path(sys.executable).with_name("ansible-inventory"), "-i", "inventory/hosts.yml", "--list"],

@@ -1,4 +1,4 @@
-"""The look at a Pi as it is run, with this machine in the Pi's place: it is only looked at."""
+"""The check of a Pi, run on this machine in place of a Pi: it changes nothing."""
 
 from __future__ import annotations
 

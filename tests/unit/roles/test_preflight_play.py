@@ -1,4 +1,4 @@
-"""The preflight as it is run: `ansible-playbook` over an inventory, and no Pi anywhere."""
+"""The preflight, run by `ansible-playbook` over an inventory, without any Pi."""
 
 from __future__ import annotations
 

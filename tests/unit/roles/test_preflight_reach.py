@@ -1,4 +1,4 @@
-"""Where a Pi answers: the real tasks, and in ssh's place a program that runs the command here, or refuses."""
+"""Where a Pi answers: the real tasks, and instead of ssh a program that runs the command here, or refuses."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_what_a_client_may_not_do_is_not_held_against_the_pi() -> None:
     assert (opta["start"], opta["quantity"]) == (4, 2)
 
 
-def test_a_controller_that_the_configuration_would_cut_off_fails() -> None:
+def test_a_controller_that_the_configuration_would_cut_off_says_so() -> None:
     with pytest.raises(NotProvableError, match=r"10\.9\.8\.7, is in no zone of it"):
         target(Config(), "10.9.8.7", 1)
 

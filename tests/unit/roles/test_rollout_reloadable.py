@@ -1,4 +1,4 @@
-"""What a redeployed configuration may not change: a reload would take it in part only."""
+"""What a redeployed configuration may not change: a reload would apply only a part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pis held against each other."""
+"""Pis compared with each other."""
 
 from __future__ import annotations
 
