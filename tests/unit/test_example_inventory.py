@@ -125,15 +125,15 @@ def test_a_vault_that_was_left_decrypted_is_refused(desk: Desk) -> None:
     shutil.copy(desk.inventory / "vault.example.yml", desk.inventory / "group_vars/all/vault.yml")
     done = desk.check()
     assert done.returncode == 2
-    found = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "plain text" in line]
-    assert sorted(line.split(": ")[1] for line in found) == [
+    problems = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "plain text" in line]
+    assert sorted(line.split(": ")[1] for line in problems) == [
         "vault_become_password",
         "vault_network_field_psk",
     ]
-    for line in found:
+    for line in problems:
         assert line.startswith("inventory/group_vars/all/vault.yml:")
         assert line.endswith(
-            "stands in plain text (its value is not shown); "
+            "is in plain text (its value is not shown); "
             "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
         )
     assert not any(secret in done.stdout + done.stderr for secret in EXAMPLES)
@@ -194,7 +194,7 @@ def test_an_added_site_passes_the_check_with_its_first_pi(desk: Desk) -> None:
     variables.write_text(variables.read_text().replace("# preflight_jump_host:", "preflight_jump_host:"))
     done = desk.check()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 Pis checked, nothing to mend" in done.stdout
+    assert "4 Pis checked, nothing to fix" in done.stdout
 
 
 def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Desk) -> None:
@@ -216,4 +216,4 @@ def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Des
     script.chmod(0o755)
     done = desk.check(inventory="exported/hosts")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 Pis checked, nothing to mend" in done.stdout
+    assert "3 Pis checked, nothing to fix" in done.stdout

@@ -84,7 +84,13 @@ def when(condition: Callable[[], bool], controller: Running, seconds: float = 60
 
 def outcomes(played: Played) -> dict[str, str]:
     """Return the last play's table."""
-    return dict(re.findall(r"^\s+-? *'?(pi-\w+) +(\w+)", played.output.rpartition("Sum up")[2], re.MULTILINE))
+    return dict(
+        re.findall(
+            r"^\s+-? *'?(pi-\w+) +(\w+)",
+            played.output.rpartition("Show the outcome of each Pi")[2],
+            re.MULTILINE,
+        )
+    )
 
 
 Edit = tuple[str, str, str]

@@ -243,7 +243,7 @@ def test_a_release_that_does_not_serve_is_switched_back_by_itself(fleet: Fleet) 
         )
 
     assert played.returncode != 0
-    assert "was switched back" in played.output
+    assert "was rolled back" in played.output
     assert "it is a bad release" in played.output
     assert release(fleet) == before
     assert scales(fleet)[NORTH] == ["10", "10"]

@@ -134,7 +134,7 @@ def test_a_pi_that_loses_its_power_while_it_takes_has_the_old_one_at_the_next_bo
 def test_a_configuration_that_came_in_part_is_not_taken(fleet: Fleet, cut: int) -> None:
     pi = fleet.pi(NORTH)
     text = pi.path(CONFIG).read_text().replace("scale = 60", "scale = 61")
-    came = assembled("take.sh", text)[:-cut]
+    came = assembled("apply.sh", text)[:-cut]
     wanted = hashlib.sha256(text.encode()).hexdigest()
 
     done = pi.run(["env", "CONTROLLER=a test", "sh", "-s", "60", wanted, "", ""], stdin=came, check=False)
@@ -165,7 +165,7 @@ def test_of_two_controllers_at_once_the_second_waits_and_is_refused(fleet: Fleet
     assert outcomes(kept) == dict.fromkeys(ALL, "new")
     assert kept.returncode == 0
     assert refused.returncode != 0
-    assert "somebody else has changed its configuration meanwhile" in " ".join(refused.output.split())
+    assert "another run has changed its configuration meanwhile" in " ".join(refused.output.split())
     assert outcomes(refused)[NORTH] == "not"
     assert all_have(fleet) == dict.fromkeys(ALL, 70)
 
@@ -192,7 +192,7 @@ def test_what_a_reload_can_t_change_on_one_pi_is_refused_before_any_is_touched(
     assert f"host_vars/{SOUTH}.yml" in said
     assert f"{variable}: is {value}, and the Pi has {has_been}: " in said
     assert f"run make provision LIMIT={SOUTH}" in said
-    assert "Take |" not in said
+    assert "Apply |" not in said
     assert all_have(fleet) == dict.fromkeys(ALL, 70)
 
 
