@@ -3,8 +3,6 @@
 The announcement is a request that any Modbus server answers and that changes nothing at any: Return Query
 Data (Modbus Application Protocol V1.1b3, 6.8.1), whose data come back as they are. The concentrator knows
 them, and from there on carries out no write of that connection.
-
-`roles/concentrator/files/prove.py` runs without this package and has its own copy.
 """
 
 from __future__ import annotations

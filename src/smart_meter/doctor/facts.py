@@ -11,9 +11,7 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import stat
-import struct
 import subprocess
 import time
 from collections.abc import Mapping
@@ -27,7 +25,7 @@ from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
-from smart_meter.modbus.functions import FunctionCode
+from smart_meter.net.modbus_client import ExceptionReplyError, ModbusClient, ModbusError
 from smart_meter.registers.status_block import QUANTITY, START, decode
 
 _PROGRAM_SECONDS = 10.0
@@ -204,40 +202,15 @@ def firewall() -> Firewall | None:
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:
     """Read a meter's status block (FC04) from this machine, whose own programs may read."""
-    read = struct.pack(">BHH", FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY)
     try:
-        with socket.create_connection((host, port), _ANSWER_SECONDS) as connection:
-            # Whatever the reply is: after this, the read does not count as a client's.
-            _reply(connection, meter.unit_id, probe.PDU)
-            reply = _reply(connection, meter.unit_id, read)
-            if reply[0] != FunctionCode.READ_INPUT_REGISTERS:
-                return Answer(None, f"exception 0x{reply[1]:02X}")
-            return Answer(decode(reply[2:]))
-    except TimeoutError:
-        return Answer(None, f"{host}:{port} did not answer in {_ANSWER_SECONDS:.0f} s")
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return Answer(None, f"{host}:{port}: {reason.lower()}")
-
-
-def _reply(connection: socket.socket, unit_id: int, request: bytes) -> bytes:
-    """Send a request's PDU and return the reply's PDU. Raises OSError."""
-    connection.sendall(struct.pack(">HHHB", 1, 0, len(request) + 1, unit_id) + request)
-    head = _receive(connection, 7)
-    pdu = _receive(connection, int.from_bytes(head[4:6]) - 1)
-    if len(pdu) < 2:
-        raise OSError("the reply is too short")
-    return pdu
-
-
-def _receive(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        part = connection.recv(count - len(data))
-        if not part:
-            raise OSError("the connection was closed")
-        data += part
-    return data
+        with ModbusClient.connect(host, port, _ANSWER_SECONDS) as client:
+            # The read must not count as one of a zone's peer.
+            client.announce(meter.unit_id, probe.PDU)
+            return Answer(decode(client.read_input_registers(meter.unit_id, START, QUANTITY)))
+    except ExceptionReplyError as error:
+        return Answer(None, str(error))
+    except ModbusError as error:
+        return Answer(None, f"{host}:{port}: {error}")
 
 
 def history_file(path: str) -> HistoryFile | None:
