@@ -30,7 +30,10 @@ from smart_meter.registers.status_block import QUANTITY, START, decode
 
 _PROGRAM_SECONDS = 10.0
 _ANSWER_SECONDS = 3.0
-_PROPERTIES = "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User"
+_PROPERTIES = (
+    "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User,"
+    "NeedDaemonReload"
+)
 _MODES_NONE = 0
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 512  # struct timex takes 208; the rest is spare
@@ -193,7 +196,7 @@ def has_firewall() -> bool:
 
 
 def firewall() -> Firewall | None:
-    """Return ufw's status and rules; None if ufw fails or this user is not root, whom ufw requires."""
+    """Return ufw's status and rules; None if ufw fails or this user is not root, as ufw requires."""
     if os.geteuid() != 0:
         return None
     status, added = _output("ufw", "status", "verbose"), _output("ufw", "show", "added")
@@ -232,7 +235,7 @@ def history_file(path: str) -> HistoryFile | None:
         owner=None if status is None else _user(status.st_uid),
         bytes=0 if status is None else status.st_size,
         read_only=bool(room.f_flag & os.ST_RDONLY),
-        set_aside=tuple(sorted(name for name in names if name.startswith(f"{file.name}.damaged-"))),
+        quarantined=tuple(sorted(name for name in names if name.startswith(f"{file.name}.damaged-"))),
     )
 
 
