@@ -198,8 +198,9 @@ def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
     assert re.search(r"^\[PROBE\] OPTA \(\S+\) may use function codes 3, 4, 8, 43$", story.journal(), re.M)
     assert played.count(NAME, "changed") == 0
     assert re.search(r"ok\s+control zone on unit 1\s+read-only, from the controller", played.output)
-    assert re.search(r"ok\s+journal\s+on the card", played.output)
-    assert re.search(r"ok\s+ICMP redirects\s+refused", played.output)
+    assert re.search(r"ok\s+doctor: journal\s+on the card", played.output)
+    assert re.search(r"ok\s+doctor: ICMP redirects\s+refused", played.output)
+    assert not re.search(r"ok\s+(journal|service|source routes) ", played.output), "the doctor judges them"
     assert "BAD" not in played.output
     exposure = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert exposure
@@ -246,7 +247,7 @@ def test_a_journal_that_is_in_memory_only_is_bad_and_comes_to_the_card_by_the_me
     checks = doctor(story)
 
     assert checks["journal"]["found"].startswith("in memory only (/run/log/journal/")
-    assert re.search(r"BAD\s+journal\s+/run/log/journal/", accepted(story).output)
+    assert re.search(r"BAD\s+doctor: journal\s+in memory only \(/run/log/journal/", accepted(story).output)
     fix(story, checks["journal"])
     assert doctor(story)["journal"]["level"] == "ok"
 
@@ -327,7 +328,9 @@ def test_a_configuration_that_was_written_and_never_taken_is_found_and_taken(sto
     story.pi.run(
         ["sed", "-i", "s/statistics_interval = .*/statistics_interval = 60/", "/etc/smart-meter/config.toml"]
     )
-    assert re.search(r"BAD\s+configuration\s+written, not running", accepted(story).output)
+    assert re.search(
+        r"BAD\s+doctor: configuration\s+accepted, but the service runs with another", accepted(story).output
+    )
 
     played = story.controller.playbook("site.yml", "--tags", "concentrator")
 
@@ -344,7 +347,7 @@ def test_a_damaged_release_is_seen_and_installed_again(story: Story) -> None:
     module = "/opt/smart-meter/current/lib/python3*/site-packages/smart_meter/runtime/service.py"
     story.pi.run(["sh", "-c", f"truncate --size=0 {module}"])
     seen = " ".join(accepted(story).output.split())
-    assert re.search(r"BAD release \S+ is damaged: \S+/runtime/service\.py and 0 more", seen), seen
+    assert re.search(r"BAD doctor: release \S+ is damaged: \S+/runtime/service\.py changed since", seen), seen
     check = doctor(story)["release"]
     assert check["level"] == "bad"
     assert "smart_meter/runtime/service.py changed since the installation" in check["found"]

@@ -233,6 +233,36 @@ def test_the_acceptance_says_who_opened_the_port_and_how_little_is_exposed(story
     found = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert found
     assert float(found[1]) <= 1.2
+    assert re.search(r"ok\s+doctor: unit file\s+as the service was started", played.output)
+    assert re.search(r"ok\s+doctor: reverse path filter\s+strict", played.output)
+    assert not re.search(r"(ok|WARN|\?)\s+(service|journal|source routes) ", played.output)
+
+
+def test_a_pi_without_a_doctor_is_judged_by_the_controller(story: Story) -> None:
+    no_doctor = ("-e", '{"__verify_program": "/bin/true"}')
+
+    good = story.controller.playbook("verify.yml", *no_doctor)
+    story.pi.run(["systemctl", "stop", "smart-meter"])
+    try:
+        bad = story.controller.playbook("verify.yml", *no_doctor, check=False)
+    finally:
+        story.pi.run(["systemctl", "start", "smart-meter"])
+
+    assert re.search(r"\?\s+doctor\s+no answer that this controller understands", good.output)
+    for line in (
+        r"service\s+active, \d+ restarts",
+        r"running release and configuration\s+as written",
+        r"files of the release\s+whole",
+        r"history\s+kept",
+        r"listener on port 502\s+open",
+        r"journal\s+on the card",
+        r"source routes\s+refused",
+        r"reverse path filter\s+strict",
+    ):
+        assert re.search(rf"ok\s+{line}", good.output), good.output
+    assert "BAD" not in good.output
+    assert bad.returncode != 0
+    assert re.search(r"BAD\s+service\s+inactive", bad.output)
 
 
 def test_a_refused_configuration_leaves_the_old_one_and_says_why(story: Story) -> None:

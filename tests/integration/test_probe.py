@@ -14,6 +14,7 @@ from roles.concentrator.files.prove import prove
 from smart_meter.cli.client import Client
 from smart_meter.cli.commands.probe import NO_CONNECTION, OTHER, READ_ONLY, READ_WRITE, Finding
 from smart_meter.cli.commands.probe import probe as find_out
+from smart_meter.concentrator import probe
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Access, AccessRule, Config, MeterConfig, OnStale
 from smart_meter.doctor.facts import answer as doctors_answer
@@ -223,8 +224,8 @@ def test_the_answer_as_json_has_what_the_acceptance_reads(reading_only: Program)
     assert totals(reading_only) == "Received: 0 | Served: 0 | Refused: 0 | Exceptions: 0 | Connections: 0"
 
 
-def test_the_proof_of_a_rollout_and_the_doctor_count_nowhere(reading_only: Program) -> None:
-    port = reading_only.port()
+def proof_target(port: int, **changes: object) -> dict[str, object]:
+    """Return what the proof asks of the configuration without zones and measurements of its own."""
     [pv] = Config().meters
     meter = {
         "name": "pv",
@@ -235,12 +236,24 @@ def test_the_proof_of_a_rollout_and_the_doctor_count_nowhere(reading_only: Progr
         "reads": True,
         "identifies": True,
         "silent": False,
+        **changes,
     }
-    assert prove({"host": "127.0.0.1", "port": port, "seconds": PATIENCE, "meters": [meter]}) == []
-    other = {**meter, "fingerprint": "00000000"}
-    assert prove({"host": "127.0.0.1", "port": port, "seconds": 0, "meters": [other]}) == [
-        f"meter pv, unit 1: the map's fingerprint is {pv.map.fingerprint}, and should be 00000000"
+    announcement = probe.PDU.hex()
+    return {"host": "127.0.0.1", "port": port, "seconds": 0, "announcement": announcement, "meters": [meter]}
+
+
+def test_the_proof_of_a_rollout_and_the_doctor_count_nowhere(reading_only: Program) -> None:
+    port = reading_only.port()
+    [pv] = Config().meters
+    assert prove({**proof_target(port), "seconds": PATIENCE}) == []
+    assert prove(proof_target(port, fingerprint="00000000")) == [
+        f"meter pv, unit 1: the register map's fingerprint is {pv.map.fingerprint} instead of 00000000"
     ]
+    assert prove(proof_target(port, unit=9)) == [
+        "meter pv, unit 9: a read is answered with exception 0x0B",
+        f"meter pv, unit 9: the register map's fingerprint is exception 0x0B instead of {pv.map.fingerprint}",
+    ]
+    assert prove(proof_target(port, unit=9, silent=True, identifies=False)) == []
     assert doctors_answer("127.0.0.1", port, pv).status is not None
     assert doctors_answer("127.0.0.1", port, pv._replace(unit_id=9)).reason == "exception 0x0B"
     reading_only.wait_for(r"^\[PROBE\]")
