@@ -1,6 +1,6 @@
-"""A way into another lab's network: connect there, and hand the connection over (ssh's ProxyUseFdpass).
+"""Connects to a host in another lab's network and passes the connection to ssh (ProxyUseFdpass).
 
-python -m tests.door HOST PORT, run in that network's namespace. It stands for the jump host or VPN of
+Run `python -m tests.door HOST PORT` in that network's namespace. It stands for the jump host or VPN of
 another site.
 """
 
@@ -11,12 +11,12 @@ import sys
 
 
 def main(host: str, port: str) -> None:
-    """Pass a connection to the process at the other end of the standard output."""
+    """Connect, and pass the connection to the process at the other end of the standard output."""
     with (
         socket.create_connection((host, int(port)), timeout=5) as connection,
-        socket.socket(fileno=1) as asked,
+        socket.socket(fileno=1) as output,
     ):
-        socket.send_fds(asked, [b"\0"], [connection.fileno()])
+        socket.send_fds(output, [b"\0"], [connection.fileno()])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Two sites and three Pis, that have the same private addresses: a lab each, and one operator for both.
+"""Two sites with three Pis and the same private addresses. Each site is a lab; one operator manages both.
 
-The operator stands at the first site. The other one is reached through a door (tests/door.py), as by a jump
-host.
+The operator is at the first site, and reaches the other through tests/door.py, which stands for a jump host.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ADDRESSES = {NORTH: "192.168.2.100", SECOND: "192.168.2.101", SOUTH: "192.168.2.
 
 @dataclass
 class Fleet:
-    """The labs of both sites, by Pi, and the operator's laptop."""
+    """The lab of each Pi, and the operator's laptop."""
 
     labs: dict[str, Lab]
     controller: Controller
@@ -33,7 +32,7 @@ class Fleet:
 
 @contextmanager
 def two_sites(name: str) -> Iterator[Fleet]:
-    """Boot three fresh Pis, and put them into an inventory."""
+    """Boot three fresh Pis, and add them to an inventory."""
     with Lab(f"{name}_n") as north, Lab(f"{name}_s") as south:
         pis = {pi.name: pi for pi in [*north.boot_many([NORTH, SECOND]), south.boot(SOUTH)]}
         controller = Controller(north)

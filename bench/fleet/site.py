@@ -63,7 +63,7 @@ def site(lab_name: str, count: int, *, keep: bool, say: Callable[[str], None]) -
     keep: leave them at the end, for `again`.
     """
     names = _names(count)
-    with Lab(lab_name, keep=keep, say=say) as lab:
+    with Lab(lab_name, keep=keep, log=say) as lab:
         for first in range(0, count, _AT_ONCE):
             lab.boot_many(names[first : first + _AT_ONCE], timeout=180)
         yield _made(lab, names)
