@@ -76,7 +76,7 @@ def beside_table(figures: Figures) -> str:
         ("10 connections, 2,000 reads per second in total", "_paced", "rate_paced_writers"),
     ):
         without, beside = (
-            Figure("beside-writes", "ours", f"p99{prefix}_{when}") for when in ("alone", "beside")
+            Figure("beside-writes", "ours", f"p99{prefix}{suffix}") for suffix in ("_alone", "_beside")
         )
         if not figures.rounds(without):
             continue
@@ -97,7 +97,7 @@ def zones_table(figures: Figures, servers: dict[str, str]) -> str:
     for server, title in servers.items():
         if not figures.rounds(Figure("zones", server, "p99_beside")):
             continue
-        keys = [f"{part}_{when}" for when in ("alone", "beside") for part in ("p50", "p99", "p99_9")]
+        keys = [f"{part}{suffix}" for suffix in ("_alone", "_beside") for part in ("p50", "p99", "p99_9")]
         found = (figures.median(Figure("zones", server, key)) for key in (*keys, "rate_writers"))
         lines.append((title, *map(count, found)))
     times = ("p50 µs", "p99 µs", "p99.9 µs")

@@ -1,6 +1,6 @@
 """Two sites with three Pis and the same private addresses. Each site is a lab; one operator manages both.
 
-The operator is at the first site, and reaches the other through tests/door.py, which stands for a jump host.
+The operator is at the first site, and reaches the other through tests/jump_host.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def two_sites(name: str) -> Iterator[Fleet]:
         controller = Controller(north)
         controller.known_hosts = north.folder / "all_known_hosts"
         controller.known_hosts.write_text(north.known_hosts.read_text() + south.known_hosts.read_text())
-        controller.sites = {"site_lab": {}, "site_south": _through_the_door(south)}
+        controller.sites = {"site_lab": {}, "site_south": _through_the_jump_host(south)}
         controller.secrets["vault_south_become_password"] = south.password
         controller.add(pis[NORTH])
         controller.add(
@@ -48,14 +48,14 @@ def two_sites(name: str) -> Iterator[Fleet]:
         yield Fleet({NORTH: north, SECOND: north, SOUTH: south}, controller)
 
 
-def _through_the_door(south: Lab) -> dict[str, Any]:
+def _through_the_jump_host(south: Lab) -> dict[str, Any]:
     enter = f"ip netns exec {places.namespace(south.name, 'control')}"
-    door = f"env PYTHONPATH={REPOSITORY} {enter} {sys.executable} -m tests.door %h %p"
+    jump_host = f"env PYTHONPATH={REPOSITORY} {enter} {sys.executable} -m tests.jump_host %h %p"
     options = ["HostKeyAlias={{ inventory_hostname }}", "StrictHostKeyChecking=yes", "ProxyUseFdpass=yes"]
     return {
         "preflight_site": "south",
         "ansible_become_password": "{{ vault_south_become_password }}",
         "ansible_ssh_private_key_file": str(south.ssh_key),
         "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options)
-        + f" -o 'ProxyCommand={door}'",
+        + f" -o 'ProxyCommand={jump_host}'",
     }

@@ -15,7 +15,7 @@ from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Played
 from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, fix, until, write_and_read
-from tests.integration.pi_people import (
+from tests.integration.pi_oddities import (
     add_strange_rules,
     enable_banner_and_lecture,
     set_unresolvable_host_name,

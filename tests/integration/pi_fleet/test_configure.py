@@ -23,7 +23,7 @@ from tests.integration.pi_fleet.story import (
     set_scale,
     version,
 )
-from tests.integration.pi_people import enable_banner_and_lecture, printing_login_shell
+from tests.integration.pi_oddities import enable_banner_and_lecture, printing_login_shell
 
 pytestmark = pytest.mark.pi
 

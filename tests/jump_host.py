@@ -1,6 +1,6 @@
 """Connects to a host in another lab's network and passes the connection to ssh (ProxyUseFdpass).
 
-Run `python -m tests.door HOST PORT` in that network's namespace. It stands for the jump host or VPN of
+Run `python -m tests.jump_host HOST PORT` in that network's namespace. It stands for the jump host or VPN of
 another site.
 """
 
