@@ -1,11 +1,11 @@
 """An Opta that counts missing replies: `python -m tests.integration.opta`, run in its network.
 
-    hold ADDRESS    read repeatedly over one connection
-    knock ADDRESS   connect, read and close, repeatedly
+    hold ADDRESS        read repeatedly over one connection
+    reconnect ADDRESS   connect, read and close, repeatedly
 
-It prints `ready` after the first reply. When its standard input is closed, it prints a JSON object: how often
-it `asked`, the `lost` attempts with their reasons, and the response times in milliseconds. It is a separate
-process, so that only the concentrator can delay it.
+It prints `ready` after the first reply. When its standard input is closed, it prints a JSON object: the
+number of `reads`, the `lost` ones with their reasons, and the response times in milliseconds. It is a
+separate process, so that only the concentrator can delay it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def connect(address: str) -> socket.socket:
     return connection
 
 
-def ask(connection: socket.socket, expected: bytes) -> None:
+def read(connection: socket.socket, expected: bytes) -> None:
     """Read the eight registers. Raises OSError if there is no reply, or if it does not start as expected."""
     connection.sendall(_REQUEST)
     reply = b""
@@ -43,12 +43,12 @@ def ask(connection: socket.socket, expected: bytes) -> None:
         raise ConnectionError(f"answered with {reply.hex()}")
 
 
-def knock(address: str, expected: bytes) -> Callable[[], None]:
+def reconnect(address: str, expected: bytes) -> Callable[[], None]:
     """Return a function that reads over a new connection."""
 
     def once() -> None:
         with connect(address) as connection:
-            ask(connection, expected)
+            read(connection, expected)
 
     return once
 
@@ -56,18 +56,18 @@ def knock(address: str, expected: bytes) -> Callable[[], None]:
 def hold(address: str, expected: bytes) -> Callable[[], None]:
     """Return a function that reads over the same connection each time."""
     connection = connect(address)
-    return lambda: ask(connection, expected)
+    return lambda: read(connection, expected)
 
 
 def main() -> None:
     """Read until the standard input is closed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("mode", choices=("hold", "knock"))
+    parser.add_argument("mode", choices=("hold", "reconnect"))
     parser.add_argument("address")
     parser.add_argument("--rate", type=float, default=200, help="maximum reads per second")
     parser.add_argument("--reply", type=bytes.fromhex, default=_REPLY, help="expected start of each reply")
     options = parser.parse_args()
-    once = {"knock": knock, "hold": hold}[options.mode](options.address, options.reply)
+    once = {"reconnect": reconnect, "hold": hold}[options.mode](options.address, options.reply)
     once()
     # From now on, the test may disturb the server.
     print("ready", flush=True)
@@ -84,7 +84,7 @@ def main() -> None:
             lost.append(f"attempt {len(times) + 2}: {error}")
         # Measured from when the read was due, so that a delay also counts for the reads after it.
         times.append(1000 * (time.monotonic() - due))
-    print(json.dumps({"asked": len(times) + 1, "lost": lost, **_summary(times)}))
+    print(json.dumps({"reads": len(times) + 1, "lost": lost, **_summary(times)}))
 
 
 def _summary(times: list[float]) -> dict[str, float]:

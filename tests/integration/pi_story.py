@@ -80,7 +80,7 @@ class Story:
             finally:
                 printed, errors = process.communicate(timeout=30)
         assert process.returncode == 0, errors
-        reads.times, reads.lost = (json.loads(printed)[key] for key in ("asked", "lost"))
+        reads.times, reads.lost = (json.loads(printed)[key] for key in ("reads", "lost"))
 
     def pings(self, zone: str, address: str) -> bool:
         """Return whether an address answers a ping from a zone."""

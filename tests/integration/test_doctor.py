@@ -124,8 +124,8 @@ def test_the_doctor_and_a_probe_do_not_make_a_peer_look_active(patient: Patient)
     # In trial mode this machine counts as the Opta, as a controller in the control zone counts as its peer.
     patient.doctor()
     assert run("probe", f"127.0.0.1:{patient.port}").returncode == 1
-    asked = time.monotonic()
-    wait_until(lambda: (state_file.read(patient.runtime) or {"at": 0})["at"] > asked + 1)
+    probed = time.monotonic()
+    wait_until(lambda: (state_file.read(patient.runtime) or {"at": 0})["at"] > probed + 1)
     _, checks = patient.doctor()
     assert checks["Opta reading"]["found"].startswith("never since the service started")
     assert checks["ESP32 heard"]["found"].startswith("never since the service started")

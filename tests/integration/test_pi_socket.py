@@ -118,7 +118,7 @@ def test_a_restart_does_not_lose_a_connection_attempt(story: Story) -> None:
     before = main_process(story)
 
     with ExitStack() as stack:
-        crowd = [stack.enter_context(story.opta("knock")) for _ in range(4)]
+        crowd = [stack.enter_context(story.opta("reconnect")) for _ in range(4)]
         for _ in range(5):
             story.pi.run(["systemctl", "restart", "smart-meter"])
 

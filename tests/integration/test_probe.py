@@ -58,19 +58,19 @@ def found(answer: Answer) -> Finding:
 def concentrator(*rules: AccessRule, on_stale: OnStale = OnStale.HOLD) -> tuple[Concentrator, Answer]:
     """Return a concentrator, and how it answers the client that probes it."""
     config = Config(meters=(MeterConfig("pv", 1, PV_MAP, access=rules, on_stale=on_stale),))
-    made = Concentrator(config, lambda _: None, lambda: 100.0, lambda: 0.0)
-    session = made.admit("192.168.1.50")
+    created = Concentrator(config, lambda _: None, lambda: 100.0, lambda: 0.0)
+    session = created.admit("192.168.1.50")
     assert session is not None
-    return made, lambda request: sent(session.respond(request))
+    return created, lambda request: sent(session.respond(request))
 
 
 @pytest.mark.parametrize(("code", "detail"), [(16, "read and written"), (6, "6"), (22, "22"), (23, "23")])
 def test_a_rule_for_single_function_codes_is_detected(code: int, detail: str) -> None:
-    made, answer = concentrator(AccessRule("field", (), Access.READ_WRITE, frozenset({3, code})))
+    created, answer = concentrator(AccessRule("field", (), Access.READ_WRITE, frozenset({3, code})))
     finding = found(answer)
     expected = detail if code == 16 else f"read, and written with function code {code}, not with 16"
     assert finding == Finding(READ_WRITE, f"registers 0 to 7 can be {expected}")
-    assert_untouched(made)
+    assert_untouched(created)
 
 
 @pytest.mark.parametrize(
@@ -83,23 +83,23 @@ def test_a_rule_for_single_function_codes_is_detected(code: int, detail: str) ->
     ],
 )
 def test_each_kind_of_access_is_detected(access: Access, expected: str) -> None:
-    made, answer = concentrator(AccessRule("field", (), access))
+    created, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
-    assert_untouched(made)
+    assert_untouched(created)
 
 
 def test_a_stale_meter_is_detected_as_the_acceptance_expects() -> None:
-    made, answer = concentrator(on_stale=OnStale.EXCEPTION)
+    created, answer = concentrator(on_stale=OnStale.EXCEPTION)
     finding = found(answer)
     assert finding.found == OTHER
     # roles/concentrator/tasks/verify.yml searches for this text.
     assert "exception 0x0B" in finding.detail
-    assert_untouched(made)
+    assert_untouched(created)
 
 
-def assert_untouched(made: Concentrator) -> None:
-    [meter] = made.meters
-    counted = made.statistics
+def assert_untouched(created: Concentrator) -> None:
+    [meter] = created.meters
+    counted = created.statistics
     assert bytes(meter.data) == bytes(16)
     assert (meter.samples, meter.refused, counted.received, counted.served) == (0, 0, 0, 0)
     assert (counted.refused, counted.exceptions, counted.connections) == (0, 0, 0)
@@ -110,9 +110,9 @@ def test_a_concentrator_without_support_for_probes_is_not_written_to_either(
     access: Access, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smart_meter.concentrator.session.announces", lambda _: False)
-    made, answer = concentrator(AccessRule("field", (), access))
+    created, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
-    [meter] = made.meters
+    [meter] = created.meters
     assert (bytes(meter.data), meter.samples, meter._written) == (bytes(16), 0, frozenset())
 
 
@@ -120,17 +120,17 @@ class Other:
     """A server of another project: its registers, and how it handles invalid requests."""
 
     def __init__(
-        self, *, knows: tuple[int, ...], ignores_invalid: bool = False, careless: bool = False
+        self, *, supports: tuple[int, ...], ignores_invalid: bool = False, careless: bool = False
     ) -> None:
         self.bank = Bank(0, 8)
         self.bank.data[:] = write(0)[13:]
-        self._knows = knows
+        self._supports = supports
         self._ignores_invalid = ignores_invalid
         self._careless = careless
         self.writes: list[int] = []
 
     def answer(self, request: bytes) -> bytes:
-        if request[7] not in self._knows:
+        if request[7] not in self._supports:
             return exception(request, 1)
         if self._careless and request[7] in (6, 22):
             # It does not check the length, and uses the bytes after the request as values.
@@ -142,12 +142,12 @@ class Other:
 @pytest.mark.parametrize(
     ("server", "expected"),
     [
-        (Other(knows=(3,)), READ_ONLY),
-        (Other(knows=(3, 6, 8, 16)), READ_WRITE),
-        (Other(knows=(3, 6)), READ_WRITE),
-        (Other(knows=(3, 6), careless=True), READ_WRITE),
-        (Other(knows=(3, 22), careless=True), READ_WRITE),
-        (Other(knows=(3, 6), ignores_invalid=True), OTHER),
+        (Other(supports=(3,)), READ_ONLY),
+        (Other(supports=(3, 6, 8, 16)), READ_WRITE),
+        (Other(supports=(3, 6)), READ_WRITE),
+        (Other(supports=(3, 6), careless=True), READ_WRITE),
+        (Other(supports=(3, 22), careless=True), READ_WRITE),
+        (Other(supports=(3, 6), ignores_invalid=True), OTHER),
     ],
 )
 def test_other_servers_are_not_written_to(server: Other, expected: str) -> None:

@@ -142,14 +142,14 @@ def test_a_request_that_is_partly_received_at_sigterm_is_answered(start: Start) 
     with program.connect() as client:
         client.ask(write(0))
         client.send(read(0, 8)[:9])
-        began = time.monotonic()
+        started = time.monotonic()
         program.process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
         client.send(read(0, 8)[9:])
         assert client.receive(25) == answer(1, SAMPLE_REGISTERS)
         assert client.is_closed()
     assert program.process.wait(PATIENCE) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - started < 2
 
 
 def test_all_requests_sent_before_sigterm_are_answered(start: Start) -> None:

@@ -57,7 +57,7 @@ def test_a_stale_meter_is_distinguished_from_an_unknown_unit_identifier(start: S
         client.ask(write(0, unit=1))
         client.ask(write(0, unit=2))
     server.wait_for(r"^\[STALE\] ", count=2)
-    asked = "was answered with exception 0x0B (gateway target device failed to respond: "
+    answered = "was answered with exception 0x0B (gateway target device failed to respond: "
     withheld = 'its values are withheld (on_stale = "exception"))'
     for unit, expected in (
         ("1", rf"meter 1 is stale, last sample \d+ s ago; {re.escape(withheld)}"),
@@ -67,7 +67,7 @@ def test_a_stale_meter_is_distinguished_from_an_unknown_unit_identifier(start: S
         for command in (["read", target, "--json"], ["simulate", "opta", "--to", target]):
             ended = run(*command, "--unit", unit)
             assert (ended.returncode, ended.stdout) == (1, ""), command
-            assert re.search(f"{re.escape(asked)}{expected}$", ended.stderr.strip()), ended.stderr
+            assert re.search(f"{re.escape(answered)}{expected}$", ended.stderr.strip()), ended.stderr
 
     empty = run("read", target, "--unit", "2")
     assert re.search(r"^0 +P_ac +- +W +65535$", empty.stdout, re.MULTILINE), empty.stdout

@@ -57,9 +57,9 @@ def scale_of(fleet: Fleet, name: str) -> int:
     text = pi.path(CONFIG).read_text()
     assert pi.path(RUNNING).read_text() == text
     config = loads(text, "config.toml")
-    asked = json.dumps(target(config, "192.168.2.1", 5))
+    request = json.dumps(target(config, "192.168.2.1", 5))
     # It compares the fingerprint of the map, which depends on the scales.
-    proof = fleet.labs[name].run("control", [sys.executable, PROVE, asked])
+    proof = fleet.labs[name].run("control", [sys.executable, PROVE, request])
     assert json.loads(proof.stdout) == []
     return int(config.meters[0].map.measurements[0].scale)
 

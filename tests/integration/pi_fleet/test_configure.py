@@ -75,7 +75,7 @@ def test_a_scale_is_changed_on_all_pis_without_dropping_a_connection(fleet: Flee
     assert outcomes(played) == dict.fromkeys(ALL, "new")
     assert scales(fleet) == {name: ["100", "100"] for name in ALL}
     for reads in optas:
-        assert reads["asked"] > 10
+        assert reads["reads"] > 10
         assert reads["lost"] == []
     # The operator is at the first site, where the controller proves the change itself. At the other site, a
     # Pi has the same address, so that it has to prove the change itself.

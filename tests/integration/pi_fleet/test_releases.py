@@ -29,7 +29,7 @@ def serves(fleet: Fleet) -> bool:
     """Return whether every read of an Opta is answered."""
     with opta(fleet, NORTH) as reads:
         pass
-    return bool(reads["asked"] and reads["lost"] == [])
+    return bool(reads["reads"] and reads["lost"] == [])
 
 
 def test_a_pi_that_another_run_has_claimed_is_refused_with_that_run_s_name(fleet: Fleet) -> None:
