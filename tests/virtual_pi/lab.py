@@ -33,8 +33,7 @@ from tests.virtual_pi.state import LabState, PiState
 class Lab:
     """A named lab: `up` creates it, `boot` adds Pis, `down` removes everything.
 
-    As a context manager it calls `up` and `down`. `up` first removes what an earlier run may have left
-    behind.
+    As a context manager it calls `up` and `down`. `up` first removes what an earlier run has left behind.
     keep: do not remove the lab at the end of the context; another process can use it through `Lab.attach`.
     log: called with a line of text for each step.
     """
@@ -82,9 +81,8 @@ class Lab:
         removal.remove(self.name)
         self.log(f"creating the networks of lab {self.name}")
         limits.raise_inotify_limit()
-        with (
-            places.locked()
-        ):  # Once the folder exists, removing another lab no longer cleans up shared things.
+        # Once the folder exists, the removal of another lab does not clean up what all labs share.
+        with places.locked():
             places.RUN.mkdir(mode=0o755, exist_ok=True)
             self.folder.mkdir(mode=0o700)
         networks.create(self.name)
