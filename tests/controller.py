@@ -126,8 +126,7 @@ class Controller:
             capture_output=True,
         )
         self.known_hosts = lab.known_hosts
-        # The folder with the playbooks. Tests replace it by a copy with a different program as another
-        # release.
+        # The folder with the playbooks. Tests replace it by a copy with another release.
         self.repository = REPOSITORY
         self._started = 0
         self._password_file = lab.folder / "vault-password"

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from tests.virtual_pi import Lab, Pi, networks, places
 from tests.virtual_pi.commands import run
 
-# Rules as added by hand or by an installer, in all forms that `ufw show added` prints. One run removes all of
-# them.
+# Rules as added by hand or an installer, in all forms that `ufw show added` prints. One run removes them all.
 STRANGE_RULES = """
 ufw route allow in on wlan0 out on eth0
 ufw route deny in on wlan0 out on eth0 from 192.168.1.0/24 to 192.168.2.0/24 port 80 proto tcp

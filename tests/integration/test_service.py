@@ -287,8 +287,7 @@ async def test_a_client_that_never_closes_does_not_delay_the_end_for_long(reads:
             writer.write(read(0, 8) * 100_000)
         await asyncio.sleep(0.2)
         assert await served.end() < 2
-        # The client's end is still open, so the numbers are equal once the service has closed its end and its
-        # listening socket.
+        # The client has not closed its end: the numbers are equal once the service has closed all sockets.
         deadline = time.monotonic() + PATIENCE
         while open_sockets() != before:
             assert time.monotonic() < deadline

@@ -59,8 +59,7 @@ def test_mbpoll_reads_the_status_block(server: Program) -> None:
     polled = mbpoll(server.port(), "-a", "1", "-r", "0", "-c", "13", "-t", "3")
     values = [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", polled.stdout, re.MULTILINE)]
     fingerprint = int(PV_MAP.fingerprint, 16)
-    # Layout 1, fresh, a few seconds old, one sample, nothing refused, the fingerprint, the first sample, in
-    # range.
+    # Layout 1, fresh, its age, one sample, nothing refused, the fingerprint, sequence number 1, all in range.
     assert values[:3] + values[4:] == [1, 1, 0, 0, 1, 0, 0, fingerprint >> 16, fingerprint & 0xFFFF, 0, 1, 0]
 
 

@@ -161,8 +161,7 @@ class Pi:
         copy = card.copy_consistently(self.lab, self.name)
         cgroups.kill(group)
         self.wait_for(lambda: not self.is_on, 20, "still has power", powered=False)
-        # The end of its last process has unmounted the card, which writes the cache to it. Use the copy
-        # instead.
+        # The end of its last process has unmounted the card, and so written the cache to it: use the copy.
         copy.rename(card.image(self.lab, self.name))
 
     def power_off(self, timeout: float = 60) -> None:

@@ -88,8 +88,7 @@ def _build(source: archive.Archive, root: Path) -> None:
     if done.returncode != 0:
         shutil.rmtree(work)
         raise LabError(f"mmdebstrap failed ({log}):\n{last_lines(done.stderr)}")
-    # Sync before renaming: after a power cut of the machine, the files under the final name must not be
-    # empty.
+    # Sync before renaming, so that a power cut of this machine can't leave empty files under the final name.
     run(["sync", "--file-system", work], timeout=600)
     (work / "root").rename(root)
     shutil.rmtree(work)
