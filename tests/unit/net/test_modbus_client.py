@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from smart_meter.modbus.functions import MAX_READ_REGISTERS, FunctionCode
-from smart_meter.modbus.identification import MEI_TYPE, Access, Identification, ObjectId
+from smart_meter.modbus.identification import MEI_TYPE, Identification, ObjectId, ReadDeviceId
 from smart_meter.net import modbus_client
 from smart_meter.net.modbus_client import ExceptionReplyError, ModbusClient, ModbusError
 from tests.unit.wire import adu, answer, read, wire
@@ -217,7 +217,7 @@ def test_its_numbers_are_those_of_the_server() -> None:
     assert modbus_client.READ_HOLDING_REGISTERS == FunctionCode.READ_HOLDING_REGISTERS
     assert modbus_client.READ_INPUT_REGISTERS == FunctionCode.READ_INPUT_REGISTERS
     assert modbus_client.ENCAPSULATED_INTERFACE_TRANSPORT == FunctionCode.ENCAPSULATED_INTERFACE_TRANSPORT
-    assert (modbus_client._MEI_TYPE, modbus_client._INDIVIDUAL_ACCESS) == (MEI_TYPE, Access.INDIVIDUAL)
+    assert (modbus_client._MEI_TYPE, modbus_client._INDIVIDUAL_ACCESS) == (MEI_TYPE, ReadDeviceId.INDIVIDUAL)
 
 
 def test_it_imports_only_the_standard_library_because_it_is_sent_to_pis() -> None:
