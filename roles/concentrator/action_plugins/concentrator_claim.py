@@ -20,6 +20,8 @@ from roles.concentrator.rollout.claim import Holder, has_ended, holder_in  # noq
 from roles.concentrator.rollout.pi import BUSY, Answer, run_script, wait_for_turn  # noqa: E402
 
 _SCRIPT = "claim.sh"
+# Seconds in which a waiting run's own attempt, which keeps others from running a script, is over.
+_ATTEMPT = 30
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -38,7 +40,12 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         if state == "claim":
             answer = self._claim(host, seconds, float(self._task.args["patience"]))
         else:
-            answer = self._run(state, seconds)
+            answer = wait_for_turn(
+                self,
+                lambda: self._run(state, seconds),
+                lambda busy: f"{host}: {busy.text}; waiting until that is over",
+                patience=_ATTEMPT,
+            )
         if not answer.status:
             return result
         return {**result, "failed": True, "msg": f"{host}: {_reason(state, answer)}"}
