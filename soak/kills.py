@@ -189,7 +189,8 @@ class Trial:
 
     def _check(self, port: int) -> None:
         """Compare the database and the values of the restarted program with the acknowledged samples."""
-        if self.database.exists():
+        # Before the first acknowledged sample, the program may still be creating the tables.
+        if self.acknowledged:
             for number, _, registers in rows(self.database, self._seen):
                 self._seen, self._last = number, registers
                 counter = decoded(registers)
