@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from smart_meter.concentrator.dispatcher import Dispatcher, Peer
 from smart_meter.concentrator.reply_cache import ReplyCache
-from smart_meter.concentrator.session import MeterAccess, SampleWrite, ServedRole, Session
+from smart_meter.concentrator.session import SampleWrite, ServedMeter, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
 from smart_meter.log.formatter import LogFormatter
@@ -125,17 +125,17 @@ class Concentrator:
         now = self.now()
         return min((age for meter in self.meters if (age := meter.age(now)) is not None), default=None)
 
-    def _units(self, role: Role) -> dict[int, MeterAccess]:
+    def _units(self, role: Role) -> dict[int, ServedMeter]:
         units = {}
         for meter, permission in zip(self.meters, role.permissions, strict=True):
             allowed = {code: FUNCTIONS[code] for code in FUNCTIONS if code in permission.functions}
-            units[meter.unit_id] = MeterAccess(meter, allowed)
+            units[meter.unit_id] = ServedMeter(meter, allowed)
         if len(self.meters) == 1:
             units.update(dict.fromkeys(_DEVICE_ITSELF, units[self.meters[0].unit_id]))
         return units
 
     @staticmethod
-    def _sample_writes(units: Mapping[int, MeterAccess]) -> dict[bytes, SampleWrite]:
+    def _sample_writes(units: Mapping[int, ServedMeter]) -> dict[bytes, SampleWrite]:
         writes = {}
         for unit, access in units.items():
             meter = access.meter
