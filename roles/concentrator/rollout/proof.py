@@ -10,7 +10,7 @@ from typing import Any
 
 from smart_meter.concentrator import probe
 from smart_meter.config import Access, Config, OnStale, ZoneConfig
-from smart_meter.meters.access import AccessControl, Role
+from smart_meter.meters.roles import Role, Roles
 from smart_meter.modbus.functions import FunctionCode
 from smart_meter.net import modbus_client
 
@@ -72,7 +72,7 @@ def target(config: Config, client: str, seconds: float) -> dict[str, Any]:
     until the Pi serves. Raises NotProvableError.
     """
     zone = reader(config)
-    role = AccessControl(config).role(client or str(zone.address), str(zone.address))
+    role = Roles(config).role(client or str(zone.address), str(zone.address))
     if role is None:
         message = (
             f"this controller's address, {client}, is in no zone of the configuration, so it could not read"

@@ -137,18 +137,14 @@ def parse_since(text: str) -> datetime | timedelta:
 
 
 def parse_ip_address(text: str) -> str:
-    """Return the address of a host as `ipaddress` writes it."""
-    try:
-        address = ip_address(text)
-        # An IPv6 address may have a zone (RFC 4007): the name of an interface.
-        usable = text.isprintable() and text.isascii()
-        if usable and not address.is_multicast and str(address) != "255.255.255.255":
-            return str(address)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(
-        f"{_cut(text)} is not an IP address; give 0.0.0.0 for all of this machine's"
-    )
+    """Return an address to listen on as `ipaddress` writes it."""
+    # Only if it is needed: the configuration takes a good part of the start-up time of the other commands.
+    from smart_meter.config.listen_address import listen_fault  # noqa: PLC0415
+
+    fault = listen_fault(text)
+    if fault:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} {fault}; give 0.0.0.0 for all of this machine's")
+    return str(ip_address(text))
 
 
 def parse_port(text: str) -> int:

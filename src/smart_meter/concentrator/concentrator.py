@@ -11,8 +11,8 @@ from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
 from smart_meter.log.formatter import LogFormatter
 from smart_meter.log.make_formatter import make_formatter
-from smart_meter.meters.access import AccessControl, Role
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.roles import Role, Roles
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 
 # Either addresses the device itself, unless it is a gateway to others:
@@ -48,7 +48,7 @@ class Concentrator:
     def _apply(self, config: Config) -> None:
         meters = {meter.name: meter for meter in self.meters}
         self._dispatcher.reconfigure(make_formatter(config, self._wall), meters)
-        self._access = AccessControl(config, trial=self._trial)
+        self._network_roles = Roles(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
         self._roles: dict[Role, ServedRole] = {}
@@ -92,7 +92,7 @@ class Concentrator:
 
     def role(self, address: str, local: str | None) -> ServedRole | None:
         """Return the role of a client, or None for one in no zone."""
-        role = self._access.role(address, local)
+        role = self._network_roles.role(address, local)
         if role is None:
             return None
         served = self._roles.get(role)

@@ -19,8 +19,8 @@ from smart_meter.concentrator.events import (
 )
 from smart_meter.concentrator.probe import announces
 from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
-from smart_meter.meters.access import Role
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.roles import Role
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.connection_state import Held
 from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, NamedTuple
 
-from smart_meter.config.hosts import host_fault
+from smart_meter.config.listen_address import listen_fault
 from smart_meter.config.names import (
     IDENTIFIER,
     IDENTIFIER_HINT,
@@ -92,7 +92,7 @@ class ServerConfig(NamedTuple):
         Text(
             "The address that the server listens on.",
             "an address of this machine, or 0.0.0.0 for all of them",
-            fault=host_fault,
+            fault=listen_fault,
         ),
     ] = "0.0.0.0"  # noqa: S104 - both zones use the one port; the zones decide who may connect.
     port: Annotated[int, Integer("The TCP port that the server listens on.", 1, 65535)] = 502
