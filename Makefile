@@ -1,4 +1,4 @@
-# `make` lists the targets. Each does its own set-up (tools/setup), which does nothing if it is done already.
+# `make` lists the targets. Each sets up what it needs (tools/setup), which does nothing if that is done already.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -8,30 +8,30 @@ SHELL := /bin/bash
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo) env PYTHONDONTWRITEBYTECODE=1
 PYTHON := .venv/bin/python
-# The passwords of the vaults: of all sites, and of single sites (make vault SITE=north).
+# The passwords of the vaults: for all sites, and for single sites (make vault SITE=north).
 VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,) \
 	$(foreach file,$(wildcard inventory/.vault-password-*),--vault-id $(file:inventory/.vault-password-%=%)@$(file))
 PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
 
-help: ## List the targets
+help: ## List the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-demo: ## Boot a virtual Pi, provision it, let an ESP32 write and an Opta read; ends with their values
+demo: ## Boot a virtual Pi, provision it, and show the values that an ESP32 writes and an Opta reads
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m tests.demo up
 
 demo-down: ## Remove the demo's virtual Pi and its networks
 	@$(ROOT) $(PYTHON) -m tests.demo down
 
-try: ## Run ESP32, concentrator and Opta side by side on this machine; no root, no hardware
+try: ## Run a simulated ESP32, the concentrator and a simulated Opta on this machine, without root or hardware
 	@tools/setup venv
 	@tools/try
 
-test: ## Lint, unit and integration tests, and the tests on virtual Pis
+test: ## Run lint, unit tests, integration tests and the tests on virtual Pis
 	@tools/setup virtual-pi
 	@$(MAKE) --no-print-directory lint unit integration pi ARGS=
 
-lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck, and the project's word list
+lint: ## Run ruff, mypy, yamllint, ansible-lint, shellcheck and the check of the word list
 	@tools/setup venv
 	$(PYTHON) tools/words.py
 	.venv/bin/ruff check
@@ -41,39 +41,39 @@ lint: ## ruff, mypy, yamllint, ansible-lint, shellcheck, and the project's word 
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/ansible-lint --offline --strict
 	.venv/bin/shellcheck $$(git ls-files | xargs grep -lE '^#!/bin/(ba)?sh' | grep -v '\.j2$$')
 
-unit: ## Tests of single modules, roles and documents (ARGS='-k name' goes to pytest)
+unit: ## Run the tests of single modules, roles and documents (pytest options: ARGS='-k name')
 	@tools/setup venv
 	.venv/bin/pytest tests/unit $(ARGS)
 
-integration: ## Tests of the whole program on this machine (ARGS as above)
+integration: ## Run the tests of the whole program on this machine (ARGS as above)
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m 'not pi' $(ARGS)
 
-pi: ## Tests on virtual Pis (ARGS as above)
+pi: ## Run the tests on virtual Pis (ARGS as above)
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v $(ARGS)
 
-test-wifi: ## The network role over real Wi-Fi, in a virtual machine (some 35 minutes; not part of `make test`)
+test-wifi: ## Test the network role over simulated Wi-Fi in a virtual machine (about 35 minutes; not part of `make test`)
 	@tools/setup radio-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/wifi -v --durations=0 $(ARGS)
 
-# Each zone's client and the concentrator's address in it, in a network namespace of the benchmark's own.
+# In each zone, the concentrator's address and a client's, in a separate network namespace.
 BENCH_ADDRESSES := 192.168.1.100 192.168.1.50 192.168.2.100 192.168.2.10
-bench: ## Measure the concentrator beside libmodbus, pymodbus and pyModbusTCP; some 7 minutes (ARGS=--help)
+bench: ## Compare the concentrator's speed with libmodbus, pymodbus and pyModbusTCP (about 7 minutes; ARGS=--help)
 	@tools/setup virtual-pi
 	@unshare --map-root-user --net sh -c 'ip link set lo up && \
 		for address in $(BENCH_ADDRESSES); do ip address add $$address/24 dev lo || exit; done && \
 		exec $(PYTHON) -m bench $(ARGS)'
 
-bench-fleet: ## Measure a redeployment over 20 virtual Pis beside pyinfra; some 30 minutes (ARGS=--help)
+bench-fleet: ## Compare the time to redeploy 20 virtual Pis with pyinfra's (about 30 minutes; ARGS=--help)
 	@tools/setup peers
 	@$(ROOT) $(PYTHON) -m bench.fleet $(ARGS)
 
-soak: ## Run the concentrator under faults and print what was lost; some 4 minutes (ARGS=--help)
+soak: ## Run the concentrator under faults and print what was lost (about 4 minutes; ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 
-generate: ## Write what is made from the code: argument specs, tables of docs/, golden files of the templates
+generate: ## Regenerate what is made from the code: argument specs, tables in docs/, golden files of the templates
 	@tools/setup venv
 	@PYTHONPATH=src $(PYTHON) -m tools.generate
 
@@ -81,7 +81,7 @@ format: ## Format the code with ruff
 	.venv/bin/ruff format
 	.venv/bin/ruff check --fix
 
-lock: ## Lock the requirements again, with hashes
+lock: ## Update the locked requirements
 	@tools/setup venv
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/pi.in -o requirements/pi.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c requirements/pi.txt requirements/dev.in -o requirements/dev.txt
@@ -91,7 +91,7 @@ site: ## Add a site to the inventory (NAME=east)
 	@tools/setup venv
 	@$(PYTHON) tools/add_site.py "$(NAME)"
 
-vault: ## Create or edit the inventory's secrets, of all sites or of one (SITE=north)
+vault: ## Create or edit the inventory's secrets, for all sites or for one (SITE=north)
 	@tools/setup venv
 	@tools/vault "$(SITE)"
 
@@ -103,7 +103,7 @@ provision: ## Bring the Pis to the state in the inventory (LIMIT=pi-north, ARGS=
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/site.yml
 
-configure: ## Redeploy only the configuration, one Pi first, each proven or undone (LIMIT=site_north, ARGS=--check)
+configure: ## Redeploy only the configuration, commit-confirmed and one Pi first (LIMIT=site_north, ARGS=--check)
 	@tools/setup venv
 	$(PLAYBOOK) --diff playbooks/configure.yml
 
@@ -123,12 +123,12 @@ doctor: ## Check the Pis and show how to fix what is wrong; changes nothing (LIM
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/doctor.yml
 
-report: ## Write the result of the doctor as one page for the customer (OUT=.cache/report.html)
+report: ## Write the doctor's results as a page for the customer (OUT=.cache/report.html)
 	@tools/setup venv
 	$(PLAYBOOK) playbooks/doctor.yml -e '{"doctor_strict": false}'
 	@$(PYTHON) tools/report.py $(if $(OUT),--out $(OUT),)
 
-wheels: ## Download everything that Pis install, so that the controller needs no Internet at the site
+wheels: ## Download everything that Pis install, so that no Internet is needed at the site
 	@tools/setup venv
 	@$(PYTHON) tools/wheelhouse.py --fetch
 
@@ -136,6 +136,6 @@ wheel: ## Build the concentrator's wheel into dist/
 	@tools/setup venv
 	$(PYTHON) -m hatchling build --target wheel
 
-clean: ## Remove what was built, virtual Pis and their cached root included
+clean: ## Remove everything that was built, including the virtual Pis
 	@if [ -x $(PYTHON) ]; then $(ROOT) $(PYTHON) -m tests.virtual_pi down --all; fi
 	$(ROOT) rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible

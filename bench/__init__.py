@@ -1,1 +1,1 @@
-"""`make bench`: this concentrator and its peers under the same load, side by side."""
+"""`make bench`: compares this concentrator with its peers under the same load."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure ours and its peers in turn, print the tables, judge the goals."""
+"""Measure the concentrator and its peers in turn, print the tables and check the goals."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ RESULTS = Path(__file__).parent / "results.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 where ours answered everything right and recorded everything, else 1; goals do not count."""
+    """Return 0 if ours answered everything correctly and stored every sample, else 1; goals do not count."""
     available = kinds()
     parser = _parser(available)
     options = parser.parse_args(arguments)
     if options == parser.parse_args([]):
         options.output = RESULTS
-    # Also where we were started in the background, with Ctrl-C ignored.
+    # Even if the shell started us in the background, where it ignores Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _allow_descriptors(MAX_CONNECTIONS + 100)
     cpus = machine.pick_cpus()
     bench = Bench(options.seconds, cpus)
     chosen = {key: available[key] for key in options.servers}
-    began, before = time.monotonic(), machine.others_seconds()
+    started, before = time.monotonic(), machine.others_seconds()
     try:
         records = measure(bench, options.rows, chosen, options.rounds)
     except BenchError as error:
@@ -43,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    took = time.monotonic() - began
+    took = time.monotonic() - started
     others = (machine.others_seconds() - before) / took / machine.cpu_count()
     load_cpu = "another" if cpus.server != cpus.load else "the same"
     preface = (
         f"{machine.describe()}. Servers on one CPU, load on {load_cpu}; "
-        f"{options.rounds} interleaved rounds of {options.seconds:g} s, {took / 60:.1f} minutes in all. "
-        f"Other programs took {others:.0%} of the CPUs meanwhile. "
-        "Medians; ratios are paired by round. Every answer was checked."
+        f"{options.rounds} interleaved rounds of {options.seconds:g} s, {took / 60:.1f} minutes in total. "
+        f"Other programs used {others:.0%} of the CPUs meanwhile. "
+        "Medians; ratios are paired by round. Every reply was checked."
     )
     figures = Figures(records)
     text = render(
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(bench: Bench, rows: Sequence[str], servers: dict[str, Kind], rounds: int) -> list[Record]:
-    """Return the records of all rounds; within a round the servers take turns at each row."""
+    """Return the records of all rounds. Within a round, each row is measured with all servers in turn."""
     records = []
     for number in range(1, rounds + 1):
         for row in (ROWS[key] for key in rows):
@@ -82,12 +82,12 @@ def measure(bench: Bench, rows: Sequence[str], servers: dict[str, Kind], rounds:
 
 
 def summary(record: Record) -> str:
-    """Return a record in one line."""
+    """Return a record as one line."""
     return "  ".join(f"{key} {value:,.6g}" for key, value in record.values.items())
 
 
 def our_faults(records: Sequence[Record], servers: dict[str, Kind]) -> list[str]:
-    """Return what may never happen to ours: wrong and lost answers, lost connections, lost samples."""
+    """Return the faults of ours: wrong and lost replies, closed connections, samples that were not stored."""
     return [
         f"round {record.round}, {record.row}, {servers[record.server].title}: {key} {record.values[key]:g}"
         for record in records
@@ -98,27 +98,27 @@ def our_faults(records: Sequence[Record], servers: dict[str, Kind]) -> list[str]
 
 
 def default_servers(available: dict[str, Kind]) -> list[str]:
-    """Return the servers that are measured where none are named."""
+    """Return the servers that are measured by default."""
     return [key for key in available if key != "pymodbus-uvloop"]
 
 
 def _parser(available: dict[str, Kind]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--rows", type=_list_of(list(ROWS)), default=list(ROWS), help=f"of {','.join(ROWS)} (all)"
+        "--rows", type=_list_of(list(ROWS)), default=list(ROWS), help=f"some of {','.join(ROWS)} (all)"
     )
     parser.add_argument(
         "--servers",
         type=_list_of(list(available)),
         default=default_servers(available),
-        help=f"of {','.join(available)} (all but pymodbus-uvloop)",
+        help=f"some of {','.join(available)} (all except pymodbus-uvloop)",
     )
     parser.add_argument(
-        "--rounds", type=_positive(int), default=5, help="how often everything is measured (5)"
+        "--rounds", type=_positive(int), default=5, help="how often to repeat every measurement (5)"
     )
     parser.add_argument("--seconds", type=_positive(float), default=1.2, help="how long each load runs (1.2)")
     parser.add_argument(
-        "--output", type=Path, help="where the tables go, too (bench/results.md where no option is given)"
+        "--output", type=Path, help="also write the tables to this file (bench/results.md without any option)"
     )
     return parser
 
@@ -127,7 +127,7 @@ def _positive(number: Callable[[str], float]) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = number(text)
         if not 0 < value <= 600:
-            raise argparse.ArgumentTypeError(f"{text!r} can't be used; give a number over 0, at most 600")
+            raise argparse.ArgumentTypeError(f"{text!r} can't be used; give a number above 0, at most 600")
         return value
 
     return parse
@@ -138,15 +138,15 @@ def _list_of(known: list[str]) -> Callable[[str], list[str]]:
         names = text.split(",")
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: choose of {', '.join(known)}")
-        # In the order in which they are known, whatever the order of the names.
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: choose from {', '.join(known)}")
+        # Always in the same order.
         return [name for name in known if name in names]
 
     return parse
 
 
 def _allow_descriptors(count: int) -> None:
-    # Servers inherit it: a peer must not fail for the shell's limit.
+    # Servers inherit the limit: a peer must not fail because of the shell's limit.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

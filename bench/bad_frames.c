@@ -1,9 +1,9 @@
-/* Sends what no Modbus client should send: the given frames in turn, each over a connection of its own.
+/* Sends invalid frames in turn, each over a separate connection.
  *
  *   bad_frames HOST SOURCE PORT RATE SECONDS FILE...
  *
- * A connection that the server closes is made anew at its frame's next turn. What the server answers is thrown
- * away, and a frame is left out where the server doesn't read. Prints one JSON object.
+ * If the server closes a connection, it is opened again at its frame's next turn. Replies are discarded. A frame is
+ * skipped if the server does not read. Prints one JSON object.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,13 +19,13 @@
 enum { MAX_FILES = 16, MAX_FRAME = 1 << 17 };
 
 struct frame {
-    int fd; /* -1: to be connected */
+    int fd; /* -1: not connected */
     size_t length;
     unsigned char data[MAX_FRAME];
 };
 
 static struct frame frames[MAX_FILES];
-static unsigned long sent, left_out, closed;
+static unsigned long sent, skipped, closed;
 
 static void end(struct frame *frame)
 {
@@ -56,7 +56,7 @@ static void send_frame(struct frame *frame, const struct sockaddr_in *server, co
     if (got > 0)
         sent++;
     else if (errno == EAGAIN)
-        left_out++;
+        skipped++;
     else
         end(frame);
 }
@@ -90,6 +90,6 @@ int main(int argc, char **argv)
         due.tv_nsec %= 1000000000;
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
     }
-    printf("{\"sent\": %lu, \"left_out\": %lu, \"closed\": %lu}\n", sent, left_out, closed);
+    printf("{\"sent\": %lu, \"skipped\": %lu, \"closed\": %lu}\n", sent, skipped, closed);
     return 0;
 }

@@ -1,4 +1,4 @@
-"""Records become medians, ratios and judged goals. Pure."""
+"""Computes medians, ratios and verdicts on goals from records. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one measurement of one server gave in one round."""
+    """The values of one measurement of one server in one round."""
 
     row: str
     server: str
@@ -20,7 +20,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Where a number is found: a value of a server in a row."""
+    """Identifies a number: a value of a server in a row."""
 
     row: str
     server: str
@@ -28,7 +28,7 @@ class Figure:
 
 
 class Verdict(enum.Enum):
-    """What became of a goal."""
+    """Whether a goal was reached."""
 
     REACHED = "reached"
     MISSED = "not reached"
@@ -37,17 +37,17 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound for a figure, or for its ratio to another one of the same round."""
+    """A bound for a figure, or for its ratio to another figure of the same round."""
 
     title: str
     figure: Figure
     at_least: bool
-    """Whether the bound is the lowest that will do; else it is the highest."""
+    """Whether the bound is a minimum; otherwise it is a maximum."""
     bound: float
     to: Figure | None = None
     unit: str = ""
     worst: bool = False
-    """Judge the worst round instead of the median of all."""
+    """Judge the worst round instead of the median."""
 
     def text(self) -> str:
         """Return the bound as the table shows it."""
@@ -70,11 +70,11 @@ class Figures:
                 self._values.setdefault(figure, {})[record.round] = value
 
     def rounds(self, figure: Figure) -> list[float]:
-        """Return the figure of each round that has it, in the rounds' order."""
+        """Return the figure of each round that has it, in the order of the rounds."""
         return [value for _, value in sorted(self._values.get(figure, {}).items())]
 
     def median(self, figure: Figure) -> float | None:
-        """Return the median over the rounds; None where nothing was measured."""
+        """Return the median over the rounds; None if nothing was measured."""
         return _reduce(median, self.rounds(figure))
 
     def total(self, figure: Figure) -> float | None:
@@ -82,7 +82,7 @@ class Figures:
         return _reduce(sum, self.rounds(figure))
 
     def ratios(self, figure: Figure, to: Figure) -> list[float]:
-        """Return the ratio within each round that has both: what slowed the machine slowed both."""
+        """Return the ratio within each round that has both: a slow moment of the machine slows both."""
         others = self._values.get(to, {})
         own = self._values.get(figure, {})
         return [own[number] / others[number] for number in sorted(own) if others.get(number)]
@@ -92,11 +92,11 @@ class Figures:
         return _reduce(median, self.ratios(figure, to))
 
     def found(self, goal: Goal) -> list[float]:
-        """Return what each round gave for a goal."""
+        """Return the value of a goal in each round."""
         return self.rounds(goal.figure) if goal.to is None else self.ratios(goal.figure, goal.to)
 
     def value(self, goal: Goal) -> float | None:
-        """Return what a goal is judged by."""
+        """Return the value that decides on a goal."""
         values = self.found(goal)
         if not goal.worst:
             return _reduce(median, values)

@@ -1,22 +1,22 @@
-/* Modbus TCP load on one thread: every reply is checked, and one JSON object is printed.
+/* Generates Modbus TCP load in one thread. It checks every reply and prints one JSON object.
  *
  *   load HOST PORT [--seconds S] [--warm-up S] [--count N] [--timeout S] [--unit N] [--first N]
  *        --group function=3|16,connections=N[,depth=N][,rate=N][,expect=preset|sample][,to=HOST][,from=SOURCE]
  *        [--group ...]
  *
- * It never sleeps: a server would pay for waking it, and the more so the fewer requests are under way.
+ * It never sleeps, since waking it would cost the server time, especially with few requests in flight.
  *
- * Groups run side by side in the one thread, so that the figures tell of the server and not of how the kernel
- * shares a CPU among load generators. Without a rate a connection keeps `depth` requests in flight (closed loop).
- * With one, requests are due at fixed times, whatever the server does, and a request's time is counted from when
- * it was due (open loop).
+ * All groups run in this one thread, so that the figures depend on the server and not on how the kernel divides a
+ * CPU among load generators. Without a rate, a connection keeps `depth` requests in flight (closed loop). With a
+ * rate, requests are due at fixed times independently of the server, and a request's time is measured from when it
+ * was due (open loop).
  *
- * All read or write the eight holding registers 0 to 7. A write's registers carry a counter (see `sample`), which
- * begins at --first, so that no two writes are alike and a torn sample can be told from a whole one. Readers
- * expect the preset values, or, with expect=sample, those or any whole sample.
+ * All requests read or write the eight holding registers 0 to 7. The registers of a write contain a counter (see
+ * `sample`), which starts at --first. So no two writes are equal, and a torn sample is detected. Readers expect the
+ * preset values or, with expect=sample, also any complete sample.
  *
- * A request without an answer within --timeout is lost: its connection is given up and a new one made, as for
- * one that the server closes. Both count as closed.
+ * A request without a reply within --timeout is lost. Its connection is closed and opened again, as after the server
+ * has closed one. Both count as closed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,7 +38,7 @@ enum {
     REGISTERS = 8,
     READ = 3,
     WRITE = 16,
-    MBAP = 6, /* bytes up to the length field's end */
+    MBAP = 6, /* bytes up to the end of the length field */
     READ_REQUEST = 12,
     WRITE_REQUEST = 13 + 2 * REGISTERS,
     READ_REPLY = 9 + 2 * REGISTERS,
@@ -58,8 +58,8 @@ struct group {
     int function, connections, depth;
     double rate;
     bool expect_sample;
-    struct in_addr to, from; /* 0.0.0.0: the program's HOST; whatever source the kernel picks */
-    int64_t period_ns, due; /* open loop: nanoseconds between two requests; how many were due so far */
+    struct in_addr to, from; /* 0.0.0.0: the program's HOST; the source address that the kernel picks */
+    int64_t period_ns, due; /* open loop: nanoseconds between two requests; number of requests due so far */
     uint64_t sent, answered, in_window, wrong, lost, closed;
     int64_t slowest;
     uint32_t *fine, *coarse;
@@ -71,9 +71,9 @@ struct slot {
 };
 
 struct connection {
-    int fd; /* -1: to be made anew */
+    int fd; /* -1: to be opened again */
     int index, in_flight;
-    int64_t turn; /* open loop: how many of its requests were sent */
+    int64_t turn; /* open loop: number of requests sent */
     struct group *group;
     uint16_t transaction;
     size_t filled;
@@ -86,11 +86,11 @@ static const uint16_t preset[REGISTERS] = {250, 260, 485, 536, 850, 456, 22150, 
 static struct sockaddr_in server;
 static uint8_t unit = 1;
 static uint32_t counter;
-static int64_t timeout_ns = 2 * SECOND, measured_from, began;
+static int64_t timeout_ns = 2 * SECOND, measured_from, started;
 static uint64_t count_left = UINT64_MAX;
 static bool stopping;
 static int epoll_fd;
-static int64_t in_flight_in_all;
+static int64_t total_in_flight;
 
 static int64_t now_ns(void)
 {
@@ -116,7 +116,7 @@ static unsigned get16(const uint8_t *at)
     return (unsigned)at[0] << 8 | at[1];
 }
 
-/* The n-th write's registers: each depends on n, so registers of two writes never pass for a sample. */
+/* The registers of the n-th write. Each depends on n, so a mixture of two writes is never taken for a sample. */
 static void sample(uint32_t n, uint8_t *at)
 {
     const uint32_t timestamp = 1700000000u + n;
@@ -130,30 +130,30 @@ static void sample(uint32_t n, uint8_t *at)
     put16(at + 14, timestamp & 0xFFFF);
 }
 
-static bool registers_right(const struct group *group, const uint8_t *at)
+static bool registers_correct(const struct group *group, const uint8_t *at)
 {
-    uint8_t right[2 * REGISTERS];
+    uint8_t expected[2 * REGISTERS];
 
     for (int i = 0; i < REGISTERS; i++)
-        put16(right + 2 * i, preset[i]);
-    if (memcmp(at, right, sizeof right) == 0)
+        put16(expected + 2 * i, preset[i]);
+    if (memcmp(at, expected, sizeof expected) == 0)
         return true;
     if (!group->expect_sample)
         return false;
-    sample((uint32_t)(get16(at) | get16(at + 2) << 16), right);
-    return memcmp(at, right, sizeof right) == 0;
+    sample((uint32_t)(get16(at) | get16(at + 2) << 16), expected);
+    return memcmp(at, expected, sizeof expected) == 0;
 }
 
-static bool reply_right(const struct group *group, const uint8_t *reply, size_t length)
+static bool reply_correct(const struct group *group, const uint8_t *reply, size_t length)
 {
     if (group->function == READ)
         return length == READ_REPLY && reply[6] == unit && reply[7] == READ && reply[8] == 2 * REGISTERS &&
-               registers_right(group, reply + 9);
+               registers_correct(group, reply + 9);
     return length == WRITE_REPLY && reply[6] == unit && reply[7] == WRITE && get16(reply + 8) == 0 &&
            get16(reply + 10) == REGISTERS;
 }
 
-static void take_time(struct group *group, int64_t took, int64_t now)
+static void record_time(struct group *group, int64_t took, int64_t now)
 {
     if (now < measured_from)
         return;
@@ -169,8 +169,8 @@ static void take_time(struct group *group, int64_t took, int64_t now)
         group->in_window++;
 }
 
-/* Close the connection; its requests in flight are lost. `look_after` makes it anew. */
-static void give_up(struct connection *connection)
+/* Close the connection; its requests in flight are lost. `maintain` opens it again. */
+static void abandon(struct connection *connection)
 {
     struct group *group = connection->group;
 
@@ -178,14 +178,14 @@ static void give_up(struct connection *connection)
     connection->fd = -1;
     group->closed++;
     group->lost += (uint64_t)connection->in_flight;
-    in_flight_in_all -= connection->in_flight;
+    total_in_flight -= connection->in_flight;
     connection->in_flight = 0;
     connection->filled = 0;
     memset(connection->slots, 0, sizeof connection->slots);
 }
 
-/* Return whether the connection was made; it is in the epoll set then. */
-static bool make_connection(struct connection *connection)
+/* Connect and add the connection to the epoll set. Return whether that succeeded. */
+static bool open_connection(struct connection *connection)
 {
     struct timeval patience = {.tv_sec = 5};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
@@ -229,7 +229,7 @@ static size_t put_request(struct connection *connection, uint8_t *at)
     return WRITE_REQUEST;
 }
 
-/* Send what the connection may have in flight, in one segment. */
+/* Send as many requests as may be in flight, in one segment. */
 static void send_requests(struct connection *connection, int64_t now)
 {
     struct group *group = connection->group;
@@ -244,7 +244,7 @@ static void send_requests(struct connection *connection, int64_t now)
             int64_t number = connection->index + connection->turn * group->connections;
             if (number >= group->due)
                 break;
-            since = began + number * group->period_ns;
+            since = started + number * group->period_ns;
             connection->turn++;
         }
         int free_slot = connection->transaction % group->depth;
@@ -254,17 +254,17 @@ static void send_requests(struct connection *connection, int64_t now)
         length += put_request(connection, out + length);
         connection->transaction++;
         connection->in_flight++;
-        in_flight_in_all++;
+        total_in_flight++;
         group->sent++;
         count_left--;
     }
-    /* So little fits any socket's buffer: a short write means a server that reads no more. */
+    /* This always fits into an empty socket buffer, so a short write means that the server has stopped reading. */
     if (length > 0 && send(connection->fd, out, length, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)length)
-        give_up(connection);
+        abandon(connection);
 }
 
-/* Return whether the reply belongs to a request in flight, which is done with now. */
-static bool settle(struct connection *connection, unsigned transaction, int64_t now, bool right)
+/* Complete the request that the reply belongs to. Return whether there is one. */
+static bool complete(struct connection *connection, unsigned transaction, int64_t now, bool correct)
 {
     struct group *group = connection->group;
 
@@ -272,13 +272,13 @@ static bool settle(struct connection *connection, unsigned transaction, int64_t 
         struct slot *slot = &connection->slots[(transaction + (unsigned)i) % (unsigned)group->depth];
         if (slot->since == 0 || slot->transaction != transaction)
             continue;
-        if (right) {
+        if (correct) {
             group->answered++;
-            take_time(group, now - slot->since, now);
+            record_time(group, now - slot->since, now);
         }
         slot->since = 0;
         connection->in_flight--;
-        in_flight_in_all--;
+        total_in_flight--;
         return true;
     }
     return false;
@@ -290,13 +290,13 @@ static void read_replies(struct connection *connection)
     size_t at = 0;
     ssize_t got;
 
-    if (connection->fd < 0) /* given up earlier in this round of events */
+    if (connection->fd < 0) /* abandoned earlier in this round of events */
         return;
     got = recv(connection->fd, connection->received + connection->filled, BUFFER - connection->filled, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
-        give_up(connection);
+        abandon(connection);
         return;
     }
     connection->filled += (size_t)got;
@@ -306,13 +306,13 @@ static void read_replies(struct connection *connection)
         const size_t length = MBAP + get16(reply + 4);
         if (get16(reply + 2) != 0 || length < MBAP + 2 || length > MBAP + 254) {
             group->wrong++;
-            give_up(connection);
+            abandon(connection);
             return;
         }
         if (connection->filled - at < length)
             break;
-        const bool right = reply_right(group, reply, length);
-        if (!settle(connection, get16(reply), now, right) || !right)
+        const bool correct = reply_correct(group, reply, length);
+        if (!complete(connection, get16(reply), now, correct) || !correct)
             group->wrong++;
         at += length;
     }
@@ -321,14 +321,14 @@ static void read_replies(struct connection *connection)
     send_requests(connection, now);
 }
 
-static void look_after(struct connection *connection, int64_t now)
+static void maintain(struct connection *connection, int64_t now)
 {
     for (int i = 0; connection->in_flight > 0 && i < connection->group->depth; i++)
         if (connection->slots[i].since != 0 && now - connection->slots[i].since > timeout_ns) {
-            give_up(connection);
+            abandon(connection);
             break;
         }
-    if (connection->fd < 0 && !stopping && make_connection(connection))
+    if (connection->fd < 0 && !stopping && open_connection(connection))
         send_requests(connection, now_ns());
 }
 
@@ -414,14 +414,14 @@ static struct group parse_group(char *text)
     return group;
 }
 
-/* Send what has become due by now. */
+/* Send all requests that are due. */
 static void send_due(struct group *groups, int group_count, struct connection *connections)
 {
     for (int g = 0; g < group_count; g++) {
         struct group *group = &groups[g];
         if (group->period_ns > 0 && !stopping) {
             const int64_t now = now_ns();
-            while (began + group->due * group->period_ns <= now) {
+            while (started + group->due * group->period_ns <= now) {
                 struct connection *connection = &connections[group->due % group->connections];
                 group->due++;
                 send_requests(connection, now);
@@ -434,8 +434,8 @@ static void send_due(struct group *groups, int group_count, struct connection *c
 static void run(struct group *groups, int group_count, struct connection *connections, int total, int64_t length)
 {
     struct epoll_event events[EVENTS];
-    const int64_t ends = began + length, step = timeout_ns / 8;
-    int64_t looked = began, drained_by = INT64_MAX;
+    const int64_t ends = started + length, step = timeout_ns / 8;
+    int64_t maintained = started, drained_by = INT64_MAX;
 
     for (int i = 0; i < total; i++)
         send_requests(&connections[i], now_ns());
@@ -445,12 +445,12 @@ static void run(struct group *groups, int group_count, struct connection *connec
             stopping = true;
             drained_by = now + timeout_ns + step;
         }
-        if (stopping && (in_flight_in_all == 0 || now >= drained_by))
+        if (stopping && (total_in_flight == 0 || now >= drained_by))
             break;
-        if (now - looked >= step) {
-            looked = now;
+        if (now - maintained >= step) {
+            maintained = now;
             for (int i = 0; i < total; i++)
-                look_after(&connections[i], now);
+                maintain(&connections[i], now);
         }
         send_due(groups, group_count, connections);
         const int ready = epoll_wait(epoll_fd, events, EVENTS, 0);
@@ -461,7 +461,7 @@ static void run(struct group *groups, int group_count, struct connection *connec
     }
     for (int i = 0; i < total; i++)
         if (connections[i].in_flight > 0)
-            give_up(&connections[i]);
+            abandon(&connections[i]);
 }
 
 int main(int argc, char **argv)
@@ -471,7 +471,7 @@ int main(int argc, char **argv)
     int group_count = 0, total = 0, next = 0;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_TIMERSLACK, 1UL); /* requests of an open loop leave when they are due */
+    prctl(PR_SET_TIMERSLACK, 1UL); /* so that requests of an open loop are sent when they are due */
     server = (struct sockaddr_in){.sin_family = AF_INET};
     if (argc < 5 || argc % 2 == 0 || inet_pton(AF_INET, argv[1], &server.sin_addr) != 1)
         return fprintf(stderr, "load: usage: see the top of load.c\n"), 2;
@@ -493,7 +493,7 @@ int main(int argc, char **argv)
         else if (strcmp(name, "--group") == 0 && group_count < MAX_GROUPS)
             groups[group_count++] = parse_group(argv[i + 1]);
         else
-            return fprintf(stderr, "load: unknown or once too often: %s\n", name), 2;
+            return fprintf(stderr, "load: unknown or too many: %s\n", name), 2;
     }
     for (int g = 0; g < group_count; g++)
         total += groups[g].connections;
@@ -505,11 +505,11 @@ int main(int argc, char **argv)
         for (int i = 0; i < groups[g].connections; i++, next++) {
             connections[next].group = &groups[g];
             connections[next].index = i;
-            if (!make_connection(&connections[next]))
+            if (!open_connection(&connections[next]))
                 fail("connect");
         }
-    began = now_ns();
-    measured_from = began + (int64_t)(warm_up * 1e9);
+    started = now_ns();
+    measured_from = started + (int64_t)(warm_up * 1e9);
     run(groups, group_count, connections, total, (int64_t)((warm_up + seconds) * 1e9));
     printf("{\"groups\": [");
     for (int g = 0; g < group_count; g++)

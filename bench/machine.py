@@ -1,4 +1,4 @@
-"""The machine that the figures were taken on, and which CPU serves and which asks."""
+"""The machine that the benchmark runs on, and the CPUs for servers and load."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Cpus:
-    """The numbers of the servers' CPU and of the load's; the same one where there is no second."""
+    """The numbers of the CPUs for the servers and for the load; the same on a machine with one CPU."""
 
     server: int
     load: int
 
 
 def pick_cpus() -> Cpus:
-    """Return two CPUs that this process may use, the last one for the servers."""
+    """Choose two CPUs that this process may use, the last one for the servers."""
     allowed = sorted(os.sched_getaffinity(0))
     return Cpus(server=allowed[-1], load=allowed[0])
 
 
 @contextmanager
 def on_cpu(number: int) -> Iterator[None]:
-    """Let what is started within the block run on one CPU alone."""
+    """Make processes that are started within the block run on one CPU only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {number})
     try:
@@ -36,7 +36,7 @@ def on_cpu(number: int) -> Iterator[None]:
 
 
 def describe() -> str:
-    """Return CPU, kernel and Python in one line; nothing that tells whose machine it is."""
+    """Return CPU, kernel and Python in one line, and nothing that identifies the machine."""
     model = _cpu_model() or platform.machine()
     return f"{model}, {cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
 
@@ -47,7 +47,7 @@ def cpu_count() -> int:
 
 
 def others_seconds() -> float:
-    """Return the CPU time since boot that is not this process's, nor its ended children's."""
+    """Return the CPU time since boot, without that of this process and its ended children."""
     # proc(5): user, nice, system, idle, iowait, irq, softirq, steal (what the hypervisor gave to others).
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     busy = sum(fields) - fields[3] - fields[4]
@@ -55,7 +55,7 @@ def others_seconds() -> float:
 
 
 def _cpu_model() -> str:
-    # "Model" is the Raspberry Pi's own line; the other names are x86's and those of some ARM kernels.
+    # "Model" is a line of the Raspberry Pi; the other names are those of x86 and some ARM kernels.
     values: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, colon, value = line.partition(":")

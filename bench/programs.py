@@ -1,4 +1,4 @@
-"""The C programs of the benchmark: compiled where their source is newer, run, and read."""
+"""Compiles the C programs of the benchmark if their source is newer, runs them and parses their output."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a client reaches a server: the server's address, and the address that the client speaks from."""
+    """How a client reaches a server: the server's address and the client's source address."""
 
     to: str = HOST
-    source: str = "0.0.0.0"  # noqa: S104 - whichever the kernel picks
+    source: str = "0.0.0.0"  # noqa: S104 - the address that the kernel picks
 
 
-# The two zones of the default configuration, in the network namespace that the benchmark is started in.
+# The two zones of the default configuration, in the network namespace that the benchmark runs in.
 FIELD = Way("192.168.1.100", "192.168.1.50")
 CONTROL = Way("192.168.2.100", "192.168.2.10")
 
@@ -40,30 +40,30 @@ class Ways:
 ZONES = Ways(CONTROL, FIELD)
 READ = 3
 WARM_UP = 0.3
-"""Seconds before the figures count; what goes wrong counts from the beginning."""
+"""Seconds before times are recorded; faults count from the beginning."""
 LOST_AFTER = 1.0
 """Seconds after which an unanswered request is lost."""
 
 
 class BenchError(Exception):
-    """The benchmark itself can't go on."""
+    """The benchmark can't continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Connections that all do the same."""
+    """Connections that all send the same kind of request."""
 
     function: int
     connections: int
     depth: int = 1
-    """Requests in flight on each."""
+    """Requests in flight on each connection."""
     rate: float = 0
-    """Requests a second of them all, due at fixed times; 0: as fast as the server answers."""
+    """Requests per second of all connections, due at fixed times; 0: as fast as the server answers."""
     expect: str = "preset"
-    """What readers must find: "preset", or "sample" where writers are about."""
+    """The values that readers must get: "preset", or "sample" if there are writers."""
 
     def argument(self, ways: Ways) -> str:
-        """Return the group as load.c takes it, on its way to a server."""
+        """Return the group as an argument of load.c."""
         way = ways.readers if self.function == READ else ways.writers
         return (
             f"function={self.function},connections={self.connections},depth={self.depth},"
@@ -73,17 +73,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one group of connections met; times in microseconds."""
+    """The figures of one group of connections; times in microseconds."""
 
     rate: float
-    """Right answers a second."""
+    """Correct replies per second."""
     sent: int
     answered: int
-    """Right answers, warm-up included."""
+    """Correct replies, warm-up included."""
     wrong: int
     lost: int
     closed: int
-    """Connections that ended before the load did."""
+    """Connections that were closed before the end of the load."""
     p50: float
     p99: float
     p99_9: float
@@ -100,15 +100,15 @@ class Load:
         self._written = 0
 
     def run(self, seconds: float, *groups: Group, lost_after: float = LOST_AFTER) -> list[Outcome]:
-        """Return the outcome of each group, all having run side by side for so many seconds."""
+        """Run all groups at the same time for `seconds`; return the outcome of each."""
         arguments: list[str] = []
         for group in groups:
             arguments += ["--group", group.argument(self._ways)]
         times = ["--seconds", str(seconds), "--warm-up", str(WARM_UP), "--timeout", str(lost_after)]
         first = ["--first", str(self._written)]
         command = [str(program("load")), HOST, str(self._port), *times, *first, *arguments]
-        patience = seconds + WARM_UP + 2 * lost_after + 30
-        printed = _run(command, self._cpu, patience)["groups"]
+        timeout = seconds + WARM_UP + 2 * lost_after + 30
+        printed = _run(command, self._cpu, timeout)["groups"]
         for group, record in zip(groups, printed, strict=True):
             if group.function != READ:
                 self._written += record["sent"]
@@ -117,7 +117,7 @@ class Load:
 
 
 class BadFrames:
-    """A client that sends bad frames beside the load, until the block ends."""
+    """A client that sends bad frames during the load, at most until the block ends."""
 
     def __init__(
         self, way: Way, port: int, cpu: int, *, rate: float, seconds: float, files: Sequence[Path]
@@ -139,7 +139,7 @@ class BadFrames:
         self._process.communicate()
 
     def finish(self) -> int:
-        """Wait for its end; return how many frames were sent."""
+        """Wait until it ends; return how many frames were sent."""
         out, err = self._process.communicate(timeout=60)
         if self._process.returncode != 0:
             raise BenchError(f"bad_frames failed: {err.strip()}")
@@ -148,7 +148,7 @@ class BadFrames:
 
 
 def program(name: str, *libraries: str) -> Path:
-    """Return the compiled program of a source in this folder, such as "peers/libmodbus_server"."""
+    """Return the compiled program for a source in this folder, such as "peers/libmodbus_server"."""
     source = FOLDER / f"{name}.c"
     target = CACHE / source.stem
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
@@ -160,9 +160,9 @@ def program(name: str, *libraries: str) -> Path:
     return target
 
 
-def _run(command: list[str], cpu: int, patience: float) -> dict[str, Any]:
+def _run(command: list[str], cpu: int, timeout: float) -> dict[str, Any]:
     with on_cpu(cpu):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     if done.returncode != 0:
         raise BenchError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
     record: dict[str, Any] = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""The tables of a run, as Markdown for the terminal and for `results.md`. Pure."""
+"""The tables of a run, in Markdown for the terminal and for `results.md`. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NOTHING = "-"
 def render(
     figures: Figures, goals: Iterable[Goal], rows: dict[str, str], servers: dict[str, str], preface: str
 ) -> str:
-    """Return all tables that have something to show; `rows` and `servers` are titles by key, in order."""
+    """Return all tables that are not empty; `rows` and `servers` are titles by key, in order."""
     parts = [
         ("Goals", goal_table(figures, goals)),
-        ("Right answers a second", load_table(figures, rows, servers)),
-        ("Readers beside writers, history on", beside_table(figures)),
-        ("2,000 control-zone reads a second beside field writers", zones_table(figures, servers)),
-        ("One reader while bad frames come in", bad_frames_table(figures, servers)),
+        ("Correct replies per second", load_table(figures, rows, servers)),
+        ("Readers with and without writers, history on", beside_table(figures)),
+        ("2,000 control-zone reads per second with field writers", zones_table(figures, servers)),
+        ("One reader while another client sends bad frames", bad_frames_table(figures, servers)),
         ("Start and memory", footprint_table(figures, servers)),
     ]
     shown = [f"## {title}\n\n{table}" for title, table in parts if table]
@@ -27,7 +27,7 @@ def render(
 
 
 def goal_table(figures: Figures, goals: Iterable[Goal]) -> str:
-    """Return each goal with what was found."""
+    """Return each goal with the measured value."""
     lines = []
     for goal in goals:
         value = figures.value(goal)
@@ -35,11 +35,11 @@ def goal_table(figures: Figures, goals: Iterable[Goal]) -> str:
             found = figures.found(goal)
             spread = f"{goal.show(min(found))} to {goal.show(max(found))}"
             lines.append((goal.title, goal.text(), goal.show(value), spread, figures.judge(goal).value))
-    return table(("goal", "bound", "found", "rounds", "verdict"), lines)
+    return table(("goal", "bound", "measured", "rounds", "verdict"), lines)
 
 
 def load_table(figures: Figures, rows: dict[str, str], servers: dict[str, str]) -> str:
-    """Return the rows in which one group of connections asks as fast as it is answered."""
+    """Return the rows in which one group of connections sends requests as fast as the server answers."""
     lines = []
     for row in LOAD_ROWS:
         for server, title in servers.items():
@@ -64,39 +64,40 @@ def load_table(figures: Figures, rows: dict[str, str], servers: dict[str, str]) 
                     *faults,
                 )
             )
-    head = ("work", "server", "answers/s", "to libmodbus", "to pymodbus", "CPU µs/answer")
+    head = ("work", "server", "replies/s", "ratio to libmodbus", "ratio to pymodbus", "CPU µs/reply")
     return table((*head, "p50 µs", "p99 µs", "p99.9 µs", "lost", "wrong"), lines)
 
 
 def beside_table(figures: Figures) -> str:
-    """Return how readers fare beside writers."""
+    """Return rates and times of readers without and with writers."""
     lines = []
     for title, prefix, writers in (
         ("10 connections, as fast as answered", "", "rate_writers"),
-        ("10 connections, 2,000 reads a second in all", "_paced", "rate_paced_writers"),
+        ("10 connections, 2,000 reads per second in total", "_paced", "rate_paced_writers"),
     ):
-        alone, beside = (
-            Figure("beside-writes", "ours", f"p99{prefix}_{when}") for when in ("alone", "beside")
+        without, beside = (
+            Figure("beside-writes", "ours", f"p99{prefix}{suffix}") for suffix in ("_alone", "_beside")
         )
-        if not figures.rounds(alone):
+        if not figures.rounds(without):
             continue
         rates = (
             count(figures.median(Figure("beside-writes", "ours", key)))
             for key in (f"rate{prefix}_alone", f"rate{prefix}_beside", "rate_full", writers)
         )
-        p99 = (count(figures.median(alone)), count(figures.median(beside)))
-        lines.append((title, *rates, *p99, ratio(figures.ratio(beside, alone))))
-    head = ("readers", "reads/s alone", "reads/s beside", "full writes/s", "writes/s beside")
-    return table((*head, "p99 alone µs", "p99 beside µs", "ratio"), lines)
+        p99 = (count(figures.median(without)), count(figures.median(beside)))
+        lines.append((title, *rates, *p99, ratio(figures.ratio(beside, without))))
+    reads = ("reads/s, no writers", "reads/s, with writers")
+    writes = ("writes/s, no readers", "writes/s, with readers")
+    return table(("readers", *reads, *writes, "p99 µs, no writers", "p99 µs, with writers", "ratio"), lines)
 
 
 def zones_table(figures: Figures, servers: dict[str, str]) -> str:
-    """Return how the control zone's readers fare beside the field's writers."""
+    """Return the times of the control zone's readers without and with field writers."""
     lines = []
     for server, title in servers.items():
         if not figures.rounds(Figure("zones", server, "p99_beside")):
             continue
-        keys = [f"{part}_{when}" for when in ("alone", "beside") for part in ("p50", "p99", "p99_9")]
+        keys = [f"{part}{suffix}" for suffix in ("_alone", "_beside") for part in ("p50", "p99", "p99_9")]
         found = (figures.median(Figure("zones", server, key)) for key in (*keys, "rate_writers"))
         p99 = ratio(
             figures.ratio(Figure("zones", server, "p99_beside"), Figure("zones", server, "p99_alone"))
@@ -105,16 +106,16 @@ def zones_table(figures: Figures, servers: dict[str, str]) -> str:
     times = ("p50 µs", "p99 µs", "p99.9 µs")
     head = (
         "server",
-        *(f"alone: {time}" for time in times),
-        *(f"beside: {time}" for time in times),
+        *(f"no writers: {time}" for time in times),
+        *(f"with writers: {time}" for time in times),
         "writes/s",
-        "p99 beside to alone",
+        "p99: with to without",
     )
     return table(head, lines)
 
 
 def bad_frames_table(figures: Figures, servers: dict[str, str]) -> str:
-    """Return what one reader notices of another client's bad frames."""
+    """Return how another client's bad frames affect one reader."""
     lines = []
     for server, title in servers.items():
         keys = ("p99_alone", "p99_bad", "max_bad")
@@ -123,12 +124,12 @@ def bad_frames_table(figures: Figures, servers: dict[str, str]) -> str:
         times = (count(figures.median(Figure("bad-frames", server, key))) for key in keys)
         totals = (count(figures.total(Figure("bad-frames", server, key))) for key in ("lost", "frames"))
         lines.append((title, *times, *totals))
-    head = ("server", "p99 alone µs", "p99 beside bad frames µs", "slowest µs", "lost", "bad frames sent")
-    return table(head, lines)
+    p99 = ("p99 µs, no bad frames", "p99 µs, with bad frames")
+    return table(("server", *p99, "slowest µs", "lost", "bad frames sent"), lines)
 
 
 def footprint_table(figures: Figures, servers: dict[str, str]) -> str:
-    """Return start-up and memory."""
+    """Return start-up times and memory."""
     lines = []
     for server, title in servers.items():
         found = (
@@ -137,11 +138,11 @@ def footprint_table(figures: Figures, servers: dict[str, str]) -> str:
         )
         if any(value is not None for value in found):
             lines.append((title, *map(decimal, found)))
-    return table(("server", "start to first answer ms", "memory, 1,000 idle connections MiB"), lines)
+    return table(("server", "start to first reply, ms", "memory, 1,000 idle connections, MiB"), lines)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table whose columns align in a terminal, too; empty without lines."""
+    """Return a Markdown table with aligned columns; empty without lines."""
     if not lines:
         return ""
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]

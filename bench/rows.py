@@ -1,4 +1,4 @@
-"""What is measured: each row drives one server in one way and returns its figures."""
+"""The measurements: each row puts one kind of load on one server and returns its figures."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from bench.servers import Kind, Server, folder_for_runs, hold, release
 WRITE = 16
 IDLE = 1000
 STARTS = 3
-"""Starts a round."""
+"""Starts per round."""
 OPTA_RATE = 500
-"""Reads a second while bad frames come in, far below what any server can do: what is late was held up."""
+"""Reads per second during bad frames, far below what any server can do, so that a late reply was held up."""
 PACED_RATE = 2000
 BAD_RATE = 200
-"""Bad frames a second."""
+"""Bad frames per second."""
 PEERS = ("libmodbus", "pymodbus", "pymodbustcp", "pymodbus-uvloop")
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all measurements share."""
+    """What all measurements have in common."""
 
     seconds: float
     """How long each load runs, without its warm-up."""
@@ -38,7 +38,7 @@ class Bench:
 
     @contextmanager
     def server(self, kind: Kind) -> Iterator[tuple[Server, Load]]:
-        """Start a server with the values that readers expect, and a load for it."""
+        """Start a server with the values that readers expect, and a load generator for it."""
         with (
             tempfile.TemporaryDirectory(prefix="run-", dir=folder_for_runs()) as folder,
             Server(kind, Path(folder), self.cpus) as server,
@@ -49,7 +49,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kind of work."""
+    """One kind of load, and the servers that are measured with it."""
 
     key: str
     title: str
@@ -58,7 +58,7 @@ class Row:
 
 
 def load_row(key: str, title: str, group: Group, *ours: str) -> Row:
-    """Return a row in which one group of connections asks as fast as it is answered."""
+    """Return a row in which one group of connections sends requests as fast as the server answers."""
 
     def measure(bench: Bench, kind: Kind) -> dict[str, float]:
         with bench.server(kind) as (server, load):
@@ -72,7 +72,7 @@ def load_row(key: str, title: str, group: Group, *ours: str) -> Row:
 
 
 def values(outcome: Outcome, suffix: str = "") -> dict[str, float]:
-    """Return an outcome's figures by key."""
+    """Return the figures of an outcome by key."""
     return {
         f"rate{suffix}": outcome.rate,
         f"p50{suffix}": outcome.p50,
@@ -84,7 +84,7 @@ def values(outcome: Outcome, suffix: str = "") -> dict[str, float]:
 
 
 def faults(*outcomes: Outcome) -> dict[str, float]:
-    """Return what went wrong in several outcomes."""
+    """Return the sums of the faults in several outcomes."""
     return {
         "wrong": sum(outcome.wrong for outcome in outcomes),
         "lost": sum(outcome.lost for outcome in outcomes),
@@ -94,9 +94,9 @@ def faults(*outcomes: Outcome) -> dict[str, float]:
 
 
 def missing_rows(server: Server, written: int) -> dict[str, float]:
-    """Stop a server that keeps a history; return by how many its rows differ from the samples acknowledged.
+    """Stop a server with a history; return how many of its rows differ from the acknowledged samples.
 
-    written: the acknowledged samples but the preset one. The load numbers them from 0, so that each is known.
+    written: the number of acknowledged samples without the preset one. The load numbers them from 0.
     """
     if not server.kind.records or not written:
         return {}
@@ -106,54 +106,54 @@ def missing_rows(server: Server, written: int) -> dict[str, float]:
 
 
 def beside_writes(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Measure readers alone, writers alone, and readers beside writers at half the rate of before.
+    """Measure readers without writers, writers without readers, and readers with writers at half their rate.
 
-    Twice: with readers that ask as fast as they are answered, and with readers that leave time.
+    The readers are measured twice: as fast as the server answers, and with a fixed rate.
     """
     readers = Group(READ, 10, expect="sample")
     paced = Group(READ, 10, rate=PACED_RATE, expect="sample")
     with bench.server(kind) as (server, load):
-        [alone] = load.run(bench.seconds, readers)
-        [paced_alone] = load.run(bench.seconds, paced)
+        [undisturbed] = load.run(bench.seconds, readers)
+        [paced_undisturbed] = load.run(bench.seconds, paced)
         [full] = load.run(bench.seconds, Group(WRITE, 10))
         half = Group(WRITE, 10, rate=full.rate / 2)
         beside, writers = load.run(bench.seconds, readers, half)
         paced_beside, paced_writers = load.run(bench.seconds, paced, half)
         written = sum(outcome.answered for outcome in (full, writers, paced_writers))
         return {
-            **values(alone, "_alone"),
+            **values(undisturbed, "_alone"),
             **values(beside, "_beside"),
-            **values(paced_alone, "_paced_alone"),
+            **values(paced_undisturbed, "_paced_alone"),
             **values(paced_beside, "_paced_beside"),
             "rate_full": full.rate,
             "rate_writers": writers.rate,
             "rate_paced_writers": paced_writers.rate,
-            **faults(alone, paced_alone, full, beside, writers, paced_beside, paced_writers),
+            **faults(undisturbed, paced_undisturbed, full, beside, writers, paced_beside, paced_writers),
             **missing_rows(server, written),
         }
 
 
 def zones(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Measure the control zone's paced readers alone, and beside field writers at full speed."""
+    """Measure the control zone's paced readers without and with field writers at full speed."""
     readers = Group(READ, 10, rate=PACED_RATE, expect="sample")
     writers = Group(WRITE, 10)
     with bench.server(kind) as (server, load):
-        [alone] = load.run(bench.seconds, readers)
+        [undisturbed] = load.run(bench.seconds, readers)
         beside, writing = load.run(bench.seconds, readers, writers)
         return {
-            **values(alone, "_alone"),
+            **values(undisturbed, "_alone"),
             **values(beside, "_beside"),
             "rate_writers": writing.rate,
-            **faults(alone, beside, writing),
+            **faults(undisturbed, beside, writing),
             **missing_rows(server, writing.answered),
         }
 
 
 def bad_frames(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Measure one reader at a fixed rate, alone and while another client sends bad frames."""
+    """Measure one reader at a fixed rate, without and with another client that sends bad frames."""
     reader = Group(READ, 1, rate=OPTA_RATE)
     with bench.server(kind) as (server, load), tempfile.TemporaryDirectory() as folder:
-        [alone] = load.run(bench.seconds, reader)
+        [undisturbed] = load.run(bench.seconds, reader)
         files = write_bad_frames(Path(folder))
         duration = bench.seconds + WARM_UP + 0.5
         with BadFrames(
@@ -161,11 +161,16 @@ def bad_frames(bench: Bench, kind: Kind) -> dict[str, float]:
         ) as sender:
             [beside] = load.run(bench.seconds, reader)
             sent = sender.finish()
-        return {**values(alone, "_alone"), **values(beside, "_bad"), **faults(alone, beside), "frames": sent}
+        return {
+            **values(undisturbed, "_alone"),
+            **values(beside, "_bad"),
+            **faults(undisturbed, beside),
+            "frames": sent,
+        }
 
 
 def write_bad_frames(folder: Path) -> list[Path]:
-    """Write each bad frame to a file of its own."""
+    """Write each bad frame to a separate file."""
     frames: Mapping[str, bytes] = {
         "protocol-identifier-1": struct.pack(">HHHBBHH", 1, 1, 6, 1, READ, 0, 8),
         "length-65535": struct.pack(">HHHBBHH", 2, 0, 65535, 1, READ, 0, 8),
@@ -181,7 +186,7 @@ def write_bad_frames(folder: Path) -> list[Path]:
 
 
 def memory(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Measure the resident memory while idle connections, each served once, are open."""
+    """Measure the resident memory while many connections are open and idle, after one request each."""
     with bench.server(kind) as (server, _):
         held = hold(server, IDLE)
         try:
@@ -191,7 +196,7 @@ def memory(bench: Bench, kind: Kind) -> dict[str, float]:
 
 
 def start(bench: Bench, kind: Kind) -> dict[str, float]:
-    """Measure from the start of the process to the first right answer."""
+    """Measure the time from the start of the process to the first correct reply."""
     took = []
     for _ in range(STARTS):
         with bench.server(kind) as (server, _):
@@ -207,10 +212,10 @@ ROWS = {
         load_row("fc03-100", "FC03, 100 connections", Group(READ, 100), "ours"),
         load_row("fc03-10x8", "FC03, 10 connections, 8 in flight", Group(READ, 10, depth=8), "ours"),
         load_row("fc16-10", "FC16, 10 connections", Group(WRITE, 10), "ours-no-history", "ours"),
-        Row("beside-writes", "FC03 beside FC16 at half load", ("ours",), beside_writes),
+        Row("beside-writes", "FC03 with FC16 at half load", ("ours",), beside_writes),
         Row("zones", "Control-zone reads beside field writes", ("ours",), zones),
-        Row("bad-frames", "FC03 while bad frames come in", ("ours", *PEERS), bad_frames),
+        Row("bad-frames", "FC03 while another client sends bad frames", ("ours", *PEERS), bad_frames),
         Row("memory", f"Memory, {IDLE:,} idle connections", ("ours", *PEERS), memory),
-        Row("start", "Start to first answer", ("ours", *PEERS), start),
+        Row("start", "Start to first reply", ("ours", *PEERS), start),
     )
 }

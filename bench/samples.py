@@ -1,4 +1,4 @@
-"""What the eight holding registers hold; load.c and libmodbus_server.c know the same."""
+"""The contents of the eight holding registers; load.c and libmodbus_server.c use the same values."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import struct
 from collections.abc import Iterable
 
 PRESET = (250, 260, 485, 536, 850, 456, 22150, 5600)
-"""What every server begins with."""
+"""The initial values of every server."""
 _LAYOUT = struct.Struct(">6HI")
 
 
 def sample(number: int) -> bytes:
-    """Return the registers of a load's write, 16 bytes in wire order: load.c's function of the same name."""
+    """Return the registers of a load's write, 16 bytes in wire order, like load.c's function of this name."""
     low, high = number & 0xFFFF, number >> 16
     return _LAYOUT.pack(
         low,
@@ -27,7 +27,7 @@ def sample(number: int) -> bytes:
 def differences(rows: Iterable[bytes], written: int) -> int:
     """Return how many rows are not one of the preset values and the writes 0 to `written` - 1, each once.
 
-    rows: the registers of each row, in wire order. A write that is missing counts as one, too.
+    rows: the registers of each row, in wire order. A missing write also counts.
     """
     missing = set(range(written))
     preset = struct.pack(">8H", *PRESET)

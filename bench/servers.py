@@ -274,7 +274,7 @@ def _cpu_ticks(pid: int) -> int:
 
 
 def _libmodbus_title() -> str:
-    # Without the header, the server can't be compiled either: that is told when it is.
+    # Without the header, the server can't be compiled either, and that is an error of its own.
     with suppress(FileNotFoundError):
         for line in Path("/usr/include/modbus/modbus-version.h").read_text().splitlines():
             if line.startswith("#define LIBMODBUS_VERSION_STRING"):

@@ -1,1 +1,1 @@
-"""Hardship, as figures: what the concentrator was put through, how often, and what was lost of it."""
+"""Runs the concentrator under faults, and reports how often each fault occurred and what was lost."""

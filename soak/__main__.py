@@ -1,4 +1,4 @@
-"""`python -m soak`: put the concentrator through hardships, and print what was lost. Needs root."""
+"""Run the concentrator under faults, and print what was lost. Needs root."""
 
 from __future__ import annotations
 
@@ -20,64 +20,70 @@ from soak.report import Outcome, document, table
 RESULTS = Path(__file__).with_name("results.md")
 SEED = 20160101
 
-Say = Callable[[str], None]
-HARDSHIPS: dict[str, Callable[[int, bool, Say], Outcome]] = {
-    "frames": lambda seed, quick, say: malformed.run(20_000 if quick else 1_000_000, seed, say),
-    "kills": lambda seed, quick, say: kills.run(5 if quick else 100, seed, say),
-    "restarts": lambda _, quick, say: restarts.run(4 if quick else 50, restarts.Binding.PLAIN, say),
-    "activation": lambda _, quick, say: restarts.run(4 if quick else 50, restarts.Binding.SOCKET, say),
-    "network": lambda seed, quick, say: network.run(1 if quick else 3, seed, say),
-    "disk": lambda _, quick, say: disk.run(1 if quick else 3, say),
-    "clock": lambda _, quick, say: clock.run(1 if quick else 3, say),
+Log = Callable[[str], None]
+SCENARIOS: dict[str, Callable[[int, bool, Log], Outcome]] = {
+    "frames": lambda seed, quick, log: malformed.run(20_000 if quick else 1_000_000, seed, log),
+    "kills": lambda seed, quick, log: kills.run(5 if quick else 100, seed, log),
+    "restarts": lambda _, quick, log: restarts.run(4 if quick else 50, restarts.Binding.PLAIN, log),
+    "activation": lambda _, quick, log: restarts.run(4 if quick else 50, restarts.Binding.SOCKET, log),
+    "network": lambda seed, quick, log: network.run(1 if quick else 3, seed, log),
+    "disk": lambda _, quick, log: disk.run(1 if quick else 3, log),
+    "clock": lambda _, quick, log: clock.run(1 if quick else 3, log),
 }
+"""Each takes the seed, whether to use small counts, and a function that logs a line."""
 
 
 def main() -> int:
-    """Return 0 where nothing was lost that must not be, 1 where something was."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=HARDSHIPS, default=list(HARDSHIPS), metavar="NAME")
-    parser.add_argument("--quick", action="store_true", help="small counts: does the soak itself work?")
-    parser.add_argument("--seed", type=int, default=SEED, help="brings the same frames and moments again")
-    asked = parser.parse_args()
+    """Return 0 if every scenario passed, 1 if one failed, 2 without root."""
+    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    names = ", ".join(SCENARIOS)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SCENARIOS,
+        default=list(SCENARIOS),
+        metavar="NAME",
+        help=f"run only these scenarios: {names}",
+    )
+    parser.add_argument("--quick", action="store_true", help="use small counts, to check the soak itself")
+    parser.add_argument("--seed", type=int, default=SEED, help="the same seed repeats frames and moments")
+    options = parser.parse_args()
     if os.geteuid() != 0:
-        print("soak: network namespaces and mounts need root: `make soak` asks for it", file=sys.stderr)
+        print("soak: needs root for network namespaces and mounts; run `make soak`", file=sys.stderr)
         return 2
     remove_stale_folders()
     remove_stale(PREFIX)
-    print(f"seed {asked.seed}", flush=True)
-    began = time.monotonic()
-    outcomes = [_go_through(name, asked.seed, asked.quick) for name in asked.only]
-    seconds = time.monotonic() - began
+    print(f"seed {options.seed}", flush=True)
+    started = time.monotonic()
+    outcomes = [_run(name, options.seed, options.quick) for name in options.only]
+    seconds = time.monotonic() - started
     print(f"\n{table(outcomes)}\n", flush=True)
-    lost = sum(bool(outcome.failures) for outcome in outcomes)
-    print(
-        f"{lost} of {len(outcomes)} lost what must not be lost; {seconds / 60:.1f} minutes, seed {asked.seed}"
-    )
-    if not asked.quick and asked.only == list(HARDSHIPS):
-        RESULTS.write_text(document(outcomes, describe(), asked.seed, seconds))
-        # Whoever owns the folder owns what is written there, though root has run this.
+    failed = sum(bool(outcome.failures) for outcome in outcomes)
+    print(f"{failed} of {len(outcomes)} failed; {seconds / 60:.1f} minutes, seed {options.seed}")
+    if not options.quick and options.only == list(SCENARIOS):
+        RESULTS.write_text(document(outcomes, describe(), options.seed, seconds))
+        # The file should belong to the owner of the folder, not to root.
         owner = RESULTS.parent.stat()
         os.chown(RESULTS, owner.st_uid, owner.st_gid)
-    return 1 if lost else 0
+    return 1 if failed else 0
 
 
-def _go_through(name: str, seed: int, quick: bool) -> Outcome:
-    began = time.monotonic()
-    say = partial(_say, began, name)
-    say("begins")
+def _run(name: str, seed: int, quick: bool) -> Outcome:
+    log = partial(_log, time.monotonic(), name)
+    log("started")
     try:
-        outcome = HARDSHIPS[name](seed, quick, say)
+        outcome = SCENARIOS[name](seed, quick, log)
     except Exception as error:
-        # The others are of interest, whatever became of this one.
-        text = f"broke off: {type(error).__name__}: {error}"
-        say(text)
+        # The other scenarios should run all the same.
+        text = f"aborted: {type(error).__name__}: {error}"
+        log(text)
         return Outcome(name, "", "", (text.splitlines()[0],))
-    say("all is well" if not outcome.failures else f"FAILED: {'; '.join(outcome.failures)}")
+    log("passed" if not outcome.failures else f"FAILED: {'; '.join(outcome.failures)}")
     return outcome
 
 
-def _say(began: float, name: str, text: str) -> None:
-    print(f"[{name} {time.monotonic() - began:4.0f} s] {text}", flush=True)
+def _log(started: float, name: str, text: str) -> None:
+    print(f"[{name} {time.monotonic() - started:4.0f} s] {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m soak.activate FD COMMAND...`: hand a listening socket over as systemd does, then become COMMAND.
+"""`python -m soak.activate FD COMMAND...`: execute COMMAND with a listening socket, as systemd passes one.
 
-See sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID names the process that it is meant for.
+See sd_listen_fds(3): the socket is descriptor 3, and LISTEN_PID is the process that it is meant for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     if descriptor != FIRST:
         os.close(descriptor)
     os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-    os.execvp(command[0], command)  # noqa: S606 - that is what it is for
+    os.execvp(command[0], command)  # noqa: S606 - executing COMMAND is its purpose
 
 
 if __name__ == "__main__":

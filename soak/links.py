@@ -1,7 +1,7 @@
-"""A link between two network namespaces that loses and delays what crosses it, as far as it is told to.
+"""A link between two network namespaces with adjustable loss and delay.
 
-`tc netem` does it where the kernel has it. Where not, a pair of tap devices does, with this process between
-them: frames are lost and delayed one by one, as on the air, and neither end can tell.
+It uses `tc netem` if the kernel has it. Otherwise this process forwards frames between a pair of tap devices,
+and loses or delays each frame separately, as a radio link does.
 """
 
 from __future__ import annotations
@@ -25,60 +25,60 @@ from tests.integration.networks import OTHER_END, PI, Networks
 _TUNSETIFF = 0x400454CA  # linux/if_tun.h
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _FRAME = 65536
-_MOST_WAITING = 1000
-"""Frames that may be under way at once, as in a device's queue."""
+_MAX_QUEUED = 1000
+"""Frames that may be in transit at once, as in a device's queue."""
 
 
 class Link(Protocol):
     """Both directions of a link."""
 
-    means: str
-    """What loses and delays."""
+    implementation: str
+    """A description for the report."""
 
-    def trouble(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
-        """Lose a share of the frames, and delay the others by some seconds, give or take the jitter."""
+    def impair(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
+        """Set the share of lost frames, and the delay of the others: seconds, plus or minus the jitter."""
 
 
 @contextmanager
 def link(places: Networks, host: str, ends: tuple[str, str, str], seed: int) -> Iterator[Link]:
-    """Join a host to the Pi's interface.
+    """Connect a host to an interface of the Pi.
 
-    host: a namespace that has no link yet. ends: the Pi's interface, its address and the host's, each with
-    its network's length.
+    host: a namespace without a link. ends: the Pi's interface, its address, and the host's address, each
+    address with a prefix length.
     """
     interface, own, other = ends
     with contextlib.ExitStack() as stack:
-        made: Link
+        created: Link
         if _has_netem(places):
             places.ip(
                 PI, "link", "add", interface, "type", "veth", "peer", OTHER_END, "netns", places.name(host)
             )
-            made = NetemLink(places, ((PI, interface), (host, OTHER_END)))
+            created = NetemLink(places, ((PI, interface), (host, OTHER_END)))
         else:
-            made = stack.enter_context(TapLink(places, ((PI, interface), (host, OTHER_END)), seed))
+            created = stack.enter_context(TapLink(places, ((PI, interface), (host, OTHER_END)), seed))
         places.bring_up(PI, interface, own)
         places.bring_up(host, OTHER_END, other)
-        yield made
+        yield created
 
 
 def _has_netem(places: Networks) -> bool:
-    tried = places.run(PI, "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
-    if tried.returncode == 0:
+    attempt = places.run(PI, "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
+    if attempt.returncode == 0:
         places.run(PI, "tc", "qdisc", "del", "dev", "lo", "root")
-    return tried.returncode == 0
+    return attempt.returncode == 0
 
 
 class NetemLink:
-    """A veth pair, each end with `tc netem`."""
+    """A veth pair with `tc netem` at each end."""
 
-    means = "tc netem"
+    implementation = "tc netem"
 
     def __init__(self, places: Networks, ends: tuple[tuple[str, str], ...]) -> None:
         self._places = places
         self._ends = ends
 
-    def trouble(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
-        """Lose a share of the frames, and delay the others by some seconds, give or take the jitter."""
+    def impair(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
+        """Set loss, delay and jitter, see Link."""
         settings = ("loss", f"{loss:.2%}", "delay", f"{delay * 1000:g}ms", f"{jitter * 1000:g}ms")
         for name, device in self._ends:
             command = [
@@ -96,58 +96,58 @@ class NetemLink:
 
 
 class TapLink:
-    """Two tap devices, and a thread that carries frames from one to the other."""
+    """Two tap devices, and a thread that forwards frames between them."""
 
-    means = "a pair of tap devices (no netem in this kernel)"
+    implementation = "a pair of tap devices (no netem in this kernel)"
 
     def __init__(self, places: Networks, ends: tuple[tuple[str, str], ...], seed: int) -> None:
-        self._dice = random.Random(seed)  # noqa: S311 - the weather, not a secret
+        self._random = random.Random(seed)  # noqa: S311 - frame loss, not a secret
         self._settings = (0.0, 0.0, 0.0)
         self._descriptors = [_tap(places, name, device) for name, device in ends]
-        self._wake, self._woken = os.pipe()
-        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._stop_reader, self._stop_writer = os.pipe()
+        self._thread = threading.Thread(target=self._forward, daemon=True)
 
     def __enter__(self) -> TapLink:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._woken)
+        os.close(self._stop_writer)
         self._thread.join()
-        for descriptor in (*self._descriptors, self._wake):
+        for descriptor in (*self._descriptors, self._stop_reader):
             os.close(descriptor)
 
-    def trouble(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
-        """Lose a share of the frames, and delay the others by some seconds, give or take the jitter."""
+    def impair(self, loss: float = 0, delay: float = 0, jitter: float = 0) -> None:
+        """Set loss, delay and jitter, see Link."""
         self._settings = loss, delay, jitter
 
-    def _carry(self) -> None:
+    def _forward(self) -> None:
         first, second = self._descriptors
         across = {first: second, second: first}
-        waiting: list[tuple[float, int, int, bytes]] = []
+        queued: list[tuple[float, int, int, bytes]] = []
         number = 0
         while True:
-            wait = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
-            ready, _, _ = select.select([*self._descriptors, self._wake], [], [], wait)
-            if self._wake in ready:
+            wait = max(0.0, queued[0][0] - time.monotonic()) if queued else None
+            ready, _, _ = select.select([*self._descriptors, self._stop_reader], [], [], wait)
+            if self._stop_reader in ready:
                 return
             for descriptor in ready:
                 frame = os.read(descriptor, _FRAME)
                 loss, delay, jitter = self._settings
-                if self._dice.random() < loss or len(waiting) >= _MOST_WAITING:
+                if self._random.random() < loss or len(queued) >= _MAX_QUEUED:
                     continue
-                due = time.monotonic() + max(0.0, delay + self._dice.uniform(-jitter, jitter))
+                due = time.monotonic() + max(0.0, delay + self._random.uniform(-jitter, jitter))
                 number += 1
-                heapq.heappush(waiting, (due, number, across[descriptor], frame))
-            while waiting and waiting[0][0] <= time.monotonic():
-                _, _, descriptor, frame = heapq.heappop(waiting)
-                # A device that is switched off takes nothing: the frame is lost, as on a real link.
+                heapq.heappush(queued, (due, number, across[descriptor], frame))
+            while queued and queued[0][0] <= time.monotonic():
+                _, _, descriptor, frame = heapq.heappop(queued)
+                # A device that is down accepts nothing: the frame is lost, as on a real link.
                 with contextlib.suppress(OSError):
                     os.write(descriptor, frame)
 
 
 def _tap(places: Networks, name: str, device: str) -> int:
-    """Return the descriptor of a new tap device in a namespace; the device is gone once it is closed."""
+    """Return the descriptor of a new tap device in a namespace. Closing it removes the device."""
     with places.inside(name):
         descriptor = os.open("/dev/net/tun", os.O_RDWR)
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH", device.encode(), _IFF_TAP | _IFF_NO_PI))

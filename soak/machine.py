@@ -1,4 +1,4 @@
-"""The machine that the hardships are run on, and the processes on it."""
+"""The machine that the scenarios run on, and processes on it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tests.integration.networks import is_running
 from tests.integration.program import Program
 
 _PREFIX = "smart-meter-soak-"
-"""Of the folders that a run makes; behind it stands the number of its process."""
-_DISK = Path("/var/tmp")  # noqa: S108 - a disk, unlike /tmp, which may be in memory
+"""The names of a run's folders start with this and the process ID."""
+_DISK = Path("/var/tmp")  # noqa: S108 - on disk, unlike /tmp, which may be in memory
 
 
 class SoakError(Exception):
-    """A hardship can't be gone through with; the text says why."""
+    """A scenario can't be run; the text explains why."""
 
 
 def describe() -> str:
-    """Return kernel and Python in one line; nothing that tells whose machine it is."""
+    """Return CPUs, kernel and Python in one line, and nothing that identifies the machine."""
     cpus = len(os.sched_getaffinity(0))
     return f"{cpus} CPUs, Linux {platform.release()}, Python {platform.python_version()}"
 
@@ -35,7 +35,7 @@ def resident_kib(pid: int) -> int:
     text = Path(f"/proc/{pid}/status").read_text()
     match = re.search(r"^VmRSS:\s+(\d+) kB$", text, re.MULTILINE)
     if match is None:
-        raise SoakError(f"process {pid} has no memory any more: it has ended")
+        raise SoakError(f"process {pid} has ended")
     return int(match[1])
 
 
@@ -45,7 +45,7 @@ def descriptors(pid: int) -> int:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
-    """Wait until a condition holds; return whether it did in so many seconds."""
+    """Wait until a condition holds; return False if it does not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -56,7 +56,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
 
 @contextmanager
 def work_folder(name: str) -> Iterator[Path]:
-    """Give a folder on this machine's disk, and remove it at the end of the block."""
+    """Create a folder on this machine's disk, and remove it at the end of the block."""
     with TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-{name}-", dir=_DISK) as folder:
         yield Path(folder)
 
@@ -71,7 +71,7 @@ def remove_stale_folders() -> None:
 
 @contextmanager
 def ending(program: Program) -> Iterator[Program]:
-    """Kill a program at the end of the block, if it still runs."""
+    """Kill a program at the end of the block, if it is still running."""
     try:
         yield program
     finally:

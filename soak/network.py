@@ -1,4 +1,4 @@
-"""A link that loses, delays, and carries nothing: no connection stays, and the ESP32 is back by itself."""
+"""A link with loss, delay and outages: stale connections are closed, and the ESP32 reconnects by itself."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from soak.report import Ledger, Outcome, count
 IDLE_TIMEOUT = 3
 FRAME_TIMEOUT = 2
 _MARGIN = 2.0
-"""Seconds beyond the time-out: the server looks at its connections once a second."""
-_BACK_WITHIN = 12.0
-"""Seconds: the simulator gives an answer 3 s, and TCP doubles the time between its tries."""
-_TROUBLED = 6.0
+"""Seconds in addition to the time-out, since the server checks its connections once a second."""
+_RECONNECT_SECONDS = 12.0
+"""The simulator waits 3 s for a reply, and TCP doubles the time between retransmissions."""
+_IMPAIRED_SECONDS = 6.0
 _LOSS, _DELAY, _JITTER = 0.1, 0.03, 0.015
 _PORT = 502
-_NOT_STALE = ("0A", "06")  # include/net/tcp_states.h: TCP_LISTEN, and TCP_TIME_WAIT, which is nobody's
+_NOT_STALE = ("0A", "06")  # include/net/tcp_states.h: TCP_LISTEN, TCP_TIME_WAIT (belongs to no process)
 _CONFIG = f"""
 [server]
 idle_timeout = {IDLE_TIMEOUT}
@@ -39,7 +39,7 @@ statistics_interval = 1
 
 
 class Field:
-    """The field host: a simulator that writes, and clients that do nothing more."""
+    """The field host: a simulator that writes, and other clients that stop responding."""
 
     def __init__(self, places: Networks, program: Program, folder: Path) -> None:
         self._places = places
@@ -49,17 +49,17 @@ class Field:
         self.esp32 = Program(arguments, folder, prefix=places.within(FIELD))
 
     def written(self) -> int:
-        """Return how many samples the simulator has brought."""
+        """Return how many samples the simulator has written."""
         return self.esp32.out.count("ESP32 wrote")
 
-    def writes_on(self, seconds: float) -> float | None:
-        """Wait for the next sample; return after how many seconds it came, None where it did not."""
-        began, before = time.monotonic(), self.written()
-        came = wait_until(lambda: self.written() > before, seconds)
-        return time.monotonic() - began if came else None
+    def seconds_to_next_sample(self, timeout: float) -> float | None:
+        """Wait for the next sample; return how many seconds it took, or None after the time-out."""
+        started, before = time.monotonic(), self.written()
+        arrived = wait_until(lambda: self.written() > before, timeout)
+        return time.monotonic() - started if arrived else None
 
     def open_clients(self) -> int:
-        """Connect clients that are idle, in mid-frame, or deaf to replies; return how many."""
+        """Connect clients that are idle, have sent half a frame, or do not read replies; return how many."""
         with self._places.inside(FIELD):
             for _ in range(8):
                 self._clients.append(Connection(_PORT, str(FIELD_ZONE.address)))
@@ -73,13 +73,13 @@ class Field:
         return len(self._clients)
 
     def close_clients(self) -> None:
-        """Let their sockets go: what they would still send is lost with the link."""
+        """Close their sockets. What the kernel would still send is lost, since the link is down."""
         for client in self._clients:
             client.socket.close()
         self._clients.clear()
 
     def connections(self) -> int:
-        """Return how many connections the Pi's kernel has with the field network, in any state but closed."""
+        """Return how many connections the Pi's kernel has with the field network, in any open state."""
         prefix = FIELD_ZONE.network.network_address.packed[:3]
         found = 0
         for line in Path(f"/proc/{self._program.process.pid}/net/tcp").read_text().splitlines()[1:]:
@@ -93,13 +93,13 @@ class Field:
         return found
 
     def served(self) -> int:
-        """Return how many connections the service itself counts, by its last statistics line."""
+        """Return the number of connections in the service's last statistics line."""
         return int(re.findall(r"^\[STATS\] .*\(now (\d+)\)", self._program.out, re.MULTILINE)[-1])
 
 
 def _fill(sock: socket.socket) -> None:
-    """Ask until the replies that nobody takes have filled every buffer."""
-    # Small ones, or they take longer to fill than the server waits.
+    """Send requests without reading replies until every buffer is full."""
+    # Small buffers, since large ones take longer to fill than the server waits.
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, 4096)
     sock.setblocking(False)
@@ -110,74 +110,73 @@ def _fill(sock: socket.socket) -> None:
         return
 
 
-def run(times: int, seed: int, say: Callable[[str], None]) -> Outcome:
-    """Cut the link so many times, after it has lost and delayed frames for a while."""
+def run(times: int, seed: int, log: Callable[[str], None]) -> Outcome:
+    """Cut the link `times` times, each time after a while with loss and delay."""
     ledger = Ledger()
-    gone: list[float] = []
-    back: list[float] = []
-    stale = opened = through = 0
-    with _course(seed) as (field, opta, wire, places):
-        ledger.expect(field.writes_on(10) is not None, "the ESP32 did not begin")
+    closed_after: list[float] = []
+    resumed_after: list[float] = []
+    stale = opened = written_impaired = 0
+    with _setup(seed) as (field, opta, wire, places):
+        ledger.expect(field.seconds_to_next_sample(10) is not None, "the ESP32 did not start writing")
         for number in range(times):
-            say(f"{_LOSS:.0%} lost, {_DELAY * 1000:g} ms late")
+            log(f"{_LOSS:.0%} loss, {_DELAY * 1000:g} ms delay")
             before = field.written()
-            wire.trouble(_LOSS, _DELAY, _JITTER)
-            time.sleep(_TROUBLED)
-            through += field.written() - before
-            wire.trouble()
-            ledger.expect(field.writes_on(_BACK_WITHIN) is not None, "the ESP32 stopped under loss and delay")
+            wire.impair(_LOSS, _DELAY, _JITTER)
+            time.sleep(_IMPAIRED_SECONDS)
+            written_impaired += field.written() - before
+            wire.impair()
+            writes = field.seconds_to_next_sample(_RECONNECT_SECONDS) is not None
+            ledger.expect(writes, "the ESP32 stopped under loss and delay")
             opened += field.open_clients()
-            # First nothing crosses any more, and both ends notice nothing; the other time the link is down.
-            switched_off = number % 2 == 1
-            say("the link is down" if switched_off else "nothing crosses the link")
-            _cut(places, wire, switched_off)
+            # In turn, all frames are lost, which neither end notices, or the link is down.
+            link_down = number % 2 == 1
+            log("the link is down" if link_down else "all frames are lost")
+            _cut(places, wire, link_down)
             field.close_clients()
-            began = time.monotonic()
+            cut = time.monotonic()
             wait_until(lambda: field.connections() == 0, IDLE_TIMEOUT + _MARGIN)
-            gone.append(time.monotonic() - began)
+            closed_after.append(time.monotonic() - cut)
             left = field.connections()
             stale += left
-            ledger.expect(left == 0, f"{left} stale connections after their time-out")
+            ledger.expect(left == 0, f"{left} connections are stale after their time-out")
             agree = wait_until(lambda: field.served() <= 1, 3)
-            ledger.expect(
-                agree, f"the service counts {field.served()} connections, and Opta's is the only one"
-            )
-            _join(places, wire, switched_off)
-            after = field.writes_on(_BACK_WITHIN)
-            ledger.expect(after is not None, f"the ESP32 was not back within {_BACK_WITHIN:g} s")
-            back += [] if after is None else [after]
-        ledger.expect(through > 0, "no sample came through loss and delay")
+            ledger.expect(agree, f"the service counts {field.served()} connections, but has only Opta's")
+            _restore(places, wire, link_down)
+            after = field.seconds_to_next_sample(_RECONNECT_SECONDS)
+            ledger.expect(after is not None, f"the ESP32 did not write within {_RECONNECT_SECONDS:g} s")
+            resumed_after += [] if after is None else [after]
+        ledger.expect(written_impaired > 0, "no sample was written during loss and delay")
         missed = opta.out.count("trying again")
         reads = opta.out.count("Opta read")
-        ledger.expect(missed == 0 and opta.process.poll() is None, f"{missed} times Opta had no answer")
+        ledger.expect(missed == 0 and opta.process.poll() is None, f"Opta got no reply {missed} times")
         ledger.expect(reads > times * 20, f"Opta read only {reads} times")
-        means = wire.means
+        implementation = wire.implementation
     return ledger.outcome(
-        f"{_LOSS:.0%} loss with {_DELAY * 1000:g} ms delay, then no link at all, by {means}",
-        f"{count(times, 'partition')}; {count(opened, 'connection')} idle, in mid-frame or deaf",
-        f"{stale} stale connections {max(gone):.1f} s after the cut (time-out {IDLE_TIMEOUT} s); ESP32 back "
-        f"by itself {len(back)} of {times} times, {max(back, default=0):.1f} s after the link; "
-        f"0 of Opta's {reads:,} reads",
+        f"{_LOSS:.0%} loss with {_DELAY * 1000:g} ms delay, then no link, by {implementation}",
+        f"{count(times, 'partition')}; {count(opened, 'connection')} idle, within a frame or not reading",
+        f"{stale} stale connections {max(closed_after):.1f} s after the cut (time-out {IDLE_TIMEOUT} s); "
+        f"ESP32 reconnected by itself {len(resumed_after)} of {times} times, "
+        f"{max(resumed_after, default=0):.1f} s after the link was back; 0 of Opta's {reads:,} reads",
     )
 
 
-def _cut(places: Networks, wire: Link, switched_off: bool) -> None:
-    if switched_off:
+def _cut(places: Networks, wire: Link, link_down: bool) -> None:
+    if link_down:
         places.ip(FIELD, "link", "set", OTHER_END, "down")
     else:
-        wire.trouble(loss=1)
+        wire.impair(loss=1)
 
 
-def _join(places: Networks, wire: Link, switched_off: bool) -> None:
-    if switched_off:
+def _restore(places: Networks, wire: Link, link_down: bool) -> None:
+    if link_down:
         places.ip(FIELD, "link", "set", OTHER_END, "up")
     else:
-        wire.trouble()
+        wire.impair()
 
 
 @contextmanager
-def _course(seed: int) -> Iterator[tuple[Field, Program, Link, Networks]]:
-    """Start the concentrator, an ESP32 and an Opta, each on a host of its own."""
+def _setup(seed: int) -> Iterator[tuple[Field, Program, Link, Networks]]:
+    """Start the concentrator, an ESP32 and an Opta, each on a separate host."""
     with ExitStack() as stack:
         folder = stack.enter_context(work_folder("network"))
         places = stack.enter_context(networks(CONTROL))

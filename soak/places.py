@@ -1,4 +1,4 @@
-"""The network namespaces that hardships are gone through in."""
+"""The network namespaces that scenarios run in."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FIELD, CONTROL = "field", "control"
 
 @contextmanager
 def networks(*names: str) -> Iterator[Networks]:
-    """Give the Pi's namespace and those of hosts around it; by default, a field host and a control host."""
+    """Create the Pi's namespace and those of other hosts; by default, a field host and a control host."""
     links: Mapping[str, tuple[str, str, str]] = {name: LINKS[name] for name in names or (FIELD, CONTROL)}
-    made = Networks(PREFIX, links)
+    created = Networks(PREFIX, links)
     try:
-        yield made
+        yield created
     finally:
-        made.remove()
+        created.remove()

@@ -1,4 +1,4 @@
-"""What came of the hardships, as a table. Pure."""
+"""The scenarios' outcomes as a table. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ HEADINGS = ("what was tried", "how often", "what was lost")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one hardship."""
+    """The outcome of one scenario."""
 
     tried: str
     often: str
     lost: str
     failures: tuple[str, ...] = ()
-    """What was lost that must not be, or did not happen that must; empty: all is well."""
+    """Every requirement that was violated; empty if the scenario passed."""
 
     @property
     def cells(self) -> tuple[str, str, str]:
@@ -28,13 +28,13 @@ class Outcome:
 
 
 class Ledger:
-    """Collects what must hold while a hardship runs."""
+    """Collects the failures of a scenario."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
 
     def expect(self, holds: bool, failure: str) -> None:
-        """Note a failure where something does not hold."""
+        """Record a failure unless the condition holds."""
         if not holds and failure not in self.failures:
             self.failures.append(failure)
 
@@ -49,7 +49,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Return the table in Markdown, its columns as wide as what stands in them."""
+    """Return the table in Markdown, with aligned columns."""
     rows = [HEADINGS, *(outcome.cells for outcome in outcomes)]
     escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in escaped) for column in range(len(HEADINGS))]
@@ -61,7 +61,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def document(outcomes: Sequence[Outcome], machine: str, seed: int, seconds: float) -> str:
-    """Return the results as a page of their own."""
+    """Return the results as a Markdown page."""
     return (
         "# What was tried, and what was lost\n\n"
         f"Written by `make soak` in {seconds / 60:.1f} minutes, seed {seed}. {machine}.\n\n"

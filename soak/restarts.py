@@ -1,4 +1,4 @@
-"""Restarts under load, with the port bound by the program itself and with a socket that stays open."""
+"""Restarts under load. Either the program binds the port itself, or a socket stays open."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from tests.unit.wire import SAMPLE_REGISTERS, answer, read, write
 from soak.machine import work_folder
 from soak.report import Ledger, Outcome, count
 
-COMERS = 3
-READERS = 3
+SHORT_CLIENTS = 3
+"""Clients that connect for each read."""
+LASTING_CLIENTS = 3
+"""Clients that keep their connection."""
 _BACKLOG = 4096
 _BETWEEN = 0.15
 """Seconds of load between a start and the next stop."""
@@ -33,52 +35,52 @@ _REPLY = answer(1, SAMPLE_REGISTERS)
 class Binding(enum.Enum):
     """Who opens the port."""
 
-    PLAIN = "the port bound anew each time"
+    PLAIN = "the port bound again each time"
     SOCKET = "the socket kept open (socket activation)"
 
 
 @dataclass(slots=True)
 class Load:
-    """What clients that come and go, and clients that stay, met."""
+    """The results of clients with short connections and with lasting connections."""
 
     attempts: int = 0
-    turned_away: int = 0
-    """Connections that could not be made, or whose first request got no answer."""
+    failed: int = 0
+    """Connections that were refused, or whose first request got no reply."""
     reasons: dict[str, int] = field(default_factory=dict)
     reads: int = 0
     cut_off: int = 0
-    """Requests of clients that stayed, whose connection ended instead of an answer."""
+    """Requests over lasting connections that ended before the reply."""
     wrong: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def turn_away(self, reason: str) -> None:
-        """Count an attempt that came to nothing."""
+    def fail(self, reason: str) -> None:
+        """Count a failed attempt."""
         with self.lock:
-            self.turned_away += 1
+            self.failed += 1
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
-    def come_and_go(self, port: int) -> None:
-        """Connect, read once, close, again and again."""
+    def connect_repeatedly(self, port: int) -> None:
+        """Connect, read once and close, repeatedly."""
         while not self.stop.is_set():
             with self.lock:
                 self.attempts += 1
             try:
                 with Connection(port) as client:
-                    reply = _ask(client)
+                    reply = _read(client)
             except OSError as error:
-                self.turn_away(f"{type(error).__name__} at the connection")
-                # A port that nobody listens on refuses at once: not to be asked in a tight loop.
+                self.fail(f"{type(error).__name__} while connecting")
+                # Without a listener the kernel refuses at once; avoid a tight loop.
                 time.sleep(0.005)
                 continue
             if not reply:
-                self.turn_away("closed before its first answer")
+                self.fail("closed before the first reply")
             with self.lock:
                 self.wrong += reply not in (_REPLY, b"")
             self.stop.wait(0.002)
 
-    def stay(self, port: int) -> None:
-        """Read over one connection for as long as it lasts."""
+    def stay_connected(self, port: int) -> None:
+        """Read over one connection as long as it lasts, then reconnect."""
         while not self.stop.is_set():
             try:
                 client = Connection(port)
@@ -87,7 +89,7 @@ class Load:
                 continue
             with client:
                 while not self.stop.wait(0.002) and not _has_ended(client):
-                    reply = _ask(client)
+                    reply = _read(client)
                     with self.lock:
                         self.reads += 1
                         self.cut_off += not reply
@@ -96,8 +98,8 @@ class Load:
                         break
 
 
-def _ask(client: Connection) -> bytes:
-    """Return the reply; nothing where the connection ends without one."""
+def _read(client: Connection) -> bytes:
+    """Return the reply; empty if the connection ends before it."""
     try:
         return client.ask(_REQUEST)
     except ConnectionError:
@@ -105,20 +107,20 @@ def _ask(client: Connection) -> bytes:
 
 
 def _has_ended(client: Connection) -> bool:
-    """Whether the server has told that no more replies come: a request would be sent in vain."""
-    # Nothing was asked, so all that there can be to receive is the end.
+    """Return whether the server has closed the connection, so that a request would not be answered."""
+    # No reply is due, so only the end of the connection can make the socket readable.
     return bool(select.select([client.socket], [], [], 0)[0])
 
 
 class Starter:
-    """Starts the concentrator on the same port again and again."""
+    """Starts the concentrator repeatedly on the same port."""
 
     def __init__(self, binding: Binding, folder: Path) -> None:
         self._folder = folder
         self._config = folder / "config.toml"
-        # The history brings the values back, so that readers know what to expect after a restart, too.
+        # With a history the values are restored, so that the replies are the same after a restart.
         self._config.write_text(f'[history]\npath = "{folder}/history.db"\n')
-        # In both modes: with plain binding it is closed at once, and has found a port that is free.
+        # In both modes. With plain binding, it only finds a free port, and is closed at once.
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind((_HOST, 0))
@@ -130,7 +132,7 @@ class Starter:
         self._binding = binding
 
     def start(self) -> Program:
-        """Return the program, which is not ready yet."""
+        """Start the program, without waiting until it is ready."""
         prefix: tuple[str, ...] = WITH_US
         descriptors: tuple[int, ...] = ()
         port = ("--port", str(self.port))
@@ -146,27 +148,30 @@ class Starter:
         )
 
     def wait_for(self, program: Program) -> None:
-        """Wait until a program answers."""
+        """Wait until a program answers requests."""
         program.wait_for("^Waiting for:$")
         with Connection(self.port) as client:
             client.ask(_REQUEST)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
 
-def run(restarts: int, binding: Binding, say: Callable[[str], None]) -> Outcome:
-    """Restart so many times."""
+def run(restarts: int, binding: Binding, log: Callable[[str], None]) -> Outcome:
+    """Restart the program `restarts` times."""
     ledger = Ledger()
     load = Load()
-    away = longest = 0.0
+    downtime = longest = 0.0
     with work_folder("restarts") as folder:
         starter = Starter(binding, folder)
         program = starter.start()
         threads = [
             threading.Thread(target=target, args=(starter.port,), daemon=True)
-            for target in (*[load.come_and_go] * COMERS, *[load.stay] * READERS)
+            for target in (
+                *[load.connect_repeatedly] * SHORT_CLIENTS,
+                *[load.stay_connected] * LASTING_CLIENTS,
+            )
         ]
         try:
             starter.wait_for(program)
@@ -179,12 +184,12 @@ def run(restarts: int, binding: Binding, say: Callable[[str], None]) -> Outcome:
                 code, seconds = program.stop()
                 stopped = time.monotonic()
                 longest = max(longest, seconds)
-                ledger.expect(code == 0, f"a clean end: exit code {code}, {program.err[-200:]!r}")
+                ledger.expect(code == 0, f"the program ended with {code}, {program.err[-200:]!r}")
                 program = starter.start()
                 starter.wait_for(program)
-                away = max(away, time.monotonic() - stopped)
+                downtime = max(downtime, time.monotonic() - stopped)
                 if number % 10 == 0:
-                    say(f"{number} of {restarts} restarts, {load.turned_away} connections turned away")
+                    log(f"{number} of {restarts} restarts, {load.failed} connection attempts failed")
             time.sleep(_BETWEEN)
         finally:
             load.stop.set()
@@ -195,15 +200,15 @@ def run(restarts: int, binding: Binding, say: Callable[[str], None]) -> Outcome:
             starter.close()
     reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(load.reasons.items()))
     if binding is Binding.SOCKET:
-        ledger.expect(load.turned_away == 0, f"{load.turned_away} connection attempts ({reasons})")
-    ledger.expect(load.attempts > 10 * restarts, f"only {load.attempts} connections were tried")
-    ledger.expect(load.wrong == 0, f"{load.wrong} wrong answers")
+        ledger.expect(load.failed == 0, f"{load.failed} connection attempts failed ({reasons})")
+    ledger.expect(load.attempts > 10 * restarts, f"only {load.attempts} connection attempts")
+    ledger.expect(load.wrong == 0, f"{load.wrong} wrong replies")
     ledger.expect(longest < _STOP_SECONDS, f"a stop took {longest:.1f} s")
     return ledger.outcome(
         f"restarts under load, {binding.value}",
         f"{count(restarts, 'restart')}; {count(load.attempts, 'connection attempt')}, "
         f"{count(load.reads, 'read')}",
-        f"{count(load.turned_away, 'connection attempt')}{f' ({reasons})' if reasons else ''}; "
-        f"{count(load.cut_off, 'request')} just under way when a connection ended; "
-        f"away {away:.2f} s at most",
+        f"{count(load.failed, 'connection attempt')}{f' ({reasons})' if reasons else ''}; "
+        f"{count(load.cut_off, 'request')} in progress when a connection ended; "
+        f"unavailable for {downtime:.2f} s at most",
     )

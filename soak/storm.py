@@ -1,6 +1,6 @@
-"""`python -m soak.storm`: sends volleys of malformed and random frames, and tells what came back.
+"""`python -m soak.storm`: sends volleys of malformed and random frames, and checks the replies.
 
-A process of its own, so that the well-behaved client beside it has an interpreter to itself.
+It is a separate process, so that it does not share an interpreter with the well-behaved client.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from dataclasses import asdict, dataclass
 from soak.frames import End, Generator, Volley
 
 PATIENCE = 10.0
-"""Seconds for a reply, or for the end of a connection whose stream can't be followed."""
+"""Seconds to wait for a reply, or for the server to close a connection that it can't parse."""
 _RESET = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: close at once, with a reset
-_TELL_SECONDS = 1.0
+_REPORT_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Totals:
-    """What was sent, and what came of it."""
+    """Counts of what was sent and received."""
 
     frames: int = 0
     connections: int = 0
     answered: int = 0
     unanswered: int = 0
-    """Frames with a right header that were not answered in time, though their client waited."""
+    """Frames with a valid header that were not answered in time, although the client waited."""
     wrong: int = 0
-    """Replies that fit no request."""
+    """Replies that do not match their request."""
     kept_open: int = 0
-    """Connections that were not ended by the server though their stream can't be followed."""
+    """Connections that the server did not close although it can't parse the stream."""
     refused: int = 0
-    """Connections that could not be made."""
+    """Connection attempts that failed."""
 
 
 class Attacker(threading.Thread):
-    """Sends volleys from one address, each over a connection of its own, until there were enough frames."""
+    """Sends volleys from one address, each over a new connection, until it has sent enough frames."""
 
     def __init__(self, target: tuple[str, int], source: str, seed: int, frames: int) -> None:
         super().__init__(daemon=True)
@@ -51,7 +51,7 @@ class Attacker(threading.Thread):
         self._frames = frames
 
     def run(self) -> None:
-        """Send them all."""
+        """Send all volleys."""
         while self.totals.frames < self._frames:
             volley = self._generator.volley()
             self.totals.frames += volley.frames
@@ -82,7 +82,7 @@ class Attacker(threading.Thread):
             ended = True
         expected = iter(volley.heads)
         replies = 0
-        for reply in _cut(data):
+        for reply in _split(data):
             head = next(expected, None)
             replies += 1
             # An exception has the request's function code with the highest bit set.
@@ -93,7 +93,7 @@ class Attacker(threading.Thread):
         totals.kept_open += not ended
 
 
-def _cut(data: bytes) -> Iterator[bytes]:
+def _split(data: bytes) -> Iterator[bytes]:
     while len(data) >= 8:
         end = 6 + int.from_bytes(data[4:6])
         yield data[:end]
@@ -101,34 +101,34 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 
 def main() -> int:
-    """Print the totals as a line of JSON each second and at the end."""
+    """Print the totals as a line of JSON, each second and at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--frames", type=int, required=True)
-    parser.add_argument("--sources", nargs="+", required=True, help="addresses, one for each attacker")
-    asked = parser.parse_args()
-    share = -(-asked.frames // len(asked.sources))
+    parser.add_argument("--sources", nargs="+", required=True, help="a source address for each attacker")
+    options = parser.parse_args()
+    share = -(-options.frames // len(options.sources))
     attackers = [
-        # Far apart, so that no attacker repeats another's volleys.
-        Attacker((asked.host, asked.port), source, asked.seed * 1000 + number, share)
-        for number, source in enumerate(asked.sources)
+        # Different seeds for all attackers and runs, so that no volleys are repeated.
+        Attacker((options.host, options.port), source, options.seed * 1000 + number, share)
+        for number, source in enumerate(options.sources)
     ]
     for attacker in attackers:
         attacker.start()
     due = time.monotonic()
     while any(attacker.is_alive() for attacker in attackers):
-        due += _TELL_SECONDS
+        due += _REPORT_SECONDS
         for attacker in attackers:
             attacker.join(max(0.0, due - time.monotonic()))
-        tell(attackers)
-    tell(attackers)
+        report(attackers)
+    report(attackers)
     return 0
 
 
-def tell(attackers: list[Attacker]) -> None:
-    """Print the sums of all attackers."""
+def report(attackers: list[Attacker]) -> None:
+    """Print the sums over all attackers."""
     records = [asdict(attacker.totals) for attacker in attackers]
     print(json.dumps({key: sum(record[key] for record in records) for key in records[0]}), flush=True)
 

@@ -1,12 +1,12 @@
-"""An operator's laptop in the lab's control network: an inventory, a vault, and Ansible run from there.
+"""An operator's laptop in the lab's control network: an inventory, a vault, and Ansible.
 
     with Lab("test") as lab:
         controller = Controller(lab)
         controller.add(lab.boot("pi-north"))
         controller.playbook("site.yml")
 
-It uses what an operator uses: the repository's playbooks, its ansible.cfg, its group_vars/all, host keys
-checked, the sudo password from an encrypted vault.
+It works as an operator does: with the repository's playbooks, ansible.cfg and group_vars/all, with checked
+host keys, and with the sudo password in an encrypted vault.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PROGRAMS = Path(sys.executable).parent
 ADDRESS = "192.168.2.100"
 FIELD_ADDRESS = "192.168.1.100"
 
-# Shared by the labs of this machine, as their root file system is.
+# Shared by the labs of this machine, like their root file system.
 WHEELS = places.CACHE / "wheelhouse"
 
-# What differs from real Pis: the virtual wlan0 is a cable, and changes are confirmed in less time.
+# The differences from real Pis: the virtual wlan0 is a cable, and changes must be confirmed sooner.
 SITE: dict[str, Any] = {
     "network_field_address": f"{FIELD_ADDRESS}/24",
     "network_control_address": f"{ADDRESS}/24",
@@ -47,13 +47,13 @@ SITE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Played:
-    """What a run of a playbook printed, and its recap."""
+    """The output and recap of a finished playbook run."""
 
     returncode: int
     output: str
 
     def count(self, host: str, what: str) -> int:
-        """Return a number of the recap: ok, changed, unreachable, failed, skipped, rescued or ignored."""
+        """Return a count of the recap: ok, changed, unreachable, failed, skipped, rescued or ignored."""
         found = re.search(rf"^{re.escape(host)}\s*:.*\b{what}=(\d+)", self.output, re.MULTILINE)
         if not found:
             raise AssertionError(f"no recap for {host} in:\n{self.output}")
@@ -61,19 +61,19 @@ class Played:
 
 
 class Running:
-    """A playbook that goes on by itself, to be watched and killed, or waited for."""
+    """A playbook that runs in the background."""
 
-    def __init__(self, lab: Lab, process: subprocess.Popen[str], together: str) -> None:
+    def __init__(self, lab: Lab, process: subprocess.Popen[str], group: str) -> None:
         self._lab = lab
         self._process = process
-        self._together = together
+        self._group = group
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     @property
     def pid(self) -> int:
-        """The process of ansible-playbook itself."""
+        """The process ID of ansible-playbook."""
         return self._process.pid
 
     @property
@@ -83,19 +83,19 @@ class Running:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """The output so far."""
         return "".join(self._lines)
 
     def kill(self) -> None:
-        """End it and all that it has started, SSH connections as well, as where the laptop breaks."""
-        self._lab.kill(self._together)
+        """Kill the playbook and all it has started, SSH connections included, as when the laptop fails."""
+        self._lab.kill(self._group)
         self._process.wait()
         self._reader.join(10)
 
     def wait(self, timeout: float = 120) -> Played:
-        """Return what became of it. Raises subprocess.TimeoutExpired."""
+        """Wait for the end and return the result. Raises subprocess.TimeoutExpired."""
         self._process.wait(timeout)
-        # What it has left behind, as connections for the next, would hold its output open.
+        # SSH connections that it left open for the next run would keep its output open.
         self.kill()
         return Played(self._process.returncode, self.output)
 
@@ -116,17 +116,17 @@ class Controller:
         self.inventory = lab.folder / "inventory"
         self.hosts: dict[str, dict[str, Any]] = {}
         self.site = {**SITE, **(site or {})}
-        # Each site is a group with variables of its own, beside those that all have in common.
+        # Each site is a group, with variables in addition to those of all sites.
         self.sites: dict[str, dict[str, Any]] = {"site_lab": {}}
         self._site_of: dict[str, str] = {}
-        # As an operator does before leaving for a site: the control network has no Internet.
+        # As an operator does before travelling to a site, because the control network has no Internet access.
         subprocess.run(
             [sys.executable, REPOSITORY / "tools/wheelhouse.py", "--fetch", "--cache", WHEELS],
             check=True,
             capture_output=True,
         )
         self.known_hosts = lab.known_hosts
-        # Where the playbooks are; a copy with another program in it stands for another release.
+        # The folder with the playbooks. Tests replace it by a copy with another release.
         self.repository = REPOSITORY
         self._started = 0
         self._password_file = lab.folder / "vault-password"
@@ -134,7 +134,7 @@ class Controller:
         self._password_file.chmod(0o600)
 
     def add(self, pi: Pi, *, site: str = "site_lab", **variables: Any) -> None:
-        """Put a Pi into the inventory, as fresh: it answers at the address that DHCP gave it."""
+        """Add a fresh Pi, which has a DHCP address, to the inventory."""
         if site == "site_lab":
             self.secrets["vault_become_password"] = pi.password
         self._site_of[pi.name] = site
@@ -142,7 +142,7 @@ class Controller:
         self.write()
 
     def write(self) -> None:
-        """Write the inventory: one site, a line a Pi, secrets in an encrypted vault."""
+        """Write the inventory: sites, hosts, and secrets in an encrypted vault."""
         shared = self.inventory / "group_vars" / "all"
         shared.mkdir(parents=True, exist_ok=True)
         (self.inventory / "host_vars").mkdir(exist_ok=True)
@@ -157,7 +157,7 @@ class Controller:
             text = yaml.safe_dump({**self.site, **variables})
             (self.inventory / "group_vars" / f"{site}.yml").write_text(text)
         for path in (self.inventory / "host_vars").iterdir():
-            # A Pi that is no longer there has no file, which nobody would read.
+            # The file of a Pi that is not in the inventory any more would not be read.
             path.unlink()
         for name, variables in self.hosts.items():
             (self.inventory / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
@@ -179,7 +179,7 @@ class Controller:
         )
 
     def command(self, playbook: str, *arguments: str) -> list[str]:
-        """Return the command line of `ansible-playbook`, as an operator of this lab would type it."""
+        """Return the command line of `ansible-playbook` as an operator of this lab would type it."""
         return [
             str(PROGRAMS / "ansible-playbook"),
             f"--inventory={self.inventory / 'hosts.yml'}",
@@ -192,7 +192,7 @@ class Controller:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment for `command`: the repository's ansible.cfg, a cache of facts of its own."""
+        """The environment for `command`: the repository's ansible.cfg, and a separate cache of facts."""
         return {
             "PATH": f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.lab.folder),
@@ -210,7 +210,7 @@ class Controller:
         timeout: float = 900,
         env: Mapping[str, str] | None = None,
     ) -> Played:
-        """Run a playbook from the control namespace; raise AssertionError with its output where it fails."""
+        """Run a playbook from the control network. Raises AssertionError with its output if it fails."""
         done = self.lab.run(
             "control",
             self.command(playbook, *arguments),
@@ -226,25 +226,25 @@ class Controller:
 
     @contextmanager
     def started(self, playbook: str, *arguments: str) -> Iterator[Running]:
-        """Start a playbook as `playbook` runs it, and don't wait; it is killed at the end of the block."""
+        """Start a playbook in the background, as `playbook` runs it; kill it at the end of the block."""
         self._started += 1
-        together = f"playbook-{self._started}"
+        group = f"playbook-{self._started}"
         with self.lab.popen(
             "control",
             ["sh", "-c", 'exec "$@" 2>&1', "sh", *self.command(playbook, *arguments)],
-            # Each line at once, as a terminal gets it.
+            # Line by line, as on a terminal.
             env={**self.environment, "PYTHONUNBUFFERED": "1"},
             cwd=self.repository,
-            together=together,
+            group=group,
         ) as process:
-            running = Running(self.lab, process, together)
+            running = Running(self.lab, process, group)
             try:
                 yield running
             finally:
                 running.kill()
 
     def ssh(self, pi: Pi, command: str, *, address: str = ADDRESS) -> subprocess.CompletedProcess[str]:
-        """Run a command on the Pi over SSH, host key checked, as the playbooks come in."""
+        """Run a command on the Pi over SSH with a checked host key, as the playbooks connect."""
         return self.lab.run(
             "control",
             self.lab.ssh(pi, [command], address=address),

@@ -1,6 +1,6 @@
-"""The main job in one command: a fresh virtual Pi, provisioned over SSH, telemetry from an ESP32 to an Opta.
+"""The main job in one command: provision a fresh virtual Pi over SSH, and pass data from an ESP32 to an Opta.
 
-`python -m tests.demo up` leaves the Pi running, so that one can look around; `down` removes it.
+`python -m tests.demo up` leaves the Pi running, so that you can look around; `down` removes it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ LAB = "demo"
 SAMPLES = 5
 
 
-def say(line: str = "") -> None:
-    """Tell the person at the screen where we are."""
+def show(line: str = "") -> None:
+    """Print a line at once, even into a pipe."""
     print(line, flush=True)
 
 
 def heading(text: str) -> None:
-    """Begin a step."""
-    say(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}")
+    """Print the heading of a step."""
+    show(f"\n\033[1m== {text}\033[0m" if sys.stdout.isatty() else f"\n== {text}")
 
 
 def provision(controller: Controller) -> None:
-    """Run the playbooks with their output on the screen."""
+    """Run the playbooks and show their output."""
     for playbook in ("site.yml", "verify.yml"):
         heading(f"ansible-playbook playbooks/{playbook}, from the control network, over SSH")
         subprocess.run(
-            controller.lab.entering("control", controller.command(playbook)),
+            controller.lab.wrapped("control", controller.command(playbook)),
             env=controller.environment,
             cwd=REPOSITORY,
             check=True,
@@ -49,27 +49,27 @@ def telemetry(lab: Lab) -> None:
     environment = {"PYTHONPATH": str(REPOSITORY / "src"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
     heading(f"an ESP32 writes {SAMPLES} samples to {FIELD_ADDRESS}:502 over the field network (wlan0)")
-    esp32 = lab.entering(
+    esp32 = lab.wrapped(
         "field", [*program, "esp32", "--to", FIELD_ADDRESS, "--interval", "1", "--count", str(SAMPLES)]
     )
     subprocess.run(esp32, env=environment, check=True, timeout=120)
 
     heading(f"an Opta reads {ADDRESS}:502 over the control network (eth0)")
-    opta = lab.entering("control", [*program, "opta", "--to", ADDRESS, "--interval", "1", "--count", "3"])
+    opta = lab.wrapped("control", [*program, "opta", "--to", ADDRESS, "--interval", "1", "--count", "3"])
     subprocess.run(opta, env=environment, check=True, timeout=120)
 
     command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-r", "0", "-c", "8", "-t", "4", "-1", ADDRESS]
     heading(" ".join(command))
     answered = lab.run("control", command).stdout
-    say(answered.strip())
-    say("\ndecoded by the register map:")
+    show(answered.strip())
+    show("\ndecoded by the register map:")
     registers = [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", answered, re.MULTILINE)]
     for line in decoded(registers):
-        say(line)
+        show(line)
 
 
 def decoded(registers: list[int]) -> list[str]:
-    """Return a line a measurement for the eight registers of the default map, in wire order."""
+    """Return a line per measurement for the eight registers of the default map, in wire order."""
     values = PV_MAP.decode(registers)
     lines = []
     for measurement in PV_MAP.measurements:
@@ -84,36 +84,36 @@ def decoded(registers: list[int]) -> list[str]:
 
 
 def up() -> None:
-    """Bring the demo up, from nothing to values on the screen."""
-    began = time.monotonic()
+    """Run the demo, from a fresh Pi to values on the screen."""
+    started = time.monotonic()
     heading("a fresh Pi")
-    with Lab(LAB, keep=True, say=say) as lab:
+    with Lab(LAB, keep=True, log=show) as lab:
         pi = lab.boot(NAME)
-        say(f"{NAME} answers at {pi.bootstrap_address}, where DHCP put it")
+        show(f"{NAME} answers at {pi.bootstrap_address}, its address from DHCP")
         controller = Controller(lab)
         controller.add(pi)
         provision(controller)
         telemetry(lab)
-        heading("the service's journal, from its start")
+        heading("the service's journal since its start")
         journal = pi.run(["journalctl", "-b", "-u", "smart-meter", "-o", "cat", "--no-pager"]).stdout
         if "[TX TO OPTA]" not in journal:
-            raise LabError("the journal has no line of what was served; look around on the Pi")
-        say(journal.rstrip())
-        heading(f"done in {time.monotonic() - began:.0f} s; the Pi goes on running")
+            raise LabError("the journal does not show any read by the Opta; have a look at the Pi")
+        show(journal.rstrip())
+        heading(f"done in {time.monotonic() - started:.0f} s; the Pi keeps running")
         sudo = "sudo " if PROGRAMS.parent.stat().st_uid else ""
         run = f"{sudo}.venv/bin/python -m tests.virtual_pi"
         field = "mbpoll -m tcp -a 1 -0 -r 0 -t 4 " + FIELD_ADDRESS
-        say("Look around:")
-        say(f"  {run} shell --lab {LAB} --in {NAME}          a root shell on the Pi")
-        say(f"  {run} run --lab {LAB} --in {NAME} -- journalctl -fu smart-meter")
-        say(f"  {run} run --lab {LAB} --in control -- mbpoll -m tcp -a 1 -0 -r 0 -c 8 -t 4 {ADDRESS}")
-        say(f"  {run} run --lab {LAB} --in field -- {field} -- 250 260")
-        say("Tear down:")
-        say("  make demo-down")
+        show("Look around:")
+        show(f"  {run} shell --lab {LAB} --in {NAME}          a root shell on the Pi")
+        show(f"  {run} run --lab {LAB} --in {NAME} -- journalctl -fu smart-meter")
+        show(f"  {run} run --lab {LAB} --in control -- mbpoll -m tcp -a 1 -0 -r 0 -c 8 -t 4 {ADDRESS}")
+        show(f"  {run} run --lab {LAB} --in field -- {field} -- 250 260")
+        show("Remove it:")
+        show("  make demo-down")
 
 
 def main() -> int:
-    """Parse, call, and tell a failure in one line where it is one of ours."""
+    """Run the command; report an expected failure in one line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -123,13 +123,13 @@ def main() -> int:
             up()
         else:
             Lab(LAB).down()
-            say("the demo's Pi and its networks are gone")
+            show("the demo's Pi and its networks are removed")
     except LabError as error:
-        say(f"demo: {error}")
+        show(f"demo: {error}")
         return 1
     except subprocess.CalledProcessError as error:
-        say(f"demo: that step failed: {error}")
-        say("the Pi is still there to look at; `make demo-down` removes it")
+        show(f"demo: this step failed: {error}")
+        show("the Pi is still running, so you can look for the cause; `make demo-down` removes it")
         return 1
     return 0
 

@@ -1,7 +1,6 @@
-"""Two sites and three Pis, that have the same private addresses: a lab each, and one operator for both.
+"""Two sites with three Pis and the same private addresses. Each site is a lab; one operator manages both.
 
-The operator stands at the first site. The other one is reached through a door (tests/door.py), as by a jump
-host.
+The operator is at the first site, and reaches the other through tests/jump_host.py.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ADDRESSES = {NORTH: "192.168.2.100", SECOND: "192.168.2.101", SOUTH: "192.168.2.
 
 @dataclass
 class Fleet:
-    """The labs of both sites, by Pi, and the operator's laptop."""
+    """The lab of each Pi, and the operator's laptop."""
 
     labs: dict[str, Lab]
     controller: Controller
@@ -33,13 +32,13 @@ class Fleet:
 
 @contextmanager
 def two_sites(name: str) -> Iterator[Fleet]:
-    """Boot three fresh Pis, and put them into an inventory."""
+    """Boot three fresh Pis, and add them to an inventory."""
     with Lab(f"{name}_n") as north, Lab(f"{name}_s") as south:
         pis = {pi.name: pi for pi in [*north.boot_many([NORTH, SECOND]), south.boot(SOUTH)]}
         controller = Controller(north)
         controller.known_hosts = north.folder / "all_known_hosts"
         controller.known_hosts.write_text(north.known_hosts.read_text() + south.known_hosts.read_text())
-        controller.sites = {"site_lab": {}, "site_south": _through_the_door(south)}
+        controller.sites = {"site_lab": {}, "site_south": _through_the_jump_host(south)}
         controller.secrets["vault_south_become_password"] = south.password
         controller.add(pis[NORTH])
         controller.add(
@@ -49,14 +48,14 @@ def two_sites(name: str) -> Iterator[Fleet]:
         yield Fleet({NORTH: north, SECOND: north, SOUTH: south}, controller)
 
 
-def _through_the_door(south: Lab) -> dict[str, Any]:
+def _through_the_jump_host(south: Lab) -> dict[str, Any]:
     enter = f"ip netns exec {places.namespace(south.name, 'control')}"
-    door = f"env PYTHONPATH={REPOSITORY} {enter} {sys.executable} -m tests.door %h %p"
+    jump_host = f"env PYTHONPATH={REPOSITORY} {enter} {sys.executable} -m tests.jump_host %h %p"
     options = ["HostKeyAlias={{ inventory_hostname }}", "StrictHostKeyChecking=yes", "ProxyUseFdpass=yes"]
     return {
         "preflight_site": "south",
         "ansible_become_password": "{{ vault_south_become_password }}",
         "ansible_ssh_private_key_file": str(south.ssh_key),
         "ansible_ssh_common_args": " ".join(f"-o {option}" for option in options)
-        + f" -o 'ProxyCommand={door}'",
+        + f" -o 'ProxyCommand={jump_host}'",
     }

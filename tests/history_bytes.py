@@ -1,13 +1,15 @@
-"""Measure what the history writes to a card: the table of docs/history.md.
+"""Measure how much the history writes to a card, for the table in docs/history.md.
 
     sudo .venv/bin/python -m tests.history_bytes --interval 1 --seconds 600
 
-One meter sends a sample every two seconds, as the ESP32 does. The file lies on an ext4 of its own, on a loop
-device, whose counter of written sectors tells what a card would get: SQLite's WAL and database, and what
-ext4 adds. Beside it stands what the process has written (/proc/self/io). Needs root, for the mount.
+One meter sends a sample every two seconds, like the ESP32. The database is on a separate ext4 file system on
+a loop device. The device's counter of written sectors shows what a card would receive: SQLite's WAL and
+database, and what ext4 adds. The table also shows what the process has written (/proc/self/io). Needs root
+for the mount.
 
-A warm-up by a clock that is moved on lets the WAL reach the size at which it is written again from its
-beginning. Then the clock goes as fast as the true one, for so many seconds: ext4 commits its journal by time.
+During the warm-up the clock is advanced by hand, until the WAL has reached the size at which it is
+overwritten from its beginning. Then the clock runs at the real speed for `--seconds`, since ext4 commits its
+journal by time.
 """
 
 from __future__ import annotations
@@ -34,12 +36,12 @@ SECTOR = 512
 
 @contextmanager
 def card(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Mount a fresh ext4 of 512 MiB; give its folder, and the file with its device's counters."""
+    """Mount a fresh ext4 of 512 MiB; yield its folder, and the file with its device's counters."""
     image, mounted = folder / "card.img", folder / "card"
     mounted.mkdir()
     with image.open("wb") as file:
         file.truncate(512 * 2**20)
-    # Without lazy initialisation: the kernel would write inode tables while we measure.
+    # Without lazy initialisation, since the kernel would write inode tables during the measurement.
     lazy = "lazy_itable_init=0,lazy_journal_init=0"
     subprocess.run(["mkfs.ext4", "-q", "-E", lazy, image], check=True)
     subprocess.run(["mount", "-o", "loop,noatime", image, mounted], check=True)
@@ -56,7 +58,7 @@ def card(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 class Run:
-    """A history whose clock is moved by hand, a sample every `PERIOD` seconds."""
+    """A history with a clock that is advanced by hand, and a sample every `PERIOD` seconds."""
 
     def __init__(self, path: Path, interval: float) -> None:
         self.commits = 0
@@ -70,13 +72,13 @@ class Run:
         self._due = self._now + interval
 
     def sample(self) -> None:
-        """Record a sample, and let its time pass; return once what was due is on disk."""
+        """Record a sample and advance the clock by `PERIOD`; return when every due commit is on disk."""
         registers = int(self._now).to_bytes(16)
         ticket = self._history.record("pv", self._now, registers, int(1.6e9 + self._now), 0)
         self._now += PERIOD
         if self._now >= self._due:
             self._due = self._now + self._interval
-            # The writer looks at this clock when it wakes; it is woken here, where true time would do it.
+            # The writer reads the clock when it wakes up. Wake it here, as the passing of real time would.
             self._history.reconfigure(self._config, Config().meters)
             with self._changed:
                 self._changed.wait_for(lambda: self._history.done >= ticket)
@@ -121,14 +123,14 @@ def sectors(counters: Path) -> int:
 
 
 def written() -> int:
-    """Return the bytes that this process caused to be written."""
+    """Return the number of bytes that this process has caused to be written."""
     fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(fields["write_bytes"])
 
 
 def main() -> None:
     """Print a row of the table."""
-    parser = argparse.ArgumentParser(description="Measure what the history writes to a card.")
+    parser = argparse.ArgumentParser(description="Measure how much the history writes to a card.")
     parser.add_argument("--interval", type=float, required=True, help="commit_interval")
     parser.add_argument("--seconds", type=float, default=600)
     arguments = parser.parse_args()

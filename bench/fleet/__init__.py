@@ -1,1 +1,1 @@
-"""How long a fleet's configuration takes to redeploy: ours, pyinfra's, and a loop of `ssh PI true`."""
+"""Measures how long redeploying a fleet's configuration takes: ours, pyinfra, and a loop of `ssh PI true`."""

@@ -1,4 +1,4 @@
-"""`python -m bench.fleet`: redeploy a fleet's configuration by ours, by pyinfra, and log in to it by SSH."""
+"""Redeploy a fleet's configuration with ours and with pyinfra, and compare with a plain SSH login."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from bench.programs import BenchError
 
 RESULTS = Path(__file__).parent / "results.md"
 _LAB = "fleetbench"
-_LOOK_SECONDS = 3.0
-Say = Callable[[str], None]
+_SAMPLE_SECONDS = 3.0
+Log = Callable[[str], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 where everything was measured and done as told, else 1; goals do not count."""
+    """Return 0 if everything was measured and every Pi ran the right configuration, else 1."""
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0:
         print("bench.fleet: virtual Pis need root; use `make bench-fleet`", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    began = time.monotonic()
+    started = time.monotonic()
 
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - began:6.1f} s] {text}", flush=True)
+    def log(text: str) -> None:
+        print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
 
     counts = options.pis
     deploys: list[Deploy] = []
@@ -46,17 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.again:
                 made = again(_LAB, counts[-1])
             else:
-                made = stack.enter_context(site(_LAB, counts[-1], keep=options.keep, say=say))
-                deploys = _provision(made, counts, say)
+                made = stack.enter_context(site(_LAB, counts[-1], keep=options.keep, log=log))
+                deploys = _provision(made, counts, log)
             ways = Ways(made, folder)
-            say("bringing all to both configurations, for the peer's files")
+            log("deploying both configurations, to get the files for pyinfra")
             ways.prepare_pyinfra()
             others = _busy()
             records = [
                 record
                 for number in range(1, options.rounds + 1)
                 for count in counts
-                for record in _measure(ways, count, number, say)
+                for record in _measure(ways, count, number, log)
             ]
     except BenchError as error:
         print(f"bench.fleet: {error}", file=sys.stderr)
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     preface = (
         f"{machine.describe()}; the {counts[-1]} virtual Pis share these CPUs with the controller. "
-        f"They were busy to {others:.0%} before it began. {options.rounds} interleaved rounds, "
-        f"{(time.monotonic() - began) / 60:.0f} minutes in all. Seconds from a command's start to its end, "
-        "without a connection open before; medians, and ratios paired by round. After every run each Pi's "
-        "service was found to run with what it should."
+        f"Before the start, {others:.0%} of them were in use. {options.rounds} interleaved rounds, "
+        f"{(time.monotonic() - started) / 60:.0f} minutes in total. Seconds from a command's start to its "
+        "end, with no connection open at the start; medians, and ratios paired by round. After every run it "
+        "was checked that each Pi's service ran the right configuration."
     )
     text = render(Figures(records), counts, deploys, preface)
     print(f"\n{text}")
@@ -77,18 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _provision(made: Site, counts: Sequence[int], say: Say) -> list[Deploy]:
-    """Provision all Pis in as many steps as there are counts."""
+def _provision(made: Site, counts: Sequence[int], log: Log) -> list[Deploy]:
+    """Provision all Pis, in one step per count."""
     deploys = []
     for done, count in zip([0, *counts], counts, strict=False):
         fresh = made.names[done:count]
-        say(f"provisioning {len(fresh)} fresh Pis")
+        log(f"provisioning {len(fresh)} fresh Pis")
         deploys.append(Deploy(len(fresh), made.provision(fresh)))
     return deploys
 
 
-def _measure(ways: Ways, count: int, number: int, say: Say) -> list[Record]:
-    """Measure one round on the first `count` Pis; all have the first scale before and afterwards."""
+def _measure(ways: Ways, count: int, number: int, log: Log) -> list[Record]:
+    """Measure one round on the first `count` Pis. They have the first scale before and afterwards."""
     before, after = SCALES
     names = ways.site.names[:count]
     runs: list[tuple[str, str, Callable[[], float], int]] = [
@@ -104,26 +104,26 @@ def _measure(ways: Ways, count: int, number: int, say: Say) -> list[Record]:
         seconds = run()
         ways.check(names, scale)
         records.append(Record(f"{work}-{count}", way, number, {"seconds": seconds}))
-        say(f"round {number}, Pis: {count:2}, {work:6}  {way:7} {seconds:6.2f} s")
+        log(f"round {number}, Pis: {count:2}, {work:6}  {way:7} {seconds:6.2f} s")
     return records
 
 
 def _busy() -> float:
-    """Return the share of the CPUs' time that is taken while we wait."""
-    before, began = machine.others_seconds(), time.monotonic()
-    time.sleep(_LOOK_SECONDS)
-    return (machine.others_seconds() - before) / (time.monotonic() - began) / machine.cpu_count()
+    """Return the share of CPU time that other programs use while we wait."""
+    before, started = machine.others_seconds(), time.monotonic()
+    time.sleep(_SAMPLE_SECONDS)
+    return (machine.others_seconds() - before) / (time.monotonic() - started) / machine.cpu_count()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
     parser.add_argument(
-        "--pis", type=_counts, default=[1, 5, 20], help="how many, from few to many (1,5,20; at most 50)"
+        "--pis", type=_counts, default=[1, 5, 20], help="numbers of Pis to measure (1,5,20; at most 50)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
-    parser.add_argument("--keep", action="store_true", help="leave the Pis at the end, for --again")
-    parser.add_argument("--again", action="store_true", help="measure the Pis that --keep has left")
-    parser.add_argument("--output", type=Path, help=f"where the tables go, too ({RESULTS.name} is kept here)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often to repeat every measurement (3)")
+    parser.add_argument("--keep", action="store_true", help="leave the Pis running at the end, for --again")
+    parser.add_argument("--again", action="store_true", help="measure the Pis of an earlier run with --keep")
+    parser.add_argument("--output", type=Path, help=f"write the tables to a file as well, as {RESULTS.name}")
     return parser
 
 
@@ -133,7 +133,7 @@ def _counts(text: str) -> list[int]:
     except ValueError:
         counts = []
     if not counts or not 1 <= counts[0] <= counts[-1] <= 50:
-        raise argparse.ArgumentTypeError(f"{text!r} can't be used; give numbers from 1 to 50, as 1,5,20")
+        raise argparse.ArgumentTypeError(f"{text!r} can't be used; give numbers from 1 to 50, such as 1,5,20")
     return counts
 
 

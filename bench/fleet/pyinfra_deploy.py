@@ -1,6 +1,6 @@
-"""The peer's deploy: the configuration that was rendered before, and a reload where it is another one.
+"""The deploy for pyinfra: copy a rendered configuration, and reload the service if the file has changed.
 
-Run by pyinfra's own command, in an environment of its own (requirements/peers.txt).
+It is run by the command `pyinfra`, in a separate environment (requirements/peers.txt).
 """
 
 from pyinfra import host
@@ -14,9 +14,9 @@ config = files.put(
     group="smart-meter",
     mode="640",
 )
-systemd.service(name="Have it run", service="smart-meter.service", running=True)
+systemd.service(name="Start the service", service="smart-meter.service", running=True)
 systemd.service(
-    name="Have it take the configuration",
+    name="Reload the service",
     service="smart-meter.service",
     reloaded=True,
     _if=config.did_change,

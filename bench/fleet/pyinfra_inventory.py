@@ -1,4 +1,4 @@
-"""The peer's inventory: the hosts and their data, from the file that BENCH_FLEET_HOSTS names."""
+"""The inventory for pyinfra: hosts and their data, from the file that BENCH_FLEET_HOSTS names."""
 
 import json
 import os

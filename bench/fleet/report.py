@@ -1,4 +1,4 @@
-"""The tables of a run over a fleet, as Markdown. Pure."""
+"""The tables of a fleet benchmark, as Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _WORK = {"same": "nothing to change", "change": "a scale changed"}
 
 
 class Deploy(NamedTuple):
-    """Fresh Pis that were provisioned in one run of site.yml, and the seconds."""
+    """The number of fresh Pis that one run of site.yml provisioned, and how many seconds it took."""
 
     pis: int
     seconds: float
 
 
 def goals(count: int) -> Iterator[Goal]:
-    """Yield what is to be reached with so many Pis."""
+    """Yield the goals for a number of Pis."""
     for work, peer, bound in (("same", "floor", 1.5), ("same", "pyinfra", 2.0), ("change", "floor", 4.0)):
         name = {"floor": "`ssh PI true` in a row", "pyinfra": "pyinfra"}[peer]
-        title = f"{count} Pi{'s' if count > 1 else ''}, {_WORK[work]}: time to that of {name}"
+        title = f"{count} Pi{'s' if count > 1 else ''}, {_WORK[work]}: time relative to {name}"
         yield Goal(
             title, _seconds(work, count, "ours"), at_least=False, bound=bound, to=_seconds(work, count, peer)
         )
@@ -33,14 +33,14 @@ def render(figures: Figures, counts: Sequence[int], deploys: Sequence[Deploy], p
     parts = [
         ("Goals", goal_table(figures, [goal for count in reversed(counts) for goal in goals(count)])),
         ("Redeploy", redeploy_table(figures, counts)),
-        ("First deploy, by site.yml", deploy_table(deploys)),
+        ("First deploy with site.yml", deploy_table(deploys)),
     ]
     shown = [f"## {title}\n\n{text}" for title, text in parts if text]
     return "\n\n".join(["# Redeploying a fleet", preface, *shown]) + "\n"
 
 
 def redeploy_table(figures: Figures, counts: Sequence[int]) -> str:
-    """Return the seconds by work and number of Pis, and how they grow."""
+    """Return the seconds by work and number of Pis."""
     lines = []
     for work, title in _WORK.items():
         for count in counts:
@@ -49,13 +49,13 @@ def redeploy_table(figures: Figures, counts: Sequence[int]) -> str:
             ratios = (ratio(figures.ratio(ours, to)) for to in (floor, pyinfra))
             lines.append((title, str(count), *medians, *ratios))
     head = ("work", "Pis", "ssh in a row s", "ours s", "pyinfra s")
-    return table((*head, "ours to ssh", "ours to pyinfra"), lines)
+    return table((*head, "ours / ssh", "ours / pyinfra"), lines)
 
 
 def deploy_table(deploys: Sequence[Deploy]) -> str:
-    """Return how long fresh Pis took to provision."""
+    """Return how long it took to provision fresh Pis."""
     lines = [(str(pis), f"{seconds:.0f}", f"{seconds / pis:.0f}") for pis, seconds in deploys]
-    return table(("fresh Pis at once", "s", "s a Pi"), lines)
+    return table(("fresh Pis at once", "s", "s per Pi"), lines)
 
 
 def _seconds(work: str, count: int, way: str) -> Figure:

@@ -1,7 +1,7 @@
-"""Three ways over the same Pis from the operator's place: ours, pyinfra's, and a loop of `ssh PI true`.
+"""Three commands that the operator runs on the same Pis: ours, pyinfra, and a loop of `ssh PI true`.
 
-Each returns the seconds from its command's start to its end. All begin without a connection: what Ansible's
-SSH keeps open for a minute is kept elsewhere in each run.
+Each method returns the seconds from its command's start to its end. All start without an open connection:
+Ansible keeps SSH connections open for a minute, but each run uses another folder for their sockets.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from bench.programs import BenchError
 _HERE = Path(__file__).parent
 _REPOSITORY = _HERE.parents[1]
 PYINFRA = _REPOSITORY / ".cache/peers/bin/pyinfra"
-# Two configurations of every Pi, told apart by their first scale.
+# Each Pi has two configurations, which differ in the scale of the first measurement.
 SCALES = (10, 100)
 
 
 @dataclass
 class Ways:
-    """What is measured; `folder` is the bench's own, with the peer's files in it."""
+    """The commands to measure. `folder` is a private folder for pyinfra's files."""
 
     site: Site
     folder: Path
 
     def floor(self, names: Sequence[str]) -> float:
-        """Log in to one Pi after the other, and do nothing."""
+        """Log in to one Pi after another, and do nothing."""
         lines = [
             shlex.join(self.site.lab.ssh(self.site.lab.pi(name), ["true"], address=address(name)))
             for name in names
@@ -40,7 +40,7 @@ class Ways:
         return self._timed(["sh", "-euc", "\n".join(lines)], {})
 
     def ours(self, names: Sequence[str], scale: int) -> float:
-        """Redeploy by playbooks/configure.yml; nothing is to be done where the Pis have that scale."""
+        """Redeploy with playbooks/configure.yml. If the Pis have that scale already, it changes nothing."""
         self.site.set_scale(scale)
         command = self.site.controller.command("configure.yml", "--diff", "--limit", ",".join(names))
         with tempfile.TemporaryDirectory(dir=self.folder) as connections:
@@ -48,7 +48,7 @@ class Ways:
             return self._timed(command, environment)
 
     def pyinfra(self, names: Sequence[str], scale: int) -> float:
-        """Do the same with pyinfra, from files that ours has rendered; it proves nothing afterwards."""
+        """Redeploy with pyinfra, from files that ours has rendered. It does not prove the result."""
         hosts = self.folder / "hosts.json"
         hosts.write_text(json.dumps([self._peer(name, scale) for name in names]))
         command = [str(PYINFRA), "-y", _HERE / "pyinfra_inventory.py", _HERE / "pyinfra_deploy.py"]
@@ -58,7 +58,7 @@ class Ways:
         )
 
     def prepare_pyinfra(self) -> None:
-        """Bring all Pis to both configurations by ours, and keep the files as the peer's sources."""
+        """Deploy both configurations to all Pis with ours, and save the files as sources for pyinfra."""
         self.folder.chmod(0o700)
         for scale in reversed(SCALES):
             self.ours(self.site.names, scale)
@@ -69,7 +69,7 @@ class Ways:
         (self.folder / "known_hosts").write_text("".join(known))
 
     def check(self, names: Sequence[str], scale: int) -> None:
-        """Raise BenchError unless every Pi's service runs with that scale: whoever was fast has done it."""
+        """Raise BenchError unless every Pi's service runs with that scale."""
         for name in names:
             if self.site.read(name, RUNNING) != self._file(name, scale).read_text():
                 raise BenchError(f"{name} does not run with the scale {scale}")
@@ -90,11 +90,11 @@ class Ways:
         return self.folder / f"{name}.{scale}.toml"
 
     def _timed(self, command: Sequence[str], environment: Mapping[str, str]) -> float:
-        began = time.monotonic()
+        started = time.monotonic()
         done = self.site.lab.run(
             "control", command, check=False, timeout=600, env=environment or None, cwd=_REPOSITORY
         )
-        took = time.monotonic() - began
+        took = time.monotonic() - started
         if done.returncode:
             raise BenchError(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
         return took

@@ -1,1 +1,1 @@
-"""The servers that ours is held against, each written as its own documentation shows it."""
+"""The servers that ours is compared with, each written as its documentation shows."""

@@ -1,6 +1,6 @@
-/* libmodbus's server with many connections, written as its own example bandwidth-server-many-up.c does it:
- * one thread, select, modbus_receive, modbus_reply. It adds TCP_NODELAY, as the TCP implementation guide advises
- * and all other servers of the benchmark do; without it, pipelined replies wait for one another.
+/* A server for many connections on libmodbus, written like libmodbus's example bandwidth-server-many-up.c: one thread,
+ * select, modbus_receive, modbus_reply. It adds TCP_NODELAY, as the TCP implementation guide recommends and all other
+ * servers of the benchmark do. Without it, pipelined replies wait for one another.
  *
  *   libmodbus_server HOST PORT
  */

@@ -16,7 +16,7 @@ async def _serve(host: str, port: int) -> None:
 
 
 def main(host: str, port: str, loop: str = "asyncio") -> None:
-    """Serve until a signal ends it; `loop` is "asyncio" or "uvloop"."""
+    """Serve until a signal ends the process; `loop` is "asyncio" or "uvloop"."""
     factory = importlib.import_module("uvloop").new_event_loop if loop == "uvloop" else None
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve(host, int(port)))

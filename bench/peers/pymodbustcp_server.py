@@ -1,4 +1,4 @@
-"""pyModbusTCP's server, a thread a connection: `python -m bench.peers.pymodbustcp_server HOST PORT`."""
+"""pyModbusTCP's server, a thread per connection: `python -m bench.peers.pymodbustcp_server HOST PORT`."""
 
 import sys
 

@@ -13,8 +13,8 @@ from ansible.plugins.callback.default import CallbackModule as Default
 DOCUMENTATION = """
 name: drift
 type: stdout
-short_description: what differs, and nothing else
-description: Of a run in check mode, prints the tasks that would change something, with the difference.
+short_description: only what differs
+description: Prints the tasks of a run in check mode that would change something, with the difference.
 extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
@@ -31,7 +31,7 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
         self._variables: Any = None
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Give the hosts what was found so far, an empty list where nothing was."""
+        """Set each host's drift_found to the tasks found so far."""
         self._play = play
         self._variables = play.get_variable_manager()
         for host in self._variables._inventory.get_hosts():
@@ -40,7 +40,7 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
             )
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Print a change; a task with a loop has printed its items."""
+        """Print a change; the items of a loop are printed already."""
         answer = result._result
         if not answer.get("changed"):
             return
@@ -60,10 +60,10 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
             self._display.display(self._get_diff(answer["diff"]).rstrip("\n"))
 
     def v2_on_file_diff(self, result: Any) -> None:
-        """Print nothing: the difference comes below its task's name."""
+        """Print nothing: the difference is printed below its task's name."""
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        """Print nothing, as for all that is only done and not found."""
+        """Print nothing: only differences are printed."""
 
     v2_playbook_on_cleanup_task_start = v2_playbook_on_task_start
     v2_playbook_on_handler_task_start = v2_playbook_on_task_start
@@ -78,7 +78,7 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
     v2_playbook_on_no_hosts_matched = Default.v2_playbook_on_no_hosts_matched
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Print what is only said where nothing was found on any host, and each could be looked at."""
+        """Print "no drift" if nothing was found on any host and no host has failed."""
         good = not stats.failures and not stats.dark
         if good and stats.processed and not any(self._found.values()):
             self._display.display("no drift")

@@ -1,6 +1,6 @@
-"""The filter `unreached`: of Ansible's message about a failed connection, what it means.
+"""The filter `unreached`: explains Ansible's message about a failed connection.
 
-Takes the Pi's name and USER@ADDRESS. Gives off (nothing answered) and reason, which names the fix, too.
+Arguments: the Pi's name and USER@ADDRESS. Returns off (whether nothing answered) and reason, with the fix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from roles.preflight.rules.unreached import Cause, unreached  # noqa: E402 - the
 
 
 class FilterModule:
-    """As Ansible finds it beside the playbooks."""
+    """Ansible looks for this class beside the playbooks."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter by its name."""

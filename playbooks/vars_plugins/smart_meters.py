@@ -1,7 +1,7 @@
-"""Stops a run that would reach no Pi: a misspelt group, an empty inventory, a limit that matches nothing.
+"""Stop a run that would select no Pi: a misspelt group, an empty inventory, a limit that matches nothing.
 
-Ansible runs a plugin beside its playbooks once it has read the inventory, before the limit and the plays. The
-plugin sets no variable. Without it, a play without hosts is a success.
+Ansible runs this plugin once it has read the inventory, before the limit and the plays. It sets no variable.
+Without it, a play without hosts succeeds.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from roles.preflight.rules.selection import judge_group, judge_limit  # noqa: E4
 
 DOCUMENTATION = """
 name: smart_meters
-short_description: no run without a Pi
-description: Fails where the inventory has no host in the group smart_meters, or the limit leaves none.
+short_description: refuses a run without a Pi
+description: Fails if the inventory has no host in the group smart_meters, or the limit selects none.
 options:
   stage:
-    description: Once the inventory is read, before the plays.
+    description: After the inventory was read, before the plays.
     type: str
     default: inventory
 """
@@ -42,10 +42,10 @@ class VarsModule(BaseVarsPlugin):  # type: ignore[misc] # Ansible ships no type 
     is_stateless = True
 
     def get_vars(self, loader: Any, path: str, entities: Any) -> dict[str, Any]:
-        """Return nothing. Raises AnsibleError where the run would reach no Pi."""
+        """Return nothing. Raises AnsibleError if the run would select no Pi."""
         super().get_vars(loader, path, entities)
         for entity in entities if isinstance(entities, list) else [entities]:
-            # Every other group and host is below this one.
+            # The group that contains every other group and host.
             if entity.name == "all" and hasattr(entity, "child_groups"):
                 _judge(entity)
         return {}
@@ -71,14 +71,14 @@ def _judge(everything: Any) -> None:
     try:
         problem = judge_limit(groups, limit, _patterns(limit), source)
     except (OSError, re.error):
-        # Ansible reports by itself what is wrong with the file of an @limit, or with a ~pattern.
+        # Ansible itself reports a wrong @file or ~pattern.
         return
     if problem:
         raise AnsibleError(problem)
 
 
 def _patterns(limit: str) -> list[str]:
-    """Return the parts of a limit as Ansible takes them apart; @FILE has one on each line."""
+    """Split a limit as Ansible does; @FILE has one part per line."""
     parts: list[str] = []
     for part in split_host_pattern(limit):
         lines = Path(part[1:]).read_text(encoding="utf-8").split("\n") if part.startswith("@") else [part]
@@ -87,6 +87,6 @@ def _patterns(limit: str) -> list[str]:
 
 
 def _shown(source: str) -> str:
-    """Return a source's path from the working directory, where it is within that."""
+    """Return a source's path, relative if it is below the working directory."""
     path = Path(os.path.abspath(source))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""`python -m tests.integration.attacker KIND`: what a hostile host of the field can do, until SIGTERM."""
+"""`python -m tests.integration.attacker KIND`: attacks from a hostile host in the field zone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.wire import read, wire, write
 
 PATIENCE = 5.0
 CROWD = 2000
-"""Connections that the crowd tries to hold at any time."""
+"""Connections that the attack `hold` tries to keep open."""
 SLOW = 100
 _AT_ONCE = 200
 _THREADS = 4
@@ -33,7 +33,7 @@ _BAD = (
 
 
 class Attack:
-    """Counts what was done; ends with the process."""
+    """Counts what an attack has done. It ends with the process."""
 
     def __init__(self, target: tuple[str, int], sources: list[str]) -> None:
         self.target = target
@@ -42,20 +42,20 @@ class Attack:
         self._lock = threading.Lock()
 
     def count(self, what: str, number: int = 1) -> None:
-        """Count an act."""
+        """Add to a counter."""
         with self._lock:
             self.done[what] = self.done.get(what, 0) + number
 
     def connect(self) -> socket.socket:
-        """Return a connection from the next address."""
+        """Return a connection from the next source address."""
         with self._lock:
             source = next(self._sources)
         connection = socket.create_connection(self.target, PATIENCE, (source, 0))
         self.count("connected")
         return connection
 
-    def begin_to_connect(self) -> socket.socket:
-        """Return a connection that is under way from the next address."""
+    def start_connecting(self) -> socket.socket:
+        """Start a connection from the next source address, and return it without waiting."""
         connection = socket.socket()
         connection.setblocking(False)
         connection.bind((next(self._sources), 0))
@@ -63,26 +63,26 @@ class Attack:
         self.count("connected")
         return connection
 
-    def each(self, act: Callable[[], None]) -> None:
-        """Act in several threads, again and again, whatever the server does to the connections."""
+    def repeat(self, action: Callable[[], None]) -> None:
+        """Repeat an action in several threads, even if the server closes the connections."""
 
-        def again() -> None:
+        def loop() -> None:
             while True:
                 with contextlib.suppress(OSError):
-                    act()
+                    action()
 
         for _ in range(_THREADS):
-            threading.Thread(target=again, daemon=True).start()
+            threading.Thread(target=loop, daemon=True).start()
 
 
 def hold(attack: Attack) -> None:
-    """Hold thousands of connections, and open a new one for each that is closed."""
+    """Hold thousands of connections open, and replace each one that is closed."""
     for _ in _connections(attack, CROWD):
         pass
 
 
 def slow(attack: Attack) -> None:
-    """Send the longest of requests a byte at a time over many connections, and begin anew when cut off."""
+    """Send the longest request byte by byte over many connections; start again when one is closed."""
     endless = struct.pack(">HHHBB", 1, 0, 254, 1, 16) + bytes(252)
     sent: dict[socket.socket, int] = {}
     due = time.monotonic()
@@ -93,23 +93,23 @@ def slow(attack: Attack) -> None:
         sent = {connection: sent.get(connection, 0) for connection in connections}
         for connection, number in sent.items():
             with contextlib.suppress(OSError):
-                # The last byte is kept back for ever.
+                # The last byte is never sent.
                 if number < len(endless) - 1 and connection.send(endless[number : number + 1]):
                     sent[connection] += 1
                     attack.count("bytes")
 
 
 def _connections(attack: Attack, number: int) -> Iterator[list[socket.socket]]:
-    """Keep so many connections open; give the open ones again and again, some 100 times a second."""
+    """Keep `number` connections open; yield the open ones about 100 times a second."""
     opened: set[socket.socket] = set()
     with selectors.DefaultSelector() as selector:
         while True:
             for _ in range(min(_AT_ONCE, number - len(opened))):
-                connection = attack.begin_to_connect()
+                connection = attack.start_connecting()
                 opened.add(connection)
                 selector.register(connection, selectors.EVENT_READ)
             for key, _ in selector.select(0.01):
-                connection = key.fileobj  # type: ignore[assignment]  # sockets alone were registered
+                connection = key.fileobj  # type: ignore[assignment]  # only sockets are registered
                 try:
                     ended = not connection.recv(4096)
                 except OSError:
@@ -123,49 +123,49 @@ def _connections(attack: Attack, number: int) -> Iterator[list[socket.socket]]:
 
 
 def flood(attack: Attack) -> None:
-    """Send requests as fast as they are answered, hundreds under way; or take no answer at all."""
+    """Send hundreds of requests at a time; every second connection never reads a reply."""
     numbers = itertools.count()
 
-    def act() -> None:
-        deaf = next(numbers) % 2
+    def send_bursts() -> None:
+        never_reads = next(numbers) % 2
         with attack.connect() as connection:
             burst = (read(0, 125) + read(0, 8) + write(0)) * 100
             while connection.send(burst):
                 attack.count("bursts")
-                if not deaf:
+                if not never_reads:
                     connection.recv(1 << 20)
 
-    attack.each(act)
+    attack.repeat(send_bursts)
 
 
 def bad(attack: Attack) -> None:
-    """Send frames that are none, each over a connection of its own."""
+    """Send invalid frames, each over a new connection."""
     frames = itertools.cycle(_BAD)
 
-    def act() -> None:
+    def send_frame() -> None:
         with attack.connect() as connection:
             connection.sendall(next(frames))
             attack.count("frames")
             while connection.recv(4096):
                 pass
 
-    attack.each(act)
+    attack.repeat(send_frame)
 
 
 KINDS: dict[str, Callable[[Attack], None]] = {"hold": hold, "slow": slow, "flood": flood, "bad": bad}
 
 
 def main() -> int:
-    """Print `ready`, and when the standard input is closed what was done, as a line of JSON."""
+    """Print `ready`; when the standard input is closed, print the counts as a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("host")
     parser.add_argument("sources", nargs="+")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    attack = Attack((asked.host, 502), asked.sources)
-    threading.Thread(target=KINDS[asked.kind], args=(attack,), daemon=True).start()
+    attack = Attack((options.host, 502), options.sources)
+    threading.Thread(target=KINDS[options.kind], args=(attack,), daemon=True).start()
     print("ready", flush=True)
     sys.stdin.read()
     print(json.dumps(attack.done), flush=True)

@@ -1,4 +1,4 @@
-"""Programs to talk to."""
+"""Fixtures that start the program."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,13 +9,13 @@ import pytest
 from tests.integration.program import Program
 from tests.unit.wire import write
 
-# A shell that runs the tests in its background has Ctrl-C ignored in all that they start.
+# If a shell runs the tests in the background, every process that they start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Start programs that are killed at the end of the test, if they still run."""
+    """Start programs, and kill them at the end of the test if they are still running."""
     programs: list[Program] = []
 
     def start_program(*arguments: str, **keywords: object) -> Program:
@@ -30,7 +30,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def server(start: Callable[..., Program]) -> Program:
-    """A trial with one sample in it."""
+    """A concentrator in trial mode, with one sample."""
     program = start("run", "--trial", "--port", "0")
     with program.connect() as client:
         client.ask(write(0))
@@ -39,5 +39,5 @@ def server(start: Callable[..., Program]) -> Program:
 
 @pytest.fixture
 def reading_only(start: Callable[..., Program]) -> Program:
-    """Not a trial: this machine may only read."""
+    """A concentrator that is not in trial mode, so that this machine may only read."""
     return start("run", "--host", "127.0.0.1", "--port", "0")

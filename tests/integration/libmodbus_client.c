@@ -1,4 +1,4 @@
-/* A client on Debian's libmodbus: each line that it prints is what one call returned, or why it failed. */
+/* A client on Debian's libmodbus. It prints a line per call: the result, or why the call failed. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include <modbus/modbus.h>
 
-static void tell(const char *call, int result, const uint16_t *registers, int count)
+static void print_result(const char *call, int result, const uint16_t *registers, int count)
 {
     if (result < 0) {
         printf("%s: %s\n", call, modbus_strerror(errno));
@@ -32,16 +32,16 @@ int main(int argc, char **argv)
         return 1;
     }
     modbus_set_slave(client, 1);
-    tell("write registers", modbus_write_registers(client, 0, 8, sample), NULL, 0);
-    tell("read registers", modbus_read_registers(client, 0, 8, read), read, 8);
-    tell("write register", modbus_write_register(client, 4, 0x12), NULL, 0);
-    tell("mask write register", modbus_mask_write_register(client, 4, 0xF2, 0x25), NULL, 0);
-    tell("write and read registers",
+    print_result("write registers", modbus_write_registers(client, 0, 8, sample), NULL, 0);
+    print_result("read registers", modbus_read_registers(client, 0, 8, read), read, 8);
+    print_result("write register", modbus_write_register(client, 4, 0x12), NULL, 0);
+    print_result("mask write register", modbus_mask_write_register(client, 4, 0xF2, 0x25), NULL, 0);
+    print_result("write and read registers",
          modbus_write_and_read_registers(client, 0, 2, changed, 0, 5, read), read, 5);
-    tell("read past the map", modbus_read_registers(client, 4, 8, read), NULL, 0);
-    tell("read input registers", modbus_read_input_registers(client, 0, 1, read), NULL, 0);
+    print_result("read past the map", modbus_read_registers(client, 4, 8, read), NULL, 0);
+    print_result("read input registers", modbus_read_input_registers(client, 0, 1, read), NULL, 0);
     modbus_set_slave(client, 9);
-    tell("read of unit 9", modbus_read_registers(client, 0, 1, read), NULL, 0);
+    print_result("read of unit 9", modbus_read_registers(client, 0, 1, read), NULL, 0);
     modbus_close(client);
     modbus_free(client);
     return 0;

@@ -1,4 +1,4 @@
-"""A Pi and the hosts around it, each in a network namespace of its own, joined by virtual links."""
+"""A Pi and the hosts around it, each in a network namespace, connected by virtual links."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ LINKS: Mapping[str, tuple[str, str, str]] = {
     "stranger": ("eth1", "192.168.77.100/24", "192.168.77.5/24"),
 }
 OTHER_END = "lan0"
-"""The interface of each host around the Pi."""
+"""The interface name of each host around the Pi."""
 WITH_US = ("setpriv", "--pdeathsig", "KILL")
-"""Words before a command that let it end when this process does, however that comes about.
+"""A prefix that kills a command when this process ends for any reason.
 
-The command has to be started in the thread that lives longest, the main one: it counts as the parent.
+Start the command in the main thread: it is killed when the thread that started it ends.
 """
 _FOLDER = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000  # sched.h
 
 
 class Networks:
-    """The namespaces, and programs run in them. Their names carry this process's number."""
+    """Network namespaces and programs in them. The namespaces' names contain this process's ID."""
 
     def __init__(self, prefix: str = "smz", links: Mapping[str, tuple[str, str, str]] = LINKS) -> None:
-        """`prefix` is the caller's alone: what a run of his that was killed has left is removed first."""
+        """prefix: reserved for this caller, whose namespaces from killed runs are removed first."""
         remove_stale(prefix)
         self._prefix = f"{prefix}{os.getpid()}"
         self._made: list[str] = []
@@ -53,37 +53,37 @@ class Networks:
             raise
 
     def remove(self) -> None:
-        """Remove the namespaces, and with them their links."""
+        """Remove the namespaces, with their links."""
         for name in self._made:
             subprocess.run(["ip", "netns", "delete", self.name(name)], check=False, capture_output=True)
         self._made.clear()
 
     def name(self, name: str) -> str:
-        """Return the machine's name for a namespace."""
+        """Return a namespace's name on this machine."""
         return f"{self._prefix}-{name}"
 
     def bring_up(self, name: str, interface: str, address: str) -> None:
-        """Give an interface its address, and switch it on."""
+        """Set an interface's address, and bring it up."""
         self.ip(name, "address", "add", address, "dev", interface)
         self.ip(name, "link", "set", interface, "up")
 
     def add_addresses(self, name: str, addresses: Sequence[str]) -> None:
-        """Give a host further addresses, so that one host looks like many."""
+        """Give a host more addresses, so that it looks like many hosts."""
         lines = "".join(f"address add {address} dev {OTHER_END}\n" for address in addresses)
         subprocess.run(
             ["ip", "-n", self.name(name), "-batch", "-"], input=lines, text=True, check=True, timeout=PATIENCE
         )
 
     def ip(self, name: str, *arguments: str) -> None:
-        """Run `ip` on a namespace."""
+        """Run `ip` for a namespace."""
         subprocess.run(["ip", "-n", self.name(name), *arguments], check=True)
 
     def within(self, name: str) -> tuple[str, ...]:
-        """Return the words that run a command in a namespace."""
+        """Return the prefix that runs a command in a namespace."""
         return (*WITH_US, "ip", "netns", "exec", self.name(name))
 
     def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in a namespace to its end."""
+        """Run a command in a namespace until it ends."""
         return subprocess.run(
             [*self.within(name), *command],
             capture_output=True,
@@ -99,12 +99,12 @@ class Networks:
         return self.run(name, sys.executable, *tool).returncode
 
     def set_address(self, action: str, interface: str, address: str) -> None:
-        """Add an address to one of the Pi's interfaces, or delete it."""
+        """Add an address to one of the Pi's interfaces, or delete it; action: "add" or "delete"."""
         self.ip(PI, "address", action, address, "dev", interface)
 
     @contextmanager
     def inside(self, name: str) -> Iterator[None]:
-        """Let this thread be in a namespace: sockets that it makes within the block stay there for good."""
+        """Move this thread into a namespace. Sockets created within the block stay in that namespace."""
         with open("/proc/thread-self/ns/net", "rb") as ours, (_FOLDER / self.name(name)).open("rb") as theirs:
             _enter(theirs.fileno())
             try:
@@ -113,14 +113,14 @@ class Networks:
                 _enter(ours.fileno())
 
     def add_host(self, name: str) -> None:
-        """Make the namespace of a host that has no link yet."""
+        """Create the namespace of a host, without a link."""
         subprocess.run(["ip", "netns", "add", self.name(name)], check=True)
         self._made.append(name)
         self.ip(name, "link", "set", "lo", "up")
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there, and has not ended with nobody to take note of it. See proc(5), stat."""
+    """Return whether a process exists and is not a zombie. See proc(5), stat."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -129,7 +129,7 @@ def is_running(pid: int) -> bool:
 
 
 def remove_stale(prefix: str) -> None:
-    """Remove the namespaces of processes that are no more, and end what still runs in them."""
+    """Remove the namespaces of processes that have ended, and kill what still runs in them."""
     if not _FOLDER.is_dir():
         return
     for path in _FOLDER.iterdir():

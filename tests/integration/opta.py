@@ -1,11 +1,11 @@
-"""An Opta that counts what it never got: `python -m tests.integration.opta`, run where it is.
+"""An Opta that counts missing replies: `python -m tests.integration.opta`, run in its network.
 
-    hold ADDRESS    read again and again on one connection
-    knock ADDRESS   connect, read, hang up, and again
+    hold ADDRESS        read repeatedly over one connection
+    reconnect ADDRESS   connect, read and close, repeatedly
 
-It prints `ready` after the first answer. When its standard input is closed, it prints one JSON object: how
-often it `asked`, the `lost` attempts, each with its reason, and the times of all, in milliseconds. It is a
-process of its own, so that nothing but the concentrator can hold it up.
+It prints `ready` after the first reply. When its standard input is closed, it prints a JSON object: the
+number of `reads`, the `lost` ones with their reasons, and the response times in milliseconds. It is a
+separate process, so that only the concentrator can delay it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def connect(address: str) -> socket.socket:
     return connection
 
 
-def ask(connection: socket.socket, expected: bytes) -> None:
-    """Read the eight registers; raise OSError where no reply comes, or one that begins otherwise."""
+def read(connection: socket.socket, expected: bytes) -> None:
+    """Read the eight registers. Raises OSError if there is no reply, or if it does not start as expected."""
     connection.sendall(_REQUEST)
     reply = b""
     while len(reply) < len(_REPLY) + 16:
@@ -43,51 +43,51 @@ def ask(connection: socket.socket, expected: bytes) -> None:
         raise ConnectionError(f"answered with {reply.hex()}")
 
 
-def knock(address: str, expected: bytes) -> Callable[[], None]:
-    """Return what asks on a connection of its own each time."""
+def reconnect(address: str, expected: bytes) -> Callable[[], None]:
+    """Return a function that reads over a new connection."""
 
     def once() -> None:
         with connect(address) as connection:
-            ask(connection, expected)
+            read(connection, expected)
 
     return once
 
 
 def hold(address: str, expected: bytes) -> Callable[[], None]:
-    """Return what asks on one connection."""
+    """Return a function that reads over the same connection each time."""
     connection = connect(address)
-    return lambda: ask(connection, expected)
+    return lambda: read(connection, expected)
 
 
 def main() -> None:
-    """Ask until the standard input is closed."""
+    """Read until the standard input is closed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("mode", choices=("hold", "knock"))
+    parser.add_argument("mode", choices=("hold", "reconnect"))
     parser.add_argument("address")
-    parser.add_argument("--rate", type=float, default=200, help="reads a second, at most")
-    parser.add_argument("--reply", type=bytes.fromhex, default=_REPLY, help="what each has to begin with")
-    wanted = parser.parse_args()
-    once = {"knock": knock, "hold": hold}[wanted.mode](wanted.address, wanted.reply)
+    parser.add_argument("--rate", type=float, default=200, help="maximum reads per second")
+    parser.add_argument("--reply", type=bytes.fromhex, default=_REPLY, help="expected start of each reply")
+    options = parser.parse_args()
+    once = {"reconnect": reconnect, "hold": hold}[options.mode](options.address, options.reply)
     once()
-    # From here on, whatever is done to the server is done under its eyes.
+    # From now on, the test may disturb the server.
     print("ready", flush=True)
     lost: list[str] = []
     times: list[float] = []
     due = time.monotonic()
     while True:
-        due += 1 / wanted.rate
+        due += 1 / options.rate
         if select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
             break
         try:
             once()
         except OSError as error:
             lost.append(f"attempt {len(times) + 2}: {error}")
-        # The time counts from when it was due: what a hold-up makes late is late, too.
+        # Measured from when the read was due, so that a delay also counts for the reads after it.
         times.append(1000 * (time.monotonic() - due))
-    print(json.dumps({"asked": len(times) + 1, "lost": lost, **_summed_up(times)}))
+    print(json.dumps({"reads": len(times) + 1, "lost": lost, **_summary(times)}))
 
 
-def _summed_up(times: list[float]) -> dict[str, float]:
+def _summary(times: list[float]) -> dict[str, float]:
     ranked = sorted(times) or [0.0]
     return {
         "p50": round(ranked[len(ranked) // 2], 2),

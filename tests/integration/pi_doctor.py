@@ -10,17 +10,17 @@ from tests.integration.pi_story import EXAMPLE, Story
 
 PROGRAM = "/opt/smart-meter/current/bin/smart-meter"
 SECONDS = 20.0
-# A virtual Pi has no clock, card or firmware of its own, and the disk of its host may be full.
+# A virtual Pi has no own clock, card or firmware, and its host's disk may be full.
 HARDWARE = {"clock", "card's wear", "temperature", "supply voltage", "disk, /"}
 
 
 class Report(dict[str, dict[str, str]]):
-    """The doctor's checks by their names, and its exit code."""
+    """The doctor's checks by name, and its exit code."""
 
     code: int
 
     def bad(self) -> set[str]:
-        """Return the names of the checks that are bad or warnings, except for HARDWARE."""
+        """Return the names of the checks that are bad or warnings, except those in HARDWARE."""
         return {name for name, check in self.items() if check["level"] in ("bad", "warning")} - HARDWARE
 
 
@@ -32,14 +32,15 @@ def doctor(story: Story) -> Report:
 
 
 def until(story: Story, condition: Callable[[Report], bool]) -> Report:
-    """Run the doctor until a condition holds: the service writes its state file every few seconds."""
+    """Run the doctor until a condition holds, since the service writes its state file every few seconds."""
     deadline = time.monotonic() + SECONDS
     while not condition(report := doctor(story)):
         assert time.monotonic() < deadline, json.dumps(report, indent=1)
     return report
 
 
-def play_both_peers(story: Story) -> None:
+def write_and_read(story: Story) -> None:
+    """Write a sample as the ESP32, and read it as the Opta."""
     assert story.write("field", *EXAMPLE).returncode == 0
     assert story.read("control") == EXAMPLE
 

@@ -1,4 +1,4 @@
-"""What the stories of a provisioned Pi are told with: lab, operator's laptop, the peers' own tools."""
+"""What the tests on one Pi use: the lab, the operator's laptop, and the peers' tools."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLE = ["250", "260", "485", "536", "850", "456", str(0x5686), str(0x15E0)]
 
 @contextmanager
 def fresh_pi(lab_name: str, site: Mapping[str, Any] | None = None) -> Iterator[Story]:
-    """Give a Pi as it is after flashing, in its own lab, and in an inventory with the site's variables."""
+    """Boot a freshly flashed Pi in its own lab, and add it to an inventory with the site's variables."""
     with Lab(lab_name) as lab:
         pi = lab.boot(NAME)
         controller = Controller(lab, site)
@@ -31,8 +31,8 @@ def fresh_pi(lab_name: str, site: Mapping[str, Any] | None = None) -> Iterator[S
 
 
 @dataclass
-class Asked:
-    """How an Opta fared: how often it asked, and the attempts without an answer, with their reasons."""
+class OptaReads:
+    """An Opta's reads: how many, and the attempts without a reply, with their reasons."""
 
     times: int = 0
     lost: list[str] = field(default_factory=list)
@@ -40,14 +40,14 @@ class Asked:
 
 @dataclass
 class Story:
-    """The lab, its one Pi, and the operator's laptop."""
+    """The lab, its Pi, and the operator's laptop."""
 
     lab: Lab
     pi: Pi
     controller: Controller
 
     def mbpoll(self, zone: str, *arguments: str, address: str = ADDRESS) -> CompletedProcess[str]:
-        """Run Debian's mbpoll once in a zone, on holding registers by their protocol addresses."""
+        """Run Debian's mbpoll once in a zone, on holding registers with their protocol addresses."""
         return self._mbpoll(zone, "4", *arguments)
 
     def _mbpoll(self, zone: str, table: str, *arguments: str) -> CompletedProcess[str]:
@@ -55,11 +55,11 @@ class Story:
         return self.lab.run(zone, command, check=False, timeout=30)
 
     def read(self, zone: str = "control", address: str = ADDRESS) -> list[str]:
-        """Return the eight registers as mbpoll prints them."""
+        """Return the eight registers, as mbpoll prints them."""
         return _registers(self.mbpoll(zone, "-r", "0", "-c", "8", address))
 
     def status_block(self) -> list[int]:
-        """Return the meter's input registers 0 to 12, as mbpoll prints them in the control zone."""
+        """Return the meter's input registers 0 to 12, read with mbpoll in the control zone."""
         done = self._mbpoll("control", "3", "-r", "0", "-c", "13", ADDRESS)
         return [int(register) for register in _registers(done)]
 
@@ -68,35 +68,35 @@ class Story:
         return self.mbpoll(zone, "-r", "0", address, "--", *values)
 
     @contextmanager
-    def opta(self, mode: str) -> Iterator[Asked]:
-        """Let an Opta ask all the while, as tests/integration/opta.py does; afterwards, how it fared."""
+    def opta(self, mode: str) -> Iterator[OptaReads]:
+        """Run tests/integration/opta.py during the block; the result is complete after the block."""
         program = [sys.executable, "-m", "tests.integration.opta", mode, ADDRESS]
-        asked = Asked()
+        reads = OptaReads()
         with self.lab.popen("control", program, cwd=REPOSITORY) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n", process.communicate()
             try:
-                yield asked
+                yield reads
             finally:
-                told, complaint = process.communicate(timeout=30)
-        assert process.returncode == 0, complaint
-        asked.times, asked.lost = (json.loads(told)[key] for key in ("asked", "lost"))
+                printed, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+        reads.times, reads.lost = (json.loads(printed)[key] for key in ("reads", "lost"))
 
     def pings(self, zone: str, address: str) -> bool:
-        """Return whether an address answers to a ping from a zone."""
+        """Return whether an address answers a ping from a zone."""
         return self.lab.run(zone, ["ping", "-c", "1", "-W", "2", address], check=False).returncode == 0
 
     def journal(self) -> str:
-        """Return the service's journal of this boot, the messages alone."""
+        """Return the messages of the service's journal since the boot."""
         return self.pi.run(["journalctl", "-b", "-u", "smart-meter", "-o", "cat", "--no-pager"]).stdout
 
     def serves_within(self, seconds: float) -> float:
-        """Return after how many seconds the control zone was answered; fail where it takes longer."""
-        began = time.monotonic()
+        """Wait for a reply to the control zone; return the seconds it took, and fail after `seconds`."""
+        started = time.monotonic()
         while True:
             if self.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0:
-                return time.monotonic() - began
-            assert time.monotonic() - began < seconds, self.journal()
+                return time.monotonic() - started
+            assert time.monotonic() - started < seconds, self.journal()
             time.sleep(0.1)
 
 

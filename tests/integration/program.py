@@ -1,4 +1,4 @@
-"""The real program as a process of its own: `python -m smart_meter ...`."""
+"""The real program as a separate process: `python -m smart_meter ...`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PATIENCE = 20.0
-"""Seconds to wait for what must happen; long, since it costs nothing where it happens."""
+"""Seconds to wait for what must happen. It may be long, since a passing test does not wait for it."""
 SOURCE = Path(__file__).parents[2] / "src"
 COMMAND = (sys.executable, "-m", "smart_meter")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment in which the program is found, and nothing of the caller's changes its ways."""
+    """Return an environment that finds the program, without variables of the caller that would affect it."""
     foreign = ("NOTIFY_", "WATCHDOG_", "PYTHON")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     return {**inherited, "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
 
 
 def run(*arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
-    """Run a sub-command to its end."""
+    """Run a sub-command until it ends."""
     return subprocess.run(
         [*COMMAND, *arguments],
         capture_output=True,
@@ -38,7 +38,7 @@ def run(*arguments: str, timeout: float = PATIENCE) -> subprocess.CompletedProce
 
 
 class Program:
-    """A running sub-command whose output goes to files, so that nobody has to read it in time."""
+    """A running sub-command. Its output goes to files, so that it never waits for a reader."""
 
     def __init__(
         self,
@@ -64,12 +64,12 @@ class Program:
 
     @property
     def out(self) -> str:
-        """Return what was printed so far."""
+        """The output so far."""
         return self.out_path.read_text()
 
     @property
     def err(self) -> str:
-        """Return what was printed to stderr so far."""
+        """The output to stderr so far."""
         return self.err_path.read_text()
 
     def wait_for(self, pattern: str, count: int = 1) -> re.Match[str]:
@@ -93,13 +93,13 @@ class Program:
         return Connection(self.port())
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; return the exit code and how many seconds the end took."""
-        began = time.monotonic()
+        """Send a signal; return the exit code and how many seconds it took to exit."""
+        started = time.monotonic()
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE), time.monotonic() - began
+        return self.process.wait(PATIENCE), time.monotonic() - started
 
     def kill(self) -> None:
-        """End the program at once, if it still runs."""
+        """Kill the program, if it is still running."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -109,10 +109,10 @@ class Program:
 
 
 class Connection:
-    """A client that sends and receives bytes as they are."""
+    """A client that sends and receives raw bytes."""
 
     def __init__(self, port: int, host: str = "127.0.0.1", source: str | None = None) -> None:
-        """`source`: the address to come from; None: the machine's choice."""
+        """source: the source address; None: chosen by the kernel."""
         self.socket = socket.create_connection((host, port), PATIENCE, (source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -123,11 +123,11 @@ class Connection:
         self.socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all bytes."""
         self.socket.sendall(data)
 
     def receive(self, size: int) -> bytes:
-        """Return exactly so many bytes, or fewer where the connection ends before."""
+        """Return exactly `size` bytes, or fewer if the connection ends before."""
         data = b""
         while len(data) < size and (part := self.socket.recv(size - len(data))):
             data += part
@@ -140,7 +140,7 @@ class Connection:
         return head + self.receive(int.from_bytes(head[4:6]))
 
     def is_closed(self) -> bool:
-        """Wait for the next byte; whether the connection ended instead."""
+        """Wait for the next byte; return whether the connection was closed instead."""
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:

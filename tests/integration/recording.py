@@ -1,6 +1,6 @@
-"""A process that records numbers and prints those that are on disk: something to kill, and to starve.
+"""A process for tests that records numbers and prints those that are on disk.
 
-python -m tests.integration.recording PATH COMMIT_INTERVAL FIRST COUNT    (COUNT 0: without end)
+python -m tests.integration.recording PATH COMMIT_INTERVAL FIRST COUNT    (COUNT 0: without limit)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from smart_meter.registers.register_map import Measurement, RegisterMap
 
 METER = MeterConfig("numbers", 1, RegisterMap((Measurement("n", 0, DataType.UINT32),)))
 OUTSTANDING = 50
-"""Samples that wait for their acknowledgement at a time, as if so many clients wrote."""
+"""Samples that wait for their acknowledgement at the same time, as with this many clients."""
 
 
 def main(path: str, interval: float, first: int, count: int) -> int:
@@ -44,7 +44,7 @@ def main(path: str, interval: float, first: int, count: int) -> int:
             sys.stdout.write(f"{'stored' if stored else 'refused'} {waiting.popleft()[0]}\n")
         sys.stdout.flush()
         if refused:
-            # As a client does that was told that it failed.
+            # Like a client after a failed write.
             time.sleep(0.05)
     return 0 if history.stop(20) else 1
 

@@ -1,7 +1,7 @@
-"""A router that has a Pi send its packets to another one, by ICMP redirects.
+"""A router that sends ICMP redirects, to make a Pi use another router.
 
-python -m tests.integration.redirect PI CLIENT ROUTER OTHER: run where CLIENT and ROUTER are addresses of this
-host. CLIENT pings PI, whose answers come by way of ROUTER; ROUTER then says that OTHER is the better way.
+python -m tests.integration.redirect PI CLIENT ROUTER OTHER: CLIENT and ROUTER must be addresses of this host.
+CLIENT pings PI, which replies by way of ROUTER. ROUTER then redirects it to OTHER.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 
 ECHO_REPLY, REDIRECT, ECHO_REQUEST = 0, 5, 8  # RFC 792
 FOR_THE_HOST = 1
-# The first one only has the Pi look for OTHER; it counts once that is known.
+# The first redirect only makes the Pi resolve OTHER's hardware address; later ones take effect.
 TIMES = 4
 
 
 def checksum(data: bytes) -> int:
-    """Return the sum of RFC 1071."""
+    """Return the checksum of RFC 1071."""
     total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -40,7 +40,7 @@ def icmp(address: str) -> socket.socket:
 
 
 def main(pi: str, client: str, router: str, other: str) -> None:
-    """Ping once, and redirect what was answered."""
+    """Ping once, and send redirects for the reply."""
     identifier = struct.pack(">HH", 4711, 1)
     with icmp(client) as pinging, icmp(router) as redirecting:
         pinging.sendto(message(ECHO_REQUEST, 0, identifier, b""), (pi, 0))

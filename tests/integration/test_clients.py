@@ -1,4 +1,4 @@
-"""The function codes beyond read and write, asked for by clients that we did not write."""
+"""All function codes, with clients of other projects."""
 
 import re
 import subprocess
@@ -19,11 +19,11 @@ REGULAR = {**BASIC, 4: "Smart Meter concentrator", 5: "Modbus TCP data concentra
 EXTENDED = {**REGULAR, 0x80: PV_MAP.fingerprint, 0x81: "pv"}
 
 
-def told(information: dict[int, bytes]) -> dict[int, str]:
+def texts(information: dict[int, bytes]) -> dict[int, str]:
     return {number: value.decode() for number, value in information.items()}
 
 
-def test_pymodbus_masks_and_writes_with_a_read(server: Program) -> None:
+def test_pymodbus_masks_a_register_and_reads_and_writes_in_one_request(server: Program) -> None:
     with ModbusTcpClient("127.0.0.1", port=server.port()) as client:
         assert not client.write_register(0, 0x12, device_id=1).isError()
         masked = client.mask_write_register(address=0, and_mask=0xF2, or_mask=0x25, device_id=1)
@@ -34,7 +34,7 @@ def test_pymodbus_masks_and_writes_with_a_read(server: Program) -> None:
         assert answered.registers == [0x17, 7, 8, SAMPLE[3]]
 
 
-def test_pymodbus_gets_its_echo_and_no_other_diagnostics(server: Program) -> None:
+def test_pymodbus_gets_an_echo_but_no_other_diagnostics(server: Program) -> None:
     with ModbusTcpClient("127.0.0.1", port=server.port()) as client:
         assert client.diag_query_data(b"\x00\xa5\x5a\xff", device_id=1).message == b"\x00\xa5\x5a\xff"
         assert client.diag_read_bus_message_count(device_id=1).exception_code == 1
@@ -44,17 +44,17 @@ def test_pymodbus_gets_its_echo_and_no_other_diagnostics(server: Program) -> Non
 def test_pymodbus_reads_the_identification(server: Program, access: int, objects: dict[int, str]) -> None:
     with ModbusTcpClient("127.0.0.1", port=server.port()) as client:
         answered = client.read_device_information(read_code=access, object_id=0, device_id=1)
-        assert told(answered.information) == objects
+        assert texts(answered.information) == objects
         assert (answered.conformity, answered.more_follows, answered.next_object_id) == (0x83, 0, 0)
         one = client.read_device_information(read_code=4, object_id=max(objects), device_id=1)
-        assert told(one.information) == {max(objects): objects[max(objects)]}
+        assert texts(one.information) == {max(objects): objects[max(objects)]}
         assert client.read_device_information(read_code=4, object_id=3, device_id=1).exception_code == 2
 
 
-async def test_pymodbus_asks_for_everything_asynchronously(server: Program) -> None:
+async def test_the_asynchronous_client_of_pymodbus_is_served(server: Program) -> None:
     async with AsyncModbusTcpClient("127.0.0.1", port=server.port()) as client:
         answered = await client.read_device_information(read_code=3, object_id=0, device_id=1)
-        assert told(answered.information) == EXTENDED
+        assert texts(answered.information) == EXTENDED
         assert (await client.diag_query_data(b"\x12\x34", device_id=1)).message == b"\x12\x34"
         both = await client.readwrite_registers(
             read_address=0, read_count=8, write_address=0, values=SAMPLE, device_id=1
@@ -62,7 +62,7 @@ async def test_pymodbus_asks_for_everything_asynchronously(server: Program) -> N
         assert both.registers == SAMPLE
 
 
-def test_where_this_machine_may_only_read_it_may_neither_mask_nor_write_with_a_read(
+def test_a_read_only_client_may_neither_mask_nor_read_and_write_in_one_request(
     reading_only: Program,
 ) -> None:
     with ModbusTcpClient("127.0.0.1", port=reading_only.port()) as client:
@@ -72,7 +72,7 @@ def test_where_this_machine_may_only_read_it_may_neither_mask_nor_write_with_a_r
         )
         assert refused.exception_code == 1
         assert client.read_holding_registers(0, count=8, device_id=1).registers == [0] * 8
-        assert told(client.read_device_information(device_id=1).information) == BASIC
+        assert texts(client.read_device_information(device_id=1).information) == BASIC
 
 
 def test_pymodbustcp_reads_writes_and_identifies(server: Program) -> None:
@@ -83,7 +83,7 @@ def test_pymodbustcp_reads_writes_and_identifies(server: Program) -> None:
         assert client.write_single_register(7, 9)
         assert client.write_read_multiple_registers(0, [11, 12], 1, 7) == [12, 3, 4, 5, 6, 7, 9]
         identified = client.read_device_identification(read_code=3)
-        assert told(identified.objects_by_id) == EXTENDED
+        assert texts(identified.objects_by_id) == EXTENDED
         assert (identified.conformity_level, identified.more_follows) == (0x83, 0)
         assert client.custom_request(b"\x08\x00\x00\xa5\x5a") == b"\x08\x00\x00\xa5\x5a"
         assert client.custom_request(b"\x16\x00\x00\x00\x00\x12\x34") == b"\x16\x00\x00\x00\x00\x12\x34"
@@ -97,7 +97,7 @@ def test_pymodbustcp_reads_writes_and_identifies(server: Program) -> None:
         client.close()
 
 
-def test_a_program_on_libmodbus_reads_and_writes(server: Program, tmp_path: Path) -> None:
+def test_libmodbus_reads_and_writes(server: Program, tmp_path: Path) -> None:
     source = Path(__file__).with_name("libmodbus_client.c")
     client = tmp_path / "client"
     compiler = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-o", str(client), str(source), "-lmodbus"]
@@ -119,7 +119,7 @@ def test_a_program_on_libmodbus_reads_and_writes(server: Program, tmp_path: Path
 
 
 def test_nmap_discovers_the_identification(reading_only: Program) -> None:
-    # "+" runs the script on a port that is not 502; -sT and -Pn: ordinary connections, and nothing else.
+    # "+" runs the script on a port other than 502; -sT and -Pn: use ordinary connections only.
     command = ["nmap", "-n", "-Pn", "-sT", "-p", str(reading_only.port()), "--script", "+modbus-discover"]
     ended = subprocess.run([*command, "127.0.0.1"], capture_output=True, text=True, timeout=60, check=False)
     assert re.search(

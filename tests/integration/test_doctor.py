@@ -1,4 +1,4 @@
-"""The doctor beside the real program: what it reports of a service that runs, and of one that does not."""
+"""The doctor and the real program: its reports on a running and a stopped service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 class Patient:
-    """A program with a configuration and a runtime folder of its own."""
+    """A running program with its own configuration and runtime folder."""
 
     def __init__(self, start: Callable[..., Program], folder: Path) -> None:
         self.config = folder / "config.toml"
@@ -48,7 +48,7 @@ class Patient:
         self.runtime.mkdir()
         self.unused = unused_port()
         self.config.write_text(CONFIG.format(port=self.unused, history=folder / "history.db"))
-        # As the unit does before it starts the program.
+        # As systemd's unit does before it starts the program.
         (self.runtime / "config.toml").write_bytes(self.config.read_bytes())
         self.program = start(
             *("run", "--trial", "--port", "0", "--config", str(self.config)),
@@ -58,7 +58,7 @@ class Patient:
         wait_until(lambda: state_file.read(self.runtime) is not None)
 
     def doctor(self, *arguments: str) -> tuple[int, dict[str, Any]]:
-        """Return the exit code, and each check by its name."""
+        """Return the exit code, and the checks by name."""
         where = ("--config", str(self.config), "--runtime", str(self.runtime))
         done = run("doctor", "--json", *where, *arguments)
         assert done.stderr == ""
@@ -67,7 +67,7 @@ class Patient:
         return done.returncode, {check["name"]: check for check in report["checks"]}
 
     def wait_for_peers(self) -> None:
-        """Wait until the state file, written every few seconds, has both peers."""
+        """Wait until the state file, which is written every few seconds, has both peers."""
         wait_until(
             lambda: bool(
                 self.peers and self.peers["ESP32"]["last_received"] and self.peers["OPTA"]["last_served"]
@@ -76,7 +76,7 @@ class Patient:
 
     @property
     def peers(self) -> dict[str, Any]:
-        """Return the peers in the state file."""
+        """The peers in the state file."""
         peers: dict[str, Any] = (state_file.read(self.runtime) or {"peers": {}})["peers"]
         return peers
 
@@ -86,7 +86,7 @@ def patient(start: Callable[..., Program], tmp_path: Path) -> Patient:
     return Patient(start, tmp_path)
 
 
-def test_a_service_with_both_peers_is_good(patient: Patient) -> None:
+def test_a_service_with_both_peers_is_healthy(patient: Patient) -> None:
     with patient.program.connect() as client:
         client.ask(write(0))
         client.ask(read(0, 8))
@@ -107,13 +107,13 @@ def test_a_service_with_both_peers_is_good(patient: Patient) -> None:
     assert checks["meter pv, unit 1"]["found"].startswith("fresh, last sample ")
     assert checks["ESP32 heard"]["found"].endswith("ago, 1 since the start")
     assert f"(process {patient.program.process.pid})" in checks[f"port {patient.port}"]["found"]
-    # The history is this user's here, and the service user's on a Pi.
+    # Here the history belongs to this user, on a Pi to the service user.
     assert checks["history"]["found"].startswith("its file belongs to ")
-    assert checks["field zone, wlan0"]["level"] == "bad", "this machine is not a Pi"
+    assert checks["field zone, wlan0"]["level"] == "bad", "although this machine is not a Pi"
     assert code == 1
 
 
-def test_a_peer_that_is_not_there_yet_is_only_a_warning_after_the_start(patient: Patient) -> None:
+def test_a_missing_peer_is_only_a_warning_shortly_after_the_start(patient: Patient) -> None:
     _, checks = patient.doctor()
     assert checks["Opta reading"]["level"] == "warning"
     assert checks["Opta reading"]["found"].startswith("never since the service started")
@@ -121,17 +121,17 @@ def test_a_peer_that_is_not_there_yet_is_only_a_warning_after_the_start(patient:
 
 
 def test_the_doctor_and_a_probe_do_not_make_a_peer_look_active(patient: Patient) -> None:
-    # In a trial this machine stands in for the Opta, as a controller in the control zone does for its zone.
+    # In trial mode this machine counts as the Opta, as a controller in the control zone counts as its peer.
     patient.doctor()
     assert run("probe", f"127.0.0.1:{patient.port}").returncode == 1
-    asked = time.monotonic()
-    wait_until(lambda: (state_file.read(patient.runtime) or {"at": 0})["at"] > asked + 1)
+    probed = time.monotonic()
+    wait_until(lambda: (state_file.read(patient.runtime) or {"at": 0})["at"] > probed + 1)
     _, checks = patient.doctor()
     assert checks["Opta reading"]["found"].startswith("never since the service started")
     assert checks["ESP32 heard"]["found"].startswith("never since the service started")
 
 
-def test_a_configuration_that_was_not_loaded_is_bad(patient: Patient) -> None:
+def test_a_configuration_that_is_not_loaded_is_bad(patient: Patient) -> None:
     patient.config.write_text(f"{patient.config.read_text()}\n# changed\n")
     code, checks = patient.doctor()
     assert checks["configuration"]["level"] == "bad"
@@ -139,14 +139,14 @@ def test_a_configuration_that_was_not_loaded_is_bad(patient: Patient) -> None:
     assert code == 1
 
 
-def test_a_refused_configuration_is_exit_code_2_and_the_rest_is_checked_all_the_same(
+def test_a_refused_configuration_gives_exit_code_2_and_everything_else_is_still_checked(
     patient: Patient,
 ) -> None:
     patient.config.write_text("prot = 502\n")
     code, checks = patient.doctor()
     assert code == 2
     assert "prot" in checks["configuration"]["found"]
-    assert checks["meter pv, unit 1"]["level"] != "bad", "it is judged by the configuration that it runs with"
+    assert checks["meter pv, unit 1"]["level"] != "bad", "not checked by the running configuration"
 
 
 def test_a_stopped_service_is_bad(patient: Patient) -> None:
@@ -159,14 +159,14 @@ def test_a_stopped_service_is_bad(patient: Patient) -> None:
     assert checks["Opta reading"]["level"] == "unknown"
 
 
-def test_a_killed_service_is_not_taken_for_a_running_one(patient: Patient) -> None:
+def test_a_killed_service_does_not_look_like_a_running_one(patient: Patient) -> None:
     patient.program.kill()
     assert state_file.read(patient.runtime) is not None
     _, checks = patient.doctor()
     assert checks["Opta reading"]["level"] == "unknown"
 
 
-def test_the_table_has_the_fixes(patient: Patient) -> None:
+def test_the_table_shows_the_fixes(patient: Patient) -> None:
     done = run("doctor", "--config", str(patient.config), "--runtime", str(patient.runtime))
     assert done.returncode == 1
     assert "\nBAD   field zone, wlan0 " in done.stdout

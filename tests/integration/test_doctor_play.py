@@ -1,4 +1,4 @@
-"""playbooks/doctor.yml on a controller that is new, with a Pi that does not answer."""
+"""playbooks/doctor.yml on a new controller, with a Pi that does not answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.roles.site import REPOSITORY, Outcome, Site
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """A fresh clone with an inventory of one Pi, at a port of this machine where nobody listens."""
+    """A fresh clone with an inventory of one Pi, at a closed port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     site = Site(tmp_path)
@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Site:
     return site
 
 
-def ask(site: Site, *arguments: str) -> Outcome:
+def run_doctor(site: Site, *arguments: str) -> Outcome:
     return site.play("-e", '{"doctor_strict": false}', *arguments, playbook="playbooks/doctor.yml")
 
 
@@ -37,7 +37,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["run", "check mode"])
 def test_a_fresh_clone_gets_its_cache_folder(site: Site, arguments: tuple[str, ...]) -> None:
-    outcome = ask(site, *arguments)
+    outcome = run_doctor(site, *arguments)
     assert outcome.returncode == 0, outcome.output
     assert "BAD  pi-north: does not answer: " in outcome.output
     assert "changed=0" in outcome.output
@@ -47,18 +47,18 @@ def test_a_fresh_clone_gets_its_cache_folder(site: Site, arguments: tuple[str, .
     assert mode(site.folder / ".cache/doctor.json") == 0o600
 
 
-def test_results_may_go_to_a_folder_that_is_not_there_yet(site: Site, tmp_path: Path) -> None:
+def test_a_missing_folder_for_the_results_is_created(site: Site, tmp_path: Path) -> None:
     results = tmp_path / "reports/november/doctor.json"
-    outcome = ask(site, "-e", f"doctor_results={results}")
+    outcome = run_doctor(site, "-e", f"doctor_results={results}")
     assert outcome.returncode == 0, outcome.output
     assert results.exists()
     assert not (tmp_path / ".cache").exists()
 
 
-def test_a_folder_that_is_there_keeps_its_mode(site: Site, tmp_path: Path) -> None:
+def test_an_existing_folder_keeps_its_mode(site: Site, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o777)
     shared.chmod(0o1777)
-    assert ask(site, "-e", f"doctor_results={shared}/doctor.json").returncode == 0
+    assert run_doctor(site, "-e", f"doctor_results={shared}/doctor.json").returncode == 0
     assert mode(shared) == 0o1777
     assert mode(shared / "doctor.json") == 0o600

@@ -1,4 +1,4 @@
-"""The history as a process of its own: killed, without a disk, read by another user."""
+"""The history in a separate process: killed, with a full disk, read by another user."""
 
 import csv
 import os
@@ -20,7 +20,7 @@ NOBODY = 65534
 
 
 class Recording:
-    """A process that records numbers; its output is read line by line."""
+    """A process that records numbers. Its output is read line by line."""
 
     def __init__(
         self, path: Path, interval: float = 0, first: int = 0, count: int = 0, **keywords: Any
@@ -37,27 +37,27 @@ class Recording:
         assert self.process.stdout
         self._lines = self.process.stdout
         self.stored: list[int] = []
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Read what it prints until a condition holds."""
         while not condition():
             line = self._lines.readline()
-            assert line, (self.told, self.process.wait())
+            assert line, (self.messages, self.process.wait())
             self._take(line)
 
     def until_stored(self, count: int) -> None:
         self.until(lambda: len(self.stored) > count)
 
-    def until_told(self, word: str) -> str:
-        self.until(lambda: any(word in line for line in self.told))
-        return next(line for line in self.told if word in line)
+    def until_message(self, word: str) -> str:
+        self.until(lambda: any(word in line for line in self.messages))
+        return next(line for line in self.messages if word in line)
 
     def kill(self) -> None:
-        """End it without a warning, and read what it printed before."""
+        """Kill the process, and read what it has printed."""
         self.process.send_signal(signal.SIGKILL)
         for line in self._lines:
-            # The last line may be torn: it was no acknowledgement yet.
+            # The last line may be incomplete, which is not an acknowledgement.
             if line.endswith("\n"):
                 self._take(line)
         self.process.wait()
@@ -74,7 +74,7 @@ class Recording:
         if word == "stored":
             self.stored.append(int(rest))
         elif word != "refused":
-            self.told.append(line.strip())
+            self.messages.append(line.strip())
 
 
 @pytest.fixture
@@ -115,9 +115,7 @@ def numbers(path: Path) -> list[int]:
     return [int(row["n"]) for row in csv.DictReader(result.stdout.splitlines())]
 
 
-def test_of_a_process_that_is_killed_no_acknowledged_sample_is_missing(
-    record: Record, tmp_path: Path
-) -> None:
+def test_no_acknowledged_sample_is_lost_when_the_process_is_killed(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     first, acknowledged = 0, []
     for kill in range(8):
@@ -131,26 +129,24 @@ def test_of_a_process_that_is_killed_no_acknowledged_sample_is_missing(
         first = kept[-1] + 1
     again = record(path, first=first, count=1)
     assert again.end() == 0
-    assert again.told == [f"restored {first - 1}"]
+    assert again.messages == [f"restored {first - 1}"]
 
 
-def test_a_file_that_may_not_grow_is_told_and_the_samples_are_given_up(
-    record: Record, tmp_path: Path
-) -> None:
+def test_a_file_that_can_not_grow_is_reported(record: Record, tmp_path: Path) -> None:
     limit = 200_000
 
-    def no_more_room() -> None:
+    def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    one = record(tmp_path / "history.db", preexec_fn=no_more_room)
-    told = one.until_told("Modbus goes on; samples wait in memory until it can be written")
-    assert "its disk fails to read or write" in told or "no space is left" in told
+    one = record(tmp_path / "history.db", preexec_fn=limit_file_size)
+    message = one.until_message("Modbus goes on; samples wait in memory until it can be written")
+    assert "its disk fails to read or write" in message or "no space is left" in message
     one.kill()
     assert set(one.stored) <= set(numbers(tmp_path / "history.db"))
 
 
-def test_the_command_needs_no_more_memory_for_many_rows(tmp_path: Path) -> None:
-    def most_memory(count: int) -> int:
+def test_the_memory_of_the_command_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    def peak_memory(count: int) -> int:
         one = Bench(tmp_path / f"{count}.db", Hands(), commit_interval=3600)
         written = one.open([meter("m")])
         for number in range(count):
@@ -170,10 +166,10 @@ def test_the_command_needs_no_more_memory_for_many_rows(tmp_path: Path) -> None:
         assert process.returncode == 0
         return usage.ru_maxrss
 
-    assert most_memory(150_000) - most_memory(10_000) < 4096
+    assert peak_memory(150_000) - peak_memory(10_000) < 4096
 
 
-def test_what_is_read_while_it_is_written_and_checkpointed_has_no_gap(record: Record, tmp_path: Path) -> None:
+def test_a_history_read_during_writes_and_checkpoints_has_no_gaps(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     one = record(path)
     one.until_stored(1000)
@@ -186,7 +182,7 @@ def test_what_is_read_while_it_is_written_and_checkpointed_has_no_gap(record: Re
     one.kill()
 
 
-def test_a_reader_that_has_seen_enough_ends_quietly(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_ends_the_command_quietly(tmp_path: Path) -> None:
     one = Bench(tmp_path / "history.db", Hands())
     one.open([meter("m")])
     for number in range(20_000):
@@ -205,7 +201,7 @@ def test_a_reader_that_has_seen_enough_ends_quietly(tmp_path: Path) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MiB, which may be made read-only and filled."""
+    """A disk of 4 MiB, which tests can fill or make read-only."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "smart-meter-test", mounted], check=True)
@@ -214,7 +210,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.pi
-def test_a_full_disk_is_told_and_recording_resumes_once_there_is_room(record: Record, disk: Path) -> None:
+def test_a_full_disk_is_reported_and_recording_resumes_by_itself(record: Record, disk: Path) -> None:
     path = disk / "history.db"
     one = record(path)
     one.until_stored(100)
@@ -225,24 +221,24 @@ def test_a_full_disk_is_told_and_recording_resumes_once_there_is_room(record: Re
                 pass
         except OSError as error:
             assert error.strerror == "No space left on device"  # noqa: PT017 - the disk is full as intended
-    assert one.until_told("samples wait") == (
+    assert one.until_message("samples wait") == (
         f"[HISTORY] {path}: no space is left on its disk; free some. "
         "Modbus goes on; samples wait in memory until it can be written"
     )
     seen = len(one.stored)
     ballast.unlink()
-    one.until_told("recording again")
+    one.until_message("recording again")
     one.until_stored(seen + 100)
     one.kill()
     kept = numbers(path)
-    # Those that were refused are there too: they waited in memory.
+    # Refused samples are stored too: they waited in memory.
     assert kept == list(range(len(kept)))
     assert set(one.stored) <= set(kept)
     assert list(disk.glob("*damaged*")) == []
 
 
 @pytest.mark.pi
-def test_a_read_only_disk_is_told_and_recording_begins_once_it_can_be_written(
+def test_a_read_only_disk_is_reported_and_recording_resumes_when_it_is_writable(
     record: Record, disk: Path
 ) -> None:
     path = disk / "history.db"
@@ -250,9 +246,9 @@ def test_a_read_only_disk_is_told_and_recording_begins_once_it_can_be_written(
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     assert numbers(path) == list(range(10))
     one = record(path, interval=0, first=10)
-    assert "it can't be written: its file system" in one.until_told("samples wait")
+    assert "it can't be written: its file system" in one.until_message("samples wait")
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
-    one.until_told("recording again; no sample was lost")
+    one.until_message("recording again; no sample was lost")
     one.until_stored(100)
     one.kill()
     kept = numbers(path)
@@ -260,9 +256,9 @@ def test_a_read_only_disk_is_told_and_recording_begins_once_it_can_be_written(
 
 
 @pytest.fixture
-def of_nobody(tmp_path: Path) -> Path:
-    """A folder of another user, as the appliance's is of the service's."""
-    # pytest's own folders let no other user in.
+def nobodys(tmp_path: Path) -> Path:
+    """A folder that belongs to another user, as the appliance's folder belongs to the service's user."""
+    # Other users may not enter pytest's folders.
     folder = tmp_path
     while folder != folder.parent and folder.stat().st_uid == os.getuid():
         if folder.name.startswith("pytest-"):
@@ -280,10 +276,10 @@ AS_NOBODY = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "umask": 0o077
 
 @pytest.mark.pi
 @pytest.mark.parametrize("state", ["running", "stopped", "killed", "killed without its shm"])
-def test_root_may_read_and_leaves_nothing_that_the_services_user_could_not_open(
-    state: str, record: Record, of_nobody: Path
+def test_root_can_read_without_leaving_files_that_the_service_could_not_open(
+    state: str, record: Record, nobodys: Path
 ) -> None:
-    path = of_nobody / "history.db"
+    path = nobodys / "history.db"
     if state == "stopped":
         one = record(path, count=200, **AS_NOBODY)
         assert one.end() == 0
@@ -297,7 +293,7 @@ def test_root_may_read_and_leaves_nothing_that_the_services_user_could_not_open(
             Path(f"{path}-shm").unlink()
     kept = numbers(path)
     assert len(kept) >= 200
-    owners = {file.name: (file.stat().st_uid, file.stat().st_mode & 0o777) for file in of_nobody.iterdir()}
+    owners = {file.name: (file.stat().st_uid, file.stat().st_mode & 0o777) for file in nobodys.iterdir()}
     assert set(owners.values()) == {(NOBODY, 0o600)}
     if state == "running":
         one.until_stored(len(kept) + 100)
@@ -309,21 +305,19 @@ def test_root_may_read_and_leaves_nothing_that_the_services_user_could_not_open(
 
 
 @pytest.mark.pi
-def test_a_user_who_may_not_read_is_told(record: Record, of_nobody: Path) -> None:
-    assert record(of_nobody / "history.db", count=1, **AS_NOBODY).end() == 0
-    result = history("--path", str(of_nobody / "history.db"), user=12345, group=12345, extra_groups=[])
+def test_a_user_without_permission_gets_an_error(record: Record, nobodys: Path) -> None:
+    assert record(nobodys / "history.db", count=1, **AS_NOBODY).end() == 0
+    result = history("--path", str(nobodys / "history.db"), user=12345, group=12345, extra_groups=[])
     assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == f"smart-meter: {of_nobody}/history.db: this user may not read it; use sudo\n"
+    assert result.stderr == f"smart-meter: {nobodys}/history.db: this user may not read it; use sudo\n"
 
 
 @pytest.mark.pi
-def test_a_user_who_may_only_read_reads_and_is_told_where_a_wal_stands_in_the_way(
-    record: Record, of_nobody: Path
-) -> None:
-    path = of_nobody / "history.db"
+def test_a_user_with_read_permission_can_read_unless_a_wal_prevents_it(record: Record, nobodys: Path) -> None:
+    path = nobodys / "history.db"
     reader: dict[str, Any] = {"user": 12345, "group": 12345, "extra_groups": []}
     open_to_all = {**AS_NOBODY, "umask": 0o022}
-    of_nobody.chmod(0o755)
+    nobodys.chmod(0o755)
     assert record(path, count=10, **open_to_all).end() == 0
     assert len(history("--path", str(path), **reader).stdout.splitlines()) == 11
     one = record(path, first=10, **open_to_all)

@@ -1,4 +1,4 @@
-"""The program with its history: what a restart, a kill, a broken disk or a new configuration leave of it."""
+"""The program's history after a restart, a kill, a disk failure or a new configuration."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ class Site:
         )
 
     def rows(self) -> list[tuple[int, ...]]:
-        """Return the registers of every sample on disk, whoever else has the file open."""
+        """Return the registers of every sample on disk, also while another process has the file open."""
         with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as database:
             found = database.execute("SELECT registers FROM samples ORDER BY id").fetchall()
         database.close()
@@ -59,7 +59,7 @@ def state_of(program: Program) -> int:
         return client.ask(STATUS)[12]
 
 
-def test_after_a_restart_the_last_values_are_served_and_marked_as_restored(site: Site) -> None:
+def test_after_a_restart_the_last_values_are_served_as_restored(site: Site) -> None:
     program = site.start()
     with program.connect() as client:
         client.ask(write(0))
@@ -72,12 +72,12 @@ def test_after_a_restart_the_last_values_are_served_and_marked_as_restored(site:
         assert state_of(again) == 3
         client.ask(write(0))
         assert state_of(again) == 1
-        # The sequence number has gone on from the two before.
+        # The sequence number continues.
         assert client.ask(STATUS)[29:33] == struct.pack(">I", 3)
     again.wait_for(r"^\[RESTORED\] pv: the last values from before the start, \d s old$")
 
 
-def test_a_write_acknowledged_with_no_commit_interval_is_on_disk_then(site: Site) -> None:
+def test_with_a_commit_interval_of_0_every_acknowledged_write_is_on_disk(site: Site) -> None:
     site.configure(interval=0)
     program = site.start()
     with program.connect() as client:
@@ -88,18 +88,18 @@ def test_a_write_acknowledged_with_no_commit_interval_is_on_disk_then(site: Site
     assert [row[0] for row in site.rows()] == list(range(20))
 
 
-def test_pipelined_writes_are_acknowledged_in_order_with_the_reads_between_them(site: Site) -> None:
+def test_pipelined_writes_and_reads_are_answered_in_order(site: Site) -> None:
     site.configure(interval=0)
     program = site.start()
     with program.connect() as client, program.connect() as opta:
         client.send((write(0) + read(0, 8)) * 50)
-        # Others are answered meanwhile.
+        # Other clients are answered meanwhile.
         assert opta.ask(read(7, 1))[7] == 3
         assert client.receive(50 * 37) == (WRITTEN + answer(1, SAMPLE_REGISTERS)) * 50
     assert len(site.rows()) == 50
 
 
-def test_a_history_that_can_not_be_written_is_told_and_modbus_answers(site: Site) -> None:
+def test_a_history_that_can_not_be_written_is_reported_and_modbus_keeps_answering(site: Site) -> None:
     site.configure(path=site.folder / "nowhere" / "history.db")
     program = site.start()
     with program.connect() as client:
@@ -112,29 +112,29 @@ def test_a_history_that_can_not_be_written_is_told_and_modbus_answers(site: Site
     assert "| Stored: 1 |" in program.out
 
 
-def test_where_nothing_can_be_stored_a_write_that_asks_for_it_gets_exception_04(site: Site) -> None:
+def test_a_durable_write_gets_exception_04_when_it_can_not_be_stored(site: Site) -> None:
     site.configure(path=site.folder / "nowhere" / "history.db", interval=0)
     program = site.start()
     with program.connect() as client:
         assert client.ask(write(0)) == wire("0001 0000 0003 01 90 04")
-        # Live values go on all the same.
+        # Live values are still updated.
         assert client.ask(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\0" + b"\xff" * 9000])
-def test_a_damaged_file_is_set_aside_and_recording_begins_anew(site: Site, content: bytes) -> None:
+def test_a_damaged_file_is_quarantined_and_a_new_one_is_started(site: Site, content: bytes) -> None:
     site.path.write_bytes(content)
     program = site.start()
     with program.connect() as client:
         assert client.ask(write(0)) == WRITTEN
     program.stop()
     assert site.rows() == [SAMPLE_REGISTERS]
-    [aside] = site.path.parent.glob("history.db.damaged-*")
-    assert aside.read_bytes() == content
+    [quarantined] = site.path.parent.glob("history.db.damaged-*")
+    assert quarantined.read_bytes() == content
     assert "was renamed to" in program.out
 
 
-def test_the_history_comes_and_goes_with_a_reload(site: Site) -> None:
+def test_a_reload_switches_the_history_on_and_off(site: Site) -> None:
     site.config.write_text("")
     program = site.start()
     pid = str(program.process.pid)
@@ -159,7 +159,7 @@ def test_the_history_comes_and_goes_with_a_reload(site: Site) -> None:
     assert "| Stored: 2 |" in program.out
 
 
-def test_a_measurement_that_is_rescaled_while_it_runs_is_decoded_with_the_scale_of_its_time(
+def test_each_sample_is_decoded_with_the_scale_that_applied_when_it_was_stored(
     site: Site,
 ) -> None:
     meter = (
@@ -174,6 +174,6 @@ def test_a_measurement_that_is_rescaled_while_it_runs_is_decoded_with_the_scale_
         run("reload", "--config", str(site.config), "--pid", pid, "--runtime", str(site.runtime))
         client.ask(write(0, (4900,)))
     program.stop()
-    told = run("history", "--path", str(site.path), "--format", "csv")
-    assert told.returncode == 0, told.stderr
-    assert [row["V"] for row in csv.DictReader(io.StringIO(told.stdout))] == ["48.5", "49"]
+    printed = run("history", "--path", str(site.path), "--format", "csv")
+    assert printed.returncode == 0, printed.stderr
+    assert [row["V"] for row in csv.DictReader(io.StringIO(printed.stdout))] == ["48.5", "49"]

@@ -1,4 +1,4 @@
-"""What would break a careless program: outputs that can't be written, and files of a running Pi that lie."""
+"""Inputs and outputs that break a careless program: unwritable outputs, odd files, wrong addresses."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def shell(redirection: str, arguments: list[str], **extra: str) -> subprocess.Co
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
-def test_an_output_that_is_full_is_reported(arguments: list[str], unbuffered: str) -> None:
+def test_a_full_output_is_reported(arguments: list[str], unbuffered: str) -> None:
     ended = shell(">/dev/full", arguments, PYTHONUNBUFFERED=unbuffered)
     assert (ended.returncode, ended.stderr) == (
         1,
@@ -43,23 +43,23 @@ def test_an_output_that_is_full_is_reported(arguments: list[str], unbuffered: st
 
 
 @pytest.mark.parametrize("arguments", PRINTING[:-1], ids=" ".join)
-def test_a_reader_that_has_seen_enough_and_a_closed_output_are_no_failure(arguments: list[str]) -> None:
+def test_a_closed_pipe_or_output_is_not_a_failure(arguments: list[str]) -> None:
     for redirection in ("| true; exit ${PIPESTATUS[0]}", ">&-", ">&- 2>&-", "<&-  >&- 2>&-"):
         ended = shell(redirection, arguments)
         assert (ended.returncode, ended.stderr) == (0, ""), redirection
 
 
-def test_a_failure_stays_one_where_nobody_reads_why() -> None:
+def test_a_failure_is_a_failure_even_if_the_error_can_not_be_printed() -> None:
     for redirection in ("2>&-", "2>/dev/full", "2> >(exec true)"):
         assert shell(redirection, ["check-config", "/nowhere"]).returncode != 0, redirection
 
 
-def test_a_history_that_is_printed_to_a_closed_output_ends_quietly(tmp_path: Path) -> None:
+def test_a_missing_history_and_a_closed_output_give_one_error(tmp_path: Path) -> None:
     ended = shell(">&-", ["history", "--path", str(tmp_path / "none.db")])
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
 
 
-def test_the_doctor_looks_at_what_lies_in_its_way(tmp_path: Path) -> None:
+def test_the_doctor_survives_odd_configuration_and_state_files(tmp_path: Path) -> None:
     pipe, state = tmp_path / "pipe", tmp_path / "state.json"
     os.mkfifo(pipe)
     for path in ("/dev/zero", str(pipe), str(tmp_path), "/proc/self/mem"):
@@ -79,7 +79,7 @@ def test_the_doctor_looks_at_what_lies_in_its_way(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["203.0.113.1", "::1%nowhere", "fe80::1"])
-def test_an_address_that_can_not_be_listened_on_is_reported(host: str) -> None:
+def test_an_address_that_can_not_be_bound_is_reported(host: str) -> None:
     ended = run("run", "--port", "0", "--host", host)
     assert ended.returncode == 1
     assert ended.stderr.startswith("smart-meter: ")
@@ -87,7 +87,7 @@ def test_an_address_that_can_not_be_listened_on_is_reported(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "-", "a b", "xn--a", "::1%nowhere", "256.256.256.256"])
-def test_a_host_that_is_not_there_is_reported(host: str) -> None:
+def test_a_host_that_can_not_be_reached_is_reported(host: str) -> None:
     for command in ("read", "probe"):
         ended = run(command, "--timeout", "5", "--", host)
         assert ended.returncode == 1
@@ -95,7 +95,7 @@ def test_a_host_that_is_not_there_is_reported(host: str) -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_configurations_that_come_by_a_pipe_are_read() -> None:
+def test_a_configuration_can_be_read_from_a_pipe() -> None:
     for path in ("/dev/stdin", "/proc/self/fd/0"):
         ended = subprocess.run(
             [*COMMAND, "map", "--config", path],

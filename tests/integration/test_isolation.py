@@ -1,4 +1,4 @@
-"""A hostile host in the field zone: what it can't do to the Opta, and where its own limits are."""
+"""A hostile host in the field zone: it can't disturb the Opta, and its connections are limited."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SOURCES = tuple(f"192.168.1.{number}" for number in range(120, 150))
 SECONDS = 3.0
 """How long each attack lasts."""
 HELD_UP = 100.0
-"""Milliseconds that the Opta's p99 stays below: no measure of speed, only a real hold-up takes as long."""
-COMES_ANEW = 2.0
-"""Seconds in which another connection of the Opta's is open and answered; behind those that wait already."""
+"""The limit of the Opta's p99 in milliseconds. Only a real delay reaches it; it is not a measure of speed."""
+RECONNECT_SECONDS = 2.0
+"""Seconds within which a new connection of the Opta is accepted and answered, after those in the queue."""
 REPLY = answer(1, SAMPLE_REGISTERS)
 OPTA = ("--rate", "100", "--reply", REPLY.hex())
 
-# Small enough to be reached, on a port of their own.
+# Limits that are small enough to be reached, on a separate port.
 LIMITED_PORT = 503
 CONNECTIONS, OF_ONE_CLIENT, IDLE, FRAME = 20, 5, 3.0, 1.0
 LIMITED = f"""
@@ -47,15 +47,15 @@ idle_timeout = {IDLE}
 frame_timeout = {FRAME}
 """
 SWEEP = 1.0
-"""Seconds from one look at the time-outs to the next."""
+"""Seconds between two checks of the time-outs."""
 
 
 @pytest.fixture(scope="module")
 def networks() -> Iterator[Networks]:
-    made = Networks("smi", {name: LINKS[name] for name in ("field", "control")})
-    made.add_addresses("field", [f"{source}/24" for source in SOURCES])
-    yield made
-    made.remove()
+    created = Networks("smi", {name: LINKS[name] for name in ("field", "control")})
+    created.add_addresses("field", [f"{source}/24" for source in SOURCES])
+    yield created
+    created.remove()
 
 
 @contextmanager
@@ -107,8 +107,8 @@ def clients(networks: Networks) -> Iterator[Clients]:
 
 @contextmanager
 def _running(networks: Networks, zone: str, module: str, *arguments: str) -> Iterator[dict[str, Any]]:
-    """Run a program of the tests until the end of the block; then the dictionary holds what it tells."""
-    told: dict[str, Any] = {}
+    """Run a program of the tests until the end of the block; afterwards the dictionary has its results."""
+    results: dict[str, Any] = {}
     command = [*networks.within(zone), sys.executable, "-m", f"tests.integration.{module}", *arguments]
     variables = environment()
     variables["PYTHONPATH"] += f":{Path(__file__).parents[2]}"
@@ -117,15 +117,15 @@ def _running(networks: Networks, zone: str, module: str, *arguments: str) -> Ite
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == "ready\n"
-            yield told
-            told.update(json.loads(process.communicate(timeout=PATIENCE)[0]))
+            yield results
+            results.update(json.loads(process.communicate(timeout=PATIENCE)[0]))
         finally:
             process.kill()
 
 
 ATTACKS = ("hold", "slow", "flood", "bad")
-DONE = {
-    # What shows that an attack was one.
+MINIMUM = {
+    # The least that an attack must have done.
     "hold": ("connected", CROWD),
     "slow": ("bytes", 1000),
     "flood": ("bursts", 20),
@@ -134,7 +134,7 @@ DONE = {
 
 
 @pytest.mark.parametrize("kinds", [*((kind,) for kind in ATTACKS), ATTACKS], ids="+".join)
-def test_the_opta_is_answered_right_and_in_time_while_the_field_attacks(
+def test_the_opta_is_answered_correctly_and_in_time_during_an_attack(
     networks: Networks, server: Program, kinds: Sequence[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ExitStack() as stack:
@@ -144,39 +144,39 @@ def test_the_opta_is_answered_right_and_in_time_while_the_field_attacks(
             for kind in kinds
         }
         time.sleep(SECONDS)
-        counted = _now(server)
-        anew = _time_to_come_anew(networks)
+        counted = _connection_count(server)
+        reconnected = _time_to_reconnect(networks)
         assert server.process.poll() is None, server.err
     with capsys.disabled():
-        told = f"{counted} connections; Opta {opta} ms, connected anew in {anew * 1000:.0f} ms"
-        print(f"\n    {'+'.join(kinds)}: {attacks}; {told}")
+        summary = f"{counted} connections; Opta {opta} ms, reconnected in {reconnected * 1000:.0f} ms"
+        print(f"\n    {'+'.join(kinds)}: {attacks}; {summary}")
     for kind in kinds:
-        what, least = DONE[kind]
-        # Side by side they get in each other's way.
-        assert attacks[kind][what] >= least / len(kinds) ** 2, attacks
+        what, minimum = MINIMUM[kind]
+        # Concurrent attacks slow each other down.
+        assert attacks[kind][what] >= minimum / len(kinds) ** 2, attacks
     if "hold" in kinds:
         assert 900 <= counted <= 1000
     assert opta["lost"] == []
-    assert opta["asked"] > 50 * SECONDS
+    assert opta["reads"] > 50 * SECONDS
     assert opta["p99"] < HELD_UP
-    assert anew < COMES_ANEW
+    assert reconnected < RECONNECT_SECONDS
     assert "[UNEXPECTED]" not in server.out
 
 
-def _time_to_come_anew(networks: Networks) -> float:
-    """Return how many seconds the Opta takes to connect and be answered."""
-    began = time.monotonic()
+def _time_to_reconnect(networks: Networks) -> float:
+    """Return how many seconds the Opta takes to connect and get a reply."""
+    started = time.monotonic()
     with networks.inside("control"), Connection(502, PI_CONTROL) as opta:
         assert opta.ask(read(0, len(SAMPLE_REGISTERS))) == REPLY
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
-def _now(server: Program) -> int:
-    """Return how many connections the service counts in its last statistics line."""
+def _connection_count(server: Program) -> int:
+    """Return the number of connections in the service's last statistics line."""
     return int(re.findall(r"^\[STATS\] .*\(now (\d+)\)", server.out, re.MULTILINE)[-1])
 
 
-def test_a_burst_of_a_thousand_clients_is_answered_to_the_last(networks: Networks, server: Program) -> None:
+def test_every_client_of_a_burst_of_a_thousand_is_answered(networks: Networks, server: Program) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     replies: dict[socket.socket, bytes] = {}
@@ -192,7 +192,7 @@ def test_a_burst_of_a_thousand_clients_is_answered_to_the_last(networks: Network
             deadline = time.monotonic() + PATIENCE
             while len(replies) < 1000 and time.monotonic() < deadline:
                 for key, events in selector.select(0.1):
-                    client = key.fileobj  # type: ignore[assignment]  # sockets alone were registered
+                    client = key.fileobj  # type: ignore[assignment]  # only sockets are registered
                     if events & selectors.EVENT_WRITE:
                         client.send(read(0, len(SAMPLE_REGISTERS)))
                         selector.modify(client, selectors.EVENT_READ)
@@ -209,13 +209,13 @@ def _is_served(connection: Connection) -> bool:
     return connection.ask(read(0, 8))[7] == 3
 
 
-def test_a_client_with_too_many_connections_loses_the_one_that_is_idle_longest(
+def test_a_client_with_too_many_connections_loses_the_one_that_was_idle_longest(
     limited: Program, clients: Clients
 ) -> None:
     others = clients.connect("field", SOURCES[1])
     assert _is_served(others)
     own = [clients.connect("field", SOURCES[0]) for _ in range(OF_ONE_CLIENT)]
-    # The first has just been used: the second is idle longest now.
+    # The first one has just been used, so the second one has been idle longest.
     assert all(_is_served(connection) for connection in (*own, own[0]))
     newest = clients.connect("field", SOURCES[0])
     assert _is_served(newest)
@@ -224,7 +224,7 @@ def test_a_client_with_too_many_connections_loses_the_one_that_is_idle_longest(
     limited.wait_for(rf"^\[CLOSED\] ESP32 \({re.escape(SOURCES[0])}\): ")
 
 
-def test_with_too_many_in_all_the_opta_stays_though_it_is_idle_longest(
+def test_with_too_many_connections_in_total_the_opta_is_kept_although_idle_longest(
     limited: Program, clients: Clients
 ) -> None:
     opta = clients.connect("control")
@@ -233,16 +233,16 @@ def test_with_too_many_in_all_the_opta_stays_though_it_is_idle_longest(
     for number in range(CONNECTIONS):
         crowd.append(clients.connect("field", SOURCES[number // OF_ONE_CLIENT]))
         assert _is_served(crowd[-1])
-    assert crowd.pop(0).is_closed(), "one more than there may be: the crowd's own oldest gives way"
+    assert crowd.pop(0).is_closed(), "the oldest connection of the crowd was not evicted"
     assert all(_is_served(connection) for connection in (opta, *crowd))
 
 
-def test_half_a_request_is_given_up_in_time_though_its_bytes_drip_in(
+def test_a_slow_request_is_closed_in_time_although_bytes_keep_arriving(
     limited: Program, clients: Clients
 ) -> None:
     dripping, silent = clients.connect("field", SOURCES[0]), clients.connect("field", SOURCES[1])
     opta = clients.connect("control")
-    began = time.monotonic()
+    started = time.monotonic()
     silent.send(read(0, 8)[:7])
     dripping.socket.settimeout(0.1)
     endless = write(0, (0,) * 100)
@@ -251,24 +251,24 @@ def test_half_a_request_is_given_up_in_time_though_its_bytes_drip_in(
         try:
             assert dripping.socket.recv(1) == b""
         except TimeoutError:
-            assert time.monotonic() - began < FRAME + SWEEP + 0.5, "the time counts from its first byte"
+            assert time.monotonic() - started < FRAME + SWEEP + 0.5, "not closed in time after the first byte"
             continue
         except ConnectionResetError:
             pass
         break
-    assert time.monotonic() - began >= FRAME
+    assert time.monotonic() - started >= FRAME
     assert silent.is_closed()
-    assert time.monotonic() - began < FRAME + SWEEP + 0.5
+    assert time.monotonic() - started < FRAME + SWEEP + 0.5
     assert _is_served(opta)
     limited.wait_for(r"^\[CLOSED\] ESP32 \(192\.168\.1\.\d+\): the rest of a request did not come within 1 s")
 
 
-def test_an_idle_connection_is_closed_and_one_in_use_is_not(limited: Program, clients: Clients) -> None:
+def test_an_idle_connection_is_closed_but_one_in_use_is_not(limited: Program, clients: Clients) -> None:
     idle, opta = clients.connect("field", SOURCES[0]), clients.connect("control")
     assert _is_served(idle)
-    began = time.monotonic()
+    started = time.monotonic()
     idle.socket.settimeout(0.2)
-    while time.monotonic() - began < IDLE + SWEEP + 0.5:
+    while time.monotonic() - started < IDLE + SWEEP + 0.5:
         assert _is_served(opta)
         try:
             assert idle.socket.recv(1) == b""
@@ -277,15 +277,15 @@ def test_an_idle_connection_is_closed_and_one_in_use_is_not(limited: Program, cl
         except ConnectionResetError:
             pass
         break
-    assert IDLE <= time.monotonic() - began < IDLE + SWEEP + 0.5
+    assert IDLE <= time.monotonic() - started < IDLE + SWEEP + 0.5
     assert _is_served(opta)
     limited.wait_for(r"^\[CLOSED\] ESP32 .* idle for 3 s")
 
 
-def test_a_field_host_gets_nothing_at_the_control_address(
+def test_a_field_host_gets_no_reply_at_the_control_address(
     networks: Networks, limited: Program, clients: Clients
 ) -> None:
-    # Linux answers for any of its addresses on any of its links: a host needs no more than a route.
+    # Linux answers for each of its addresses on each of its links, so a host only needs a route.
     networks.ip("field", "route", "add", "192.168.2.0/24", "via", PI_FIELD)
     try:
         with networks.inside("field"):

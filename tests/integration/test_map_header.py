@@ -1,4 +1,4 @@
-"""The C header, compiled as C and as C++ and held against the Python side, register by register."""
+"""The C header, compiled as C and as C++, gives the same registers and values as Python."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wshado
 BUILDS = {
     "c99": ["gcc", "-x", "c", "-std=c99", "-O2"],
     "c++11": ["g++", "-x", "c++", "-std=c++11", "-O0"],
-    # Undefined behaviour ends the test run instead of passing by luck.
+    # Undefined behaviour aborts the test run instead of passing by luck.
     "c++11, trapping": [
         "g++", "-x", "c++", "-std=c++11", "-O1",
         "-fsanitize=undefined,float-cast-overflow", "-fsanitize-undefined-trap-on-error",
     ],
-    # As Arduino's cores compile: GNU's dialect, which may merge a product and a sum where the processor can.
+    # Like Arduino's cores: GNU's dialect, which may fuse a product and a sum if the processor can.
     "gnu++17, native": ["g++", "-x", "c++", "-std=gnu++17", "-O3", "-march=native", "-ffp-contract=fast"],
 }  # fmt: skip
 COMMENT_TROUBLE = ["*/", "/*", "//", "??/", "\\", "/*/", "*/*/", "°C", "W/m²", "%s", "'", '"']
@@ -102,7 +102,7 @@ class Header:
         self._library = library
 
     def encode(self, meter: MeterConfig, values: Sequence[float]) -> tuple[int, list[int]]:
-        """Return the function's result and the registers, which were 0xAAAA before."""
+        """Return the function's result, and the registers, which were 0xAAAA before."""
         registers = (ctypes.c_uint16 * meter.map.quantity)(*[0xAAAA] * meter.map.quantity)
         structure = _structure(meter.map)(*values)
         result = self._call("encode", meter, ctypes.byref(structure), registers)
@@ -147,7 +147,7 @@ def _registers(registers: Sequence[int]) -> ctypes.Array[ctypes.c_uint16]:
 
 def wrapper(meters: Sequence[MeterConfig]) -> str:
     """Return a C file that makes the header's inline functions callable from outside."""
-    # Twice: the guard has to hold.
+    # Included twice, to test the include guard.
     parts = ['#include "map.h"\n#include "map.h"\n#ifdef __cplusplus\nextern "C" {\n#endif\n']
     prefixes = meter_identifiers(meters)
     for meter in meters:
@@ -211,7 +211,7 @@ def expected(meter: MeterConfig, values: Sequence[float]) -> tuple[int, list[int
 
 
 def interesting(measurement: Measurement, chance: random.Random, *, fits: bool) -> float:
-    """Return a value that is hard to round, or to store; most of those with `fits` can be stored."""
+    """Return a value that is hard to round or to store. With `fits`, most values can be stored."""
     if measurement.type is DataType.TIMESTAMP:
         return chance.choice([0, 1, 1451628000, 2**31, 2**32 - 1, chance.randrange(2**32)])
     if measurement.type is DataType.FLOAT32:
@@ -227,7 +227,7 @@ def interesting(measurement: Measurement, chance: random.Random, *, fits: bool) 
     return float(stored / measurement.scale + measurement.offset)
 
 
-def test_the_registers_are_those_that_python_encodes(header: Header) -> None:
+def test_the_registers_are_the_same_as_pythons(header: Header) -> None:
     chance = seeded(1)
     refused = 0
     for meter in METERS:
@@ -237,7 +237,7 @@ def test_the_registers_are_those_that_python_encodes(header: Header) -> None:
             wanted = expected(meter, values)
             assert header.encode(meter, values) == wanted, (meter.map, values)
             refused += wanted[0] != 0
-    # Both outcomes have to be well represented, else this shows little.
+    # The test is only meaningful if both outcomes are frequent.
     assert 1000 < refused < 200 * len(METERS) - 1000
 
 
@@ -246,7 +246,7 @@ doubles = st.floats() | st.floats(-1e5, 1e5) | st.integers(-(2**33), 2**33).map(
 
 @given(meter=st.sampled_from(METERS), data=st.data())
 @settings(deadline=None, max_examples=200)
-def test_any_double_is_stored_or_refused_as_python_does(
+def test_every_double_is_stored_or_refused_as_in_python(
     header: Header, meter: MeterConfig, data: st.DataObject
 ) -> None:
     values = [
@@ -258,7 +258,7 @@ def test_any_double_is_stored_or_refused_as_python_does(
 
 @pytest.mark.parametrize("kind", [kind for kind in NUMBERS if kind.limits])
 @pytest.mark.parametrize("order", WordOrder)
-def test_halves_go_to_the_even_neighbour_up_to_both_limits(
+def test_halves_are_rounded_to_the_even_neighbour_up_to_both_limits(
     header: Header, kind: DataType, order: WordOrder
 ) -> None:
     found = [
@@ -293,7 +293,7 @@ def same(one: float, other: float) -> bool:
     return (math.isnan(one) and math.isnan(other)) or struct.pack(">d", one) == struct.pack(">d", other)
 
 
-def test_the_values_are_those_that_python_decodes_to_the_last_bit(header: Header) -> None:
+def test_the_decoded_values_are_the_same_as_pythons_to_the_last_bit(header: Header) -> None:
     chance = seeded(2)
     for meter in METERS:
         for _ in range(200):
@@ -308,7 +308,7 @@ def test_the_values_are_those_that_python_decodes_to_the_last_bit(header: Header
 
 @given(number=st.integers(0, 2**32 - 1))
 @settings(deadline=None)
-def test_every_32_bit_integer_survives_the_way_through_a_value(header: Header, number: int) -> None:
+def test_every_32_bit_integer_survives_decoding_and_encoding(header: Header, number: int) -> None:
     meter = METERS[-1]
     signed = number - 2**32 if number >= 2**31 else number
     values = [signed, signed, number, number]
@@ -318,7 +318,7 @@ def test_every_32_bit_integer_survives_the_way_through_a_value(header: Header, n
     assert header.decode(meter, registers) == values
 
 
-def test_sentinels_are_known_in_any_word_order_and_nothing_else_is_one(header: Header) -> None:
+def test_exactly_the_sentinels_are_recognized_in_any_word_order(header: Header) -> None:
     chance = seeded(4)
     seen = 0
     for meter in METERS:
@@ -340,7 +340,7 @@ def test_sentinels_are_known_in_any_word_order_and_nothing_else_is_one(header: H
     assert seen > 100
 
 
-def test_the_constants_are_the_maps(header: Header) -> None:
+def test_the_constants_match_the_map(header: Header) -> None:
     for meter in METERS:
         m = meter.map
         facts = [meter.unit_id, m.start, m.quantity, len(m.measurements), int(m.fingerprint, 16)]
@@ -350,7 +350,7 @@ def test_the_constants_are_the_maps(header: Header) -> None:
 
 @pytest.mark.parametrize("age", [None, 0, 61, status_block.MAX_AGE])
 @pytest.mark.parametrize("state", status_block.State)
-def test_the_status_block_is_read_as_it_was_written(
+def test_the_status_block_is_decoded_as_it_was_encoded(
     header: Header, age: int | None, state: status_block.State
 ) -> None:
     block = status_block.encode(
@@ -370,7 +370,7 @@ def test_the_status_block_is_read_as_it_was_written(
     assert header.status([2, *registers[1:]])[0] is False
 
 
-def test_headers_of_two_configurations_go_together(tmp_path: Path) -> None:
+def test_headers_of_two_configurations_can_be_used_together(tmp_path: Path) -> None:
     other = MeterConfig("other", 1, RegisterMap((Measurement("x", 0),)))
     for name, meter in (("one.h", METERS[0]), ("two.h", other)):
         (tmp_path / name).write_text(render("c", [meter], [meter]))
@@ -384,7 +384,7 @@ def test_headers_of_two_configurations_go_together(tmp_path: Path) -> None:
     assert subprocess.run([tmp_path / "both"], timeout=60, check=False).returncode == 8
 
 
-def test_a_build_that_would_round_otherwise_is_refused(tmp_path: Path) -> None:
+def test_a_build_with_different_rounding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "map.h").write_text(render("c", METERS[:1], METERS[:1]))
     (tmp_path / "map.c").write_text('#include "map.h"\n')
     command = ["gcc", "-std=c99", "-ffast-math", "-c", "map.c"]

@@ -1,4 +1,4 @@
-"""The virtual Pi itself: is it as fresh, as separate and as perishable as what it stands for?"""
+"""The virtual Pis themselves: freshly flashed, isolated from this machine, and removed without a trace."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ssh(
 
 
 def traces_of(name: str) -> list[str]:
-    """Return all that a lab of this name has on the machine, by other ways than those that remove it."""
+    """Return everything on this machine that belongs to the lab, found independently of the lab's removal."""
     links = subprocess.check_output(["ip", "-o", "link"], text=True)
     tables = subprocess.check_output(["nft", "list", "tables"], text=True).split("\n")
     mounts = Path("/proc/self/mountinfo").read_text()
@@ -66,12 +66,12 @@ def traces_of(name: str) -> list[str]:
     ]
 
 
-def test_a_fresh_pi_has_booted_without_a_failed_unit(north: Pi) -> None:
+def test_a_fresh_pi_boots_without_a_failed_unit(north: Pi) -> None:
     assert north.wait_until_running() == "running"
     assert north.run(["systemctl", "--failed", "--no-legend"]).stdout == ""
 
 
-def test_a_fresh_pi_is_as_raspberry_pi_os_lite_leaves_it(north: Pi) -> None:
+def test_a_fresh_pi_is_like_raspberry_pi_os_lite_after_flashing(north: Pi) -> None:
     assert north.run(["hostname"]).stdout == "raspberrypi\n"
     assert "trixie" in north.run(["cat", "/etc/os-release"]).stdout
     for absent in ("ufw", "authbind", "nft", "iptables", "pip"):
@@ -88,16 +88,16 @@ def test_networkmanager_manages_all_three_links(north: Pi) -> None:
     assert devices["eth0"][:2] == ["ethernet", "connected"]
     assert devices["eth0"][2].startswith("Wired connection ")
     assert devices["uplink0"] == ["ethernet", "connected", "uplink0"]
-    # Nobody answers DHCP there: it is between two attempts, or in one.
+    # There is no DHCP server: it is trying to connect, or waiting for the next attempt.
     assert devices["wlan0"][0] == "ethernet"
     assert devices["wlan0"][1].startswith(("connecting", "disconnected"))
 
 
-def test_the_controller_logs_in_with_its_key_at_a_checked_host_key(lab: Lab, north: Pi) -> None:
+def test_the_controller_logs_in_with_its_key_and_checks_the_host_key(lab: Lab, north: Pi) -> None:
     assert ssh(lab, north, "id", "-un").stdout == "pi\n"
 
 
-def test_a_pi_with_another_host_key_is_refused(lab: Lab, north: Pi, south: Pi) -> None:
+def test_the_controller_refuses_another_host_key(lab: Lab, north: Pi, south: Pi) -> None:
     impostor = lab.run("control", lab.ssh(north, ["true"], address=south.bootstrap_address), check=False)
     assert impostor.returncode == 255
     assert "Host key verification failed" in impostor.stderr
@@ -116,13 +116,13 @@ def test_a_pi_reaches_the_package_archive(north: Pi) -> None:
     assert "Candidate: (none)" not in north.run(["apt-cache", "policy", "ufw"]).stdout
 
 
-def test_each_pi_has_an_identity_of_its_own(north: Pi, south: Pi) -> None:
+def test_each_pi_has_its_own_identity(north: Pi, south: Pi) -> None:
     for file in ("/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub", "/sys/class/net/eth0/address"):
         assert north.run(["cat", file]).stdout != south.run(["cat", file]).stdout, file
     assert north.bootstrap_address != south.bootstrap_address
 
 
-def test_field_control_and_stranger_are_apart(lab: Lab) -> None:
+def test_field_control_and_stranger_are_isolated(lab: Lab) -> None:
     places_and_others = {
         "field": ("control", "stranger"),
         "control": ("field", "stranger"),
@@ -135,14 +135,14 @@ def test_field_control_and_stranger_are_apart(lab: Lab) -> None:
             assert "Network is unreachable" in route.stderr, f"{place} to {other}: {route.stdout}"
 
 
-def test_a_pi_reaches_no_private_network_of_the_machine(lab: Lab, north: Pi) -> None:
+def test_a_pi_does_not_reach_private_networks_of_the_machine(lab: Lab, north: Pi) -> None:
     reach = "import socket; socket.create_connection(('192.168.200.1', 502), timeout=5)"
     refused = north.run(["python3", "-c", reach], check=False)
     assert "No route to host" in refused.stderr
     assert "dev uplink0" in north.run(["ip", "route", "get", "192.168.200.1"]).stdout
 
 
-def test_a_pulled_cable_takes_the_carrier_away(north: Pi) -> None:
+def test_an_interface_loses_its_carrier_when_the_cable_is_unplugged(north: Pi) -> None:
     north.link("wlan0").down()
     try:
         assert north.run(["cat", "/sys/class/net/wlan0/carrier"]).stdout == "0\n"
@@ -152,19 +152,19 @@ def test_a_pulled_cable_takes_the_carrier_away(north: Pi) -> None:
     assert north.run(["cat", "/sys/class/net/wlan0/carrier"]).stdout == "1\n"
 
 
-def test_a_networkmanager_checkpoint_can_be_made(north: Pi) -> None:
+def test_a_networkmanager_checkpoint_can_be_created(north: Pi) -> None:
     manager = "org.freedesktop.NetworkManager"
     call = ["busctl", "call", manager, f"/{manager.replace('.', '/')}", manager]
     path = north.run([*call, "CheckpointCreate", "aouu", "0", "30", "6"]).stdout.split('"')[1]
     north.run([*call, "CheckpointDestroy", "o", path])
 
 
-def test_network_settings_of_the_kernel_can_be_written(north: Pi) -> None:
+def test_network_settings_of_the_kernel_are_writable(north: Pi) -> None:
     north.run(["sysctl", "-w", "net.ipv4.conf.all.rp_filter=1"])
     assert north.run(["cat", "/proc/sys/net/ipv4/conf/all/rp_filter"]).stdout == "1\n"
 
 
-def test_a_unit_s_address_rules_are_in_force(north: Pi) -> None:
+def test_a_unit_s_address_rules_are_enforced(north: Pi) -> None:
     probe = ["python3", "-c", "import socket; socket.create_connection(('127.0.0.1', 22), timeout=2)"]
     unit = ["systemd-run", "--wait", "--collect", "--quiet", "--property=IPAddressDeny=any"]
     north.run([*unit, "--property=IPAddressAllow=localhost", *probe])
@@ -172,7 +172,7 @@ def test_a_unit_s_address_rules_are_in_force(north: Pi) -> None:
 
 
 _CAPABILITIES = ["grep", "^Cap", "/proc/self/status"]
-_OF_THE_MACHINE = ("CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_MKNOD", "CAP_SYSLOG")
+_UNCONFINED = ("CAP_SYS_TIME", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_MKNOD", "CAP_SYSLOG")
 
 
 def capabilities_of(status: str) -> dict[str, int]:
@@ -192,7 +192,7 @@ def bits(names: Sequence[str]) -> int:
     return sum(1 << numbers[name] for name in names)
 
 
-def test_a_command_inside_a_pi_can_do_what_the_pi_s_root_can_and_no_more(north: Pi) -> None:
+def test_a_command_inside_a_pi_has_exactly_the_capabilities_of_the_pi_s_root(north: Pi) -> None:
     own = capabilities_of(north.run(["grep", "^Cap", "/proc/1/status"]).stdout)
     tool = [sys.executable, "-m", "tests.virtual_pi", "run", "--lab", LAB, "--in", north.name, "--"]
     by_tool = subprocess.run(
@@ -202,31 +202,31 @@ def test_a_command_inside_a_pi_can_do_what_the_pi_s_root_can_and_no_more(north: 
         entered = capabilities_of(status)
         assert entered["CapBnd"] == entered["CapEff"] == entered["CapPrm"] == own["CapBnd"]
         assert entered["CapInh"] == entered["CapAmb"] == 0
-        assert entered["CapBnd"] & bits(_OF_THE_MACHINE) == 0
+        assert entered["CapBnd"] & bits(_UNCONFINED) == 0
 
 
-def test_a_command_in_a_lab_s_network_can_not_change_the_machine(lab: Lab) -> None:
+def test_a_command_in_a_lab_s_network_has_no_capability_to_change_the_machine(lab: Lab) -> None:
     for place in ("control", "field", "stranger"):
         entered = capabilities_of(lab.run(place, _CAPABILITIES).stdout)
-        assert entered["CapBnd"] & bits([*_OF_THE_MACHINE, "CAP_SYS_BOOT"]) == 0, place
+        assert entered["CapBnd"] & bits([*_UNCONFINED, "CAP_SYS_BOOT"]) == 0, place
 
 
-def test_nothing_inside_a_pi_sets_the_machine_s_clock(lab: Lab, north: Pi) -> None:
-    # Not to be tried before it is known to fail.
+def test_the_machine_s_clock_can_not_be_set_inside_a_pi(lab: Lab, north: Pi) -> None:
+    # Check the capabilities first, so that a mistake here does not change the machine.
     for entered in (north.run(_CAPABILITIES).stdout, lab.run("control", _CAPABILITIES).stdout):
         assert capabilities_of(entered)["CapBnd"] & bits(["CAP_SYS_TIME"]) == 0
-    begun, ran = time.time(), time.monotonic()
+    wall_clock, monotonic = time.time(), time.monotonic()
     refused = north.run(["date", "--set", "2001-01-01"], check=False)
     assert (refused.returncode, refused.stderr) == (1, "date: cannot set date: Operation not permitted\n")
     sudo = ssh(lab, north, "sudo -S -p '' date --set 2001-01-01", stdin=f"{north.password}\n", check=False)
     assert "Operation not permitted" in sudo.stderr
     north.run(["timedatectl", "set-time", "2001-01-01"], check=False)
-    assert abs((time.time() - begun) - (time.monotonic() - ran)) < 5
+    assert abs((time.time() - wall_clock) - (time.monotonic() - monotonic)) < 5
 
 
-def test_nothing_inside_a_pi_reaches_the_machine_s_kernel(north: Pi) -> None:
-    # Not to be tried before it is known to fail.
-    assert capabilities_of(north.run(_CAPABILITIES).stdout)["CapBnd"] & bits(_OF_THE_MACHINE) == 0
+def test_the_machine_s_kernel_can_not_be_changed_inside_a_pi(north: Pi) -> None:
+    # Check the capabilities first, so that a mistake here does not change the machine.
+    assert capabilities_of(north.run(_CAPABILITIES).stdout)["CapBnd"] & bits(_UNCONFINED) == 0
     attempts = {
         "a device": (["mknod", "/dev/tried", "c", "1", "3"], "Operation not permitted"),
         "a kernel setting": (
@@ -241,7 +241,7 @@ def test_nothing_inside_a_pi_reaches_the_machine_s_kernel(north: Pi) -> None:
                 "import ctypes, os; c = ctypes.CDLL(None, use_errno=True); c.delete_module(b'tried', 0);"
                 "raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))",
             ],
-            # A kernel without modules has no such call.
+            # A kernel without modules does not have this system call.
             "Function not implemented" if not Path("/proc/modules").exists() else "Operation not permitted",
         ),
         "the kernel's messages": (["dmesg", "--clear"], "Operation not permitted"),
@@ -255,25 +255,25 @@ def test_nothing_inside_a_pi_reaches_the_machine_s_kernel(north: Pi) -> None:
         assert north.run(["test", "-e", absent], check=False).returncode == 1, absent
 
 
-def test_a_unit_with_devices_of_its_own_runs_in_a_pi(north: Pi) -> None:
+def test_a_unit_with_private_devices_runs_in_a_pi(north: Pi) -> None:
     unit = ["systemd-run", "--wait", "--collect", "--quiet", "--pipe", "--property=PrivateDevices=yes"]
     assert north.run([*unit, "stat", "--format=%F %t", "/dev/null"]).stdout == "character special file 1\n"
 
 
-def test_a_failed_command_tells_where_and_what_it_said(lab: Lab, north: Pi) -> None:
+def test_a_failed_command_is_reported_with_its_place_and_output(lab: Lab, north: Pi) -> None:
     with pytest.raises(CommandError, match=r"(?s)pi-north: ls /nowhere: exit status 2.*No such file"):
         north.run(["ls", "/nowhere"])
     with pytest.raises(CommandError, match=r"(?s)control: ls /nowhere: exit status 2.*No such file"):
         lab.run("control", ["ls", "/nowhere"])
 
 
-def test_a_command_that_takes_too_long_is_ended_inside_the_pi(north: Pi) -> None:
+def test_a_command_that_takes_too_long_is_killed_inside_the_pi(north: Pi) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         north.run(["sleep", "87654"], timeout=0.2)
     assert north.run(["pgrep", "--full", "^sleep 87654"], check=False).returncode == 1
 
 
-def test_files_outlive_a_reboot_and_kernel_settings_do_not(north: Pi) -> None:
+def test_files_survive_a_reboot_but_kernel_settings_do_not(north: Pi) -> None:
     forwarding = ["cat", "/proc/sys/net/ipv4/ip_forward"]
     assert north.run(forwarding).stdout == "0\n"
     north.run(["tee", "/home/pi/kept"], stdin="before the reboot")
@@ -285,7 +285,7 @@ def test_files_outlive_a_reboot_and_kernel_settings_do_not(north: Pi) -> None:
     assert north.run(forwarding).stdout == "0\n"
 
 
-def test_files_outlive_a_power_cut_and_processes_do_not(lab: Lab, south: Pi) -> None:
+def test_synced_files_survive_a_power_cut_but_processes_do_not(lab: Lab, south: Pi) -> None:
     south.run(["tee", "/home/pi/kept"], stdin="before the cut")
     south.run(["sync"])
     south.run(["systemd-run", "--unit=lamp", "sleep", "infinity"])
@@ -301,7 +301,7 @@ def test_files_outlive_a_power_cut_and_processes_do_not(lab: Lab, south: Pi) -> 
     )
 
 
-def test_what_is_not_on_the_card_yet_is_lost_in_a_power_cut(south: Pi) -> None:
+def test_a_power_cut_loses_what_is_not_on_the_card_yet(south: Pi) -> None:
     south.run(["tee", "/home/pi/synced"], stdin="written and synced")
     south.run(["sync"])
     south.run(["tee", "/home/pi/new"], stdin="written only")
@@ -313,16 +313,16 @@ def test_what_is_not_on_the_card_yet_is_lost_in_a_power_cut(south: Pi) -> None:
     assert south.run(["cat", "/home/pi/synced"]).stdout == "written and synced"
     for name in ("new", "renamed"):
         found = south.run(["cat", f"/home/pi/{name}"], check=False).stdout
-        assert found == "", "neither a file that was never synced, nor one that was renamed into place"
+        assert found == "", f"/home/pi/{name} survived though it was never synced"
 
 
-def test_a_pi_that_was_shut_down_can_be_switched_on_again(south: Pi) -> None:
+def test_a_pi_can_be_switched_on_again_after_a_shutdown(south: Pi) -> None:
     south.power_off()
     south.power_on()
     assert south.run(["true"]).returncode == 0
 
 
-def test_another_process_finds_the_lab_and_can_not_take_it_away(lab: Lab, north: Pi) -> None:
+def test_another_process_can_use_the_lab_but_not_remove_it(lab: Lab, north: Pi) -> None:
     tool = [sys.executable, "-m", "tests.virtual_pi"]
     inside = subprocess.run(
         [*tool, "run", "--lab", LAB, "--in", "pi-north", "--", "cat", "/proc/1/comm"],
@@ -336,16 +336,16 @@ def test_another_process_finds_the_lab_and_can_not_take_it_away(lab: Lab, north:
         [*tool, "down", "--lab", LAB], cwd=_REPOSITORY, capture_output=True, text=True, check=False
     )
     assert refused.returncode == 1
-    assert f"lab '{LAB}' is being used by another process" in refused.stderr
+    assert f"lab '{LAB}' is in use by another process" in refused.stderr
     assert north.is_on
 
 
-def test_a_name_that_could_be_taken_for_another_lab_s_part_is_refused() -> None:
+def test_a_lab_name_with_a_hyphen_is_refused() -> None:
     with pytest.raises(LabError, match="lab name 'a-b'"):
         Lab("a-b")
 
 
-def test_nothing_is_left_behind_by_a_run_that_was_killed() -> None:
+def test_what_a_killed_run_left_behind_can_be_removed() -> None:
     name = "labkilled"
     killed = (
         "import time\n"
@@ -364,14 +364,14 @@ def test_nothing_is_left_behind_by_a_run_that_was_killed() -> None:
         assert run.stdout.readline() == "up\n"
         run.send_signal(signal.SIGKILL)
     assert name in removal.labs()
-    # Its Pi runs on: whoever comes next under that name clears it away.
+    # Its Pi is still running. The next lab of this name removes it.
     assert Lab.attach(name).pi("pi-lost").is_on
     Lab(name).down()
     assert traces_of(name) == []
     assert name not in removal.labs()
 
 
-def test_a_lab_removes_itself_at_the_end_of_its_context() -> None:
+def test_a_lab_is_removed_at_the_end_of_its_context() -> None:
     name = "labshort"
     with Lab(name):
         assert traces_of(name) != []

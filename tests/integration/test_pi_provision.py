@@ -1,4 +1,4 @@
-"""One playbook turns a fresh Pi into the concentrator: one story on one Pi, told in the order of the file."""
+"""One playbook turns a fresh Pi into the concentrator. The tests run in the order of the file, on one Pi."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Played
-from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, fix, play_both_peers, until
-from tests.integration.pi_people import (
+from tests.integration.pi_doctor import HARDWARE, PROGRAM, doctor, fix, until, write_and_read
+from tests.integration.pi_oddities import (
     add_strange_rules,
-    give_it_a_name_that_nothing_resolves,
-    greet_and_lecture,
+    enable_banner_and_lecture,
+    set_unresolvable_host_name,
     silent_name_server,
 )
 from tests.integration.pi_story import EXAMPLE, NAME, Story, fresh_pi
@@ -34,8 +34,8 @@ RX = (
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
     with fresh_pi("provision") as story:
-        give_it_a_name_that_nothing_resolves(story.pi)
-        greet_and_lecture(story.pi)
+        set_unresolvable_host_name(story.pi)
+        enable_banner_and_lecture(story.pi)
         yield story
 
 
@@ -43,11 +43,11 @@ def shows_no_secret(story: Story, output: str) -> bool:
     return not any(secret in output for secret in story.controller.secrets.values())
 
 
-def test_check_mode_on_a_fresh_pi_fails_nowhere_and_changes_nothing(story: Story) -> None:
+def test_check_mode_on_a_fresh_pi_does_not_fail_and_changes_nothing(story: Story) -> None:
     played = story.controller.playbook("site.yml", "--check", "--diff")
 
     assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
-    assert "+net.ipv4.ip_forward = 0" in played.output, "the difference is shown"
+    assert "+net.ipv4.ip_forward = 0" in played.output, "the difference is not shown"
     assert shows_no_secret(story, played.output)
     there = story.pi.run(
         ["ls", "/etc/smart-meter", "/opt/smart-meter", "/etc/authbind", "/usr/sbin/ufw"], check=False
@@ -56,7 +56,7 @@ def test_check_mode_on_a_fresh_pi_fails_nowhere_and_changes_nothing(story: Story
     assert story.pi.run(["hostname"]).stdout.strip() == "lab-pi"
 
 
-def test_one_playbook_provisions_it_and_moves_the_address_that_it_came_in_by(story: Story) -> None:
+def test_one_playbook_provisions_a_pi_and_changes_the_address_of_its_own_connection(story: Story) -> None:
     assert story.pi.bootstrap_address != ADDRESS
 
     played = story.controller.playbook("site.yml", "--diff")
@@ -71,7 +71,7 @@ def test_one_playbook_provisions_it_and_moves_the_address_that_it_came_in_by(sto
     assert "127.0.1.1\tpi-north raspberrypi lab-pi\n" in story.pi.run(["cat", "/etc/hosts"]).stdout
 
 
-def test_a_power_cut_right_after_the_first_run_loses_nothing_of_it(story: Story) -> None:
+def test_a_power_cut_right_after_the_first_run_loses_nothing(story: Story) -> None:
     story.pi.power_cut()
     story.pi.power_on()
 
@@ -82,12 +82,12 @@ def test_a_power_cut_right_after_the_first_run_loses_nothing_of_it(story: Story)
 
 
 def empty_files(story: Story, folder: str) -> int:
-    """Return how many modules have nothing in them although the release has; __init__.py may be empty."""
+    """Return how many modules are empty that should not be; __init__.py may be empty."""
     found = ["find", "-L", folder, "-type", "f", "-empty", "-name", "*.py", "!", "-name", "__init__.py"]
     return len(story.pi.run(found).stdout.split())
 
 
-def test_the_first_lines_of_the_journal_are_the_documents_banner(story: Story) -> None:
+def test_the_journal_starts_with_the_banner_of_the_requirements(story: Story) -> None:
     lines = story.journal().splitlines()
 
     start = lines.index("RPI#1 - Smart Meter / RTU Server Starting")
@@ -96,7 +96,7 @@ def test_the_first_lines_of_the_journal_are_the_documents_banner(story: Story) -
         "Architecture:",
         "  ESP32 → RPI#1: WiFi, Modbus TCP (writes data)",
         "  RPI#1 ← Opta: Ethernet, Modbus TCP (reads data)",
-        # The banner has an empty line here; journald keeps none.
+        # The banner has an empty line here, which journald drops.
         "Configuration:",
         "  TCP Server: 0.0.0.0:502",
         "  Unit ID: 1",
@@ -110,7 +110,7 @@ def test_the_first_lines_of_the_journal_are_the_documents_banner(story: Story) -
     ]
 
 
-def test_the_field_zone_writes_and_reads_eight_registers(story: Story) -> None:
+def test_the_field_zone_can_write_and_read_eight_registers(story: Story) -> None:
     done = story.write("field", *EXAMPLE)
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -118,7 +118,7 @@ def test_the_field_zone_writes_and_reads_eight_registers(story: Story) -> None:
     assert RX in story.journal().splitlines()
 
 
-def test_the_control_zone_reads(story: Story) -> None:
+def test_the_control_zone_can_read(story: Story) -> None:
     assert story.read("control") == EXAMPLE
     assert "[TX TO OPTA] Served registers 0-7 | Total served: 1" in story.journal().splitlines()
 
@@ -131,12 +131,12 @@ def test_a_write_from_the_control_zone_is_an_illegal_function(story: Story) -> N
     assert story.read("control") == EXAMPLE
 
 
-def test_a_third_network_gets_no_connection(story: Story) -> None:
+def test_a_third_network_can_not_connect(story: Story) -> None:
     address = story.pi.uplink_address
 
     done = story.mbpoll("stranger", "-r", "0", "-c", "8", address)
 
-    assert story.pings("stranger", address), "the way there is open, so it is the Pi that refuses"
+    assert story.pings("stranger", address), "the stranger's network does not work at all"
     assert done.returncode != 0
     assert "Connection failed" in done.stdout + done.stderr
 
@@ -147,8 +147,8 @@ def test_the_pi_does_not_route_between_the_zones(story: Story) -> None:
     assert story.pings("field", FIELD_ADDRESS)
     assert story.pings("control", ADDRESS)
 
-    assert not story.pings("field", "192.168.2.10"), "the Opta is out of the field's reach"
-    assert not story.pings("control", "192.168.1.50"), "and the ESP32 out of the control zone's"
+    assert not story.pings("field", "192.168.2.10"), "the field zone reaches the Opta"
+    assert not story.pings("control", "192.168.1.50"), "the control zone reaches the ESP32"
 
 
 def test_a_field_host_does_not_reach_the_control_address(story: Story) -> None:
@@ -158,12 +158,12 @@ def test_a_field_host_does_not_reach_the_control_address(story: Story) -> None:
     assert "Connection failed" in done.stdout + done.stderr
 
 
-def test_no_package_and_no_cache_of_apt_stays_on_the_card(story: Story) -> None:
+def test_apt_leaves_no_packages_and_no_cache_on_the_card(story: Story) -> None:
     kept = story.pi.run(
         ["find", "/var/cache/apt", "-type", "f", "-size", "+0", "-printf", "%s %p\n"]
     ).stdout.splitlines()
     assert kept == []
-    # What is installed later, as by unattended-upgrades, leaves nothing either.
+    # Nor does a later installation, for example by unattended-upgrades.
     story.pi.run(["apt-get", "install", "--yes", "--reinstall", "authbind"], timeout=120)
     assert story.pi.run(["find", "/var/cache/apt", "-type", "f", "-size", "+0"]).stdout == ""
 
@@ -176,7 +176,7 @@ def test_a_second_run_changes_nothing(story: Story) -> None:
 
 
 def test_check_mode_on_a_provisioned_pi_finds_no_difference(story: Story) -> None:
-    # As cloud-init writes it at each boot of a Pi that Raspberry Pi Imager wrote (manage_etc_hosts).
+    # On a card from Raspberry Pi Imager, cloud-init writes this at each boot (manage_etc_hosts).
     lines = f"127.0.1.1 {NAME} raspberrypi\n127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
     story.pi.run(["tee", "/etc/hosts"], stdin=lines)
 
@@ -185,21 +185,22 @@ def test_check_mode_on_a_provisioned_pi_finds_no_difference(story: Story) -> Non
     assert played.count(NAME, "changed") == 0, played.output
 
 
-def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
+def test_the_acceptance_passes_and_prints_a_line_per_check(story: Story) -> None:
     before, values = story.status_block(), story.read("control")
     reads = served(story)
 
     played = story.controller.playbook("verify.yml")
 
     after = story.status_block()
-    assert after[4:] == before[4:], "no sample and no refused write more"
+    assert after[4:] == before[4:], "a sample or a refused write was counted"
     assert story.read("control") == values
-    assert served(story) == reads + 2, "the controller's own reads are not the Opta's"
+    assert served(story) == reads + 2, "reads of the controller were counted as the Opta's"
     assert re.search(r"^\[PROBE\] OPTA \(\S+\) may use function codes 3, 4, 8, 43$", story.journal(), re.M)
     assert played.count(NAME, "changed") == 0
     assert re.search(r"ok\s+control zone on unit 1\s+read-only, from the controller", played.output)
-    assert re.search(r"ok\s+journal\s+on the card", played.output)
-    assert re.search(r"ok\s+ICMP redirects\s+refused", played.output)
+    assert re.search(r"ok\s+doctor: journal\s+on the card", played.output)
+    assert re.search(r"ok\s+doctor: ICMP redirects\s+refused", played.output)
+    assert not re.search(r"ok\s+(journal|service|source routes) ", played.output), "the doctor judges them"
     assert "BAD" not in played.output
     exposure = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert exposure
@@ -207,17 +208,17 @@ def test_the_acceptance_passes_and_prints_a_line_a_check(story: Story) -> None:
 
 
 def served(story: Story) -> int:
-    """Return how many of the Opta's reads the journal has counted."""
+    """Return the number of the Opta's reads in the last such line of the journal."""
     return int(re.findall(r"^\[TX TO OPTA\] .*Total served: (\d+)$", story.journal(), re.M)[-1])
 
 
-def test_the_acceptance_names_what_is_wrong_and_the_mend(story: Story) -> None:
+def test_the_acceptance_shows_what_is_wrong_and_the_fix(story: Story) -> None:
     story.pi.run(["ufw", "allow", "8080/tcp"])
 
     played = story.controller.playbook("verify.yml", "-e", "concentrator_name=RPI#9", check=False)
 
     story.pi.run(["ufw", "delete", "allow", "8080/tcp"])
-    # A power cut below would bring the rule back.
+    # Otherwise a power cut in a later test would restore the rule.
     story.pi.run(["sync"])
     assert played.returncode != 0
     assert re.search(r"BAD\s+configuration\s+differs", played.output)
@@ -226,10 +227,10 @@ def test_the_acceptance_names_what_is_wrong_and_the_mend(story: Story) -> None:
     assert f"ansible-playbook playbooks/site.yml --limit {NAME} --tags firewall" in played.output
 
 
-def test_the_journal_of_a_fresh_pi_outlives_a_power_cut(story: Story) -> None:
-    """Raspberry Pi OS keeps it in memory: with no restart since, it has to be on the card."""
+def test_the_journal_of_a_fresh_pi_survives_a_power_cut(story: Story) -> None:
+    """Raspberry Pi OS keeps it in memory. Provisioning must move it to the card without a restart."""
     story.pi.run(["logger", "--id", "before the power went"])
-    # As journald does by itself, within five minutes.
+    # journald does this by itself within five minutes.
     story.pi.run(["journalctl", "--sync"])
     who_may_read = ["setpriv", "--reuid=pi", "--regid=pi", "--init-groups", "journalctl"]
 
@@ -240,18 +241,18 @@ def test_the_journal_of_a_fresh_pi_outlives_a_power_cut(story: Story) -> None:
     story.serves_within(30)
 
 
-def test_a_journal_that_is_in_memory_only_is_bad_and_comes_to_the_card_by_the_mend(story: Story) -> None:
+def test_a_journal_in_memory_is_bad_and_the_fix_moves_it_to_the_card(story: Story) -> None:
     story.pi.run(["journalctl", "--relinquish-var"])
 
     checks = doctor(story)
 
     assert checks["journal"]["found"].startswith("in memory only (/run/log/journal/")
-    assert re.search(r"BAD\s+journal\s+/run/log/journal/", accepted(story).output)
+    assert re.search(r"BAD\s+doctor: journal\s+in memory only \(/run/log/journal/", accepted(story).output)
     fix(story, checks["journal"])
     assert doctor(story)["journal"]["level"] == "ok"
 
 
-def test_an_icmp_redirect_changes_no_route(story: Story) -> None:
+def test_an_icmp_redirect_does_not_change_a_route(story: Story) -> None:
     far, router, other = "10.99.0.1", "192.168.2.1", "192.168.2.10"
     story.lab.run("control", ["ip", "address", "add", f"{far}/32", "dev", "lo"])
     story.pi.run(["ip", "route", "add", far, "via", router, "dev", "eth0"])
@@ -266,19 +267,19 @@ def test_an_icmp_redirect_changes_no_route(story: Story) -> None:
     assert "redirected" not in route
 
 
-def test_an_interface_that_is_plugged_in_again_refuses_them_too(story: Story) -> None:
-    plug = ["ip", "link", "add", "eth7", "type", "veth", "peer", "name", "cable7"]
+def test_a_new_interface_refuses_redirects_too(story: Story) -> None:
+    add_interface = ["ip", "link", "add", "eth7", "type", "veth", "peer", "name", "cable7"]
     for _ in range(2):
-        story.pi.run(plug)
+        story.pi.run(add_interface)
         assert {name for name in doctor(story).bad() if "redirects" in name or "routes" in name} == set()
         story.pi.run(["ip", "link", "del", "eth7"])
 
-    story.pi.run(plug)
+    story.pi.run(add_interface)
     settings = ["net.ipv4.conf.eth7.accept_redirects=1", "net.ipv6.conf.eth7.accept_redirects=1"]
     story.pi.run(["sysctl", "-w", *settings])
     checks = doctor(story)
     assert checks["ICMP redirects"]["found"] == "accepted: eth7 (IPv4), eth7 (IPv6)"
-    # What systemd's udev rule does for each interface that comes; there is no udev in a virtual Pi.
+    # systemd's udev rule does this for each new interface, but a virtual Pi has no udev.
     rule = ["--prefix=/net/ipv4/conf/eth7", "--prefix=/net/ipv6/conf/eth7"]
     story.pi.run(["/usr/lib/systemd/systemd-sysctl", *rule])
     assert doctor(story)["ICMP redirects"]["level"] == "ok"
@@ -289,7 +290,7 @@ def test_an_interface_that_is_plugged_in_again_refuses_them_too(story: Story) ->
 
 
 def test_no_step_depends_on_a_name_server(story: Story) -> None:
-    """As of a fresh Pi that has its packages: it has another name, and only that one in /etc/hosts."""
+    """The Pi is like a fresh one with all packages: it has another name, the only one in /etc/hosts."""
     story.pi.run(["hostnamectl", "set-hostname", "raspberrypi"])
     story.pi.run(["sed", "-i", "s/^127.0.1.1.*/127.0.1.1 raspberrypi/", "/etc/hosts"])
 
@@ -300,10 +301,10 @@ def test_no_step_depends_on_a_name_server(story: Story) -> None:
     assert f"127.0.1.1\t{NAME} raspberrypi\n" in story.pi.run(["cat", "/etc/hosts"]).stdout
 
 
-def test_a_pi_whose_sudo_waits_for_a_name_server_is_put_right(story: Story) -> None:
-    """As a run left it that was cut off between the host name and /etc/hosts."""
+def test_a_pi_whose_sudo_waits_for_a_name_server_is_repaired(story: Story) -> None:
+    """A run that is interrupted between setting the host name and /etc/hosts leaves this state."""
     story.pi.run(["hostnamectl", "set-hostname", "lab-pi"])
-    # Longer than Ansible waits for sudo by itself, which is 12 s, and shorter than it would take (20 s).
+    # sudo then takes longer than the 12 s that Ansible waits by default, but less than without this (20 s).
     story.pi.run(["sh", "-c", "echo options timeout:7 attempts:1 >> /etc/resolv.conf"])
 
     with silent_name_server(story.lab):
@@ -312,14 +313,14 @@ def test_a_pi_whose_sudo_waits_for_a_name_server_is_put_right(story: Story) -> N
     assert story.pi.run(["hostname"]).stdout.strip() == NAME
 
 
-def test_a_killed_service_serves_again_within_two_seconds(story: Story) -> None:
+def test_a_killed_service_answers_again_within_two_seconds(story: Story) -> None:
     story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
 
     assert story.serves_within(2) < 2
 
 
-def test_a_configuration_that_was_written_and_never_taken_is_found_and_taken(story: Story) -> None:
-    """As a run leaves it that was cut off between writing and reloading."""
+def test_a_configuration_that_was_written_but_not_loaded_is_found_and_loaded(story: Story) -> None:
+    """A run that is interrupted between writing and reloading leaves this state."""
     story.pi.run(
         ["sed", "-i", "s/statistics_interval = .*/statistics_interval = 59/", "/etc/smart-meter/config.toml"]
     )
@@ -327,11 +328,13 @@ def test_a_configuration_that_was_written_and_never_taken_is_found_and_taken(sto
     story.pi.run(
         ["sed", "-i", "s/statistics_interval = .*/statistics_interval = 60/", "/etc/smart-meter/config.toml"]
     )
-    assert re.search(r"BAD\s+configuration\s+written, not running", accepted(story).output)
+    assert re.search(
+        r"BAD\s+doctor: configuration\s+accepted, but the service runs with another", accepted(story).output
+    )
 
     played = story.controller.playbook("site.yml", "--tags", "concentrator")
 
-    assert played.count(NAME, "changed") == 2, "the finding and the reload"
+    assert played.count(NAME, "changed") == 2, "not the comparison and the reload"
     assert re.search(r"ok\s+configuration\s+as in the inventory", accepted(story).output)
 
 
@@ -339,12 +342,14 @@ def accepted(story: Story) -> Played:
     return story.controller.playbook("verify.yml", check=False)
 
 
-def test_a_damaged_release_is_seen_and_installed_again(story: Story) -> None:
-    """As a card leaves it that loses what it has written, or that is worn out."""
+def test_a_damaged_release_is_detected_and_installed_again(story: Story) -> None:
+    """A worn-out card, or one that loses written data, leaves this state."""
     module = "/opt/smart-meter/current/lib/python3*/site-packages/smart_meter/runtime/service.py"
     story.pi.run(["sh", "-c", f"truncate --size=0 {module}"])
-    seen = " ".join(accepted(story).output.split())
-    assert re.search(r"BAD release \S+ is damaged: \S+/runtime/service\.py and 0 more", seen), seen
+    shown = " ".join(accepted(story).output.split())
+    assert re.search(r"BAD doctor: release \S+ is damaged: \S+/runtime/service\.py changed since", shown), (
+        shown
+    )
     check = doctor(story)["release"]
     assert check["level"] == "bad"
     assert "smart_meter/runtime/service.py changed since the installation" in check["found"]
@@ -362,7 +367,7 @@ def test_a_damaged_release_is_seen_and_installed_again(story: Story) -> None:
     assert "incoming" not in left
 
 
-def test_a_wheel_that_is_not_the_controllers_is_refused_before_it_runs(story: Story) -> None:
+def test_a_wheel_with_a_wrong_checksum_is_refused_before_it_is_installed(story: Story) -> None:
     incoming = "/opt/smart-meter/incoming/9.9"
     story.pi.run(["mkdir", "-p", incoming])
     for name in ("pip-1-py3-none-any.whl", "smart_meter-9.9-py3-none-any.whl"):
@@ -383,7 +388,7 @@ def test_a_wheel_that_is_not_the_controllers_is_refused_before_it_runs(story: St
     assert "9.9" not in story.pi.run(["ls", "-A", "/opt/smart-meter/releases"]).stdout
 
 
-def test_only_the_service_user_may_take_the_port(story: Story) -> None:
+def test_only_the_service_user_may_bind_the_port(story: Story) -> None:
     assert story.pi.run(["stat", "-c", "%U %a", "/etc/authbind/byport/502"]).stdout.split() == [
         "smart-meter",
         "500",
@@ -393,12 +398,12 @@ def test_only_the_service_user_may_take_the_port(story: Story) -> None:
     assert "PermissionError" in story.pi.run([*attempt, code], check=False).stderr
 
 
-def test_a_rule_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
+def test_a_rule_that_is_removed_from_the_inventory_is_removed_from_the_pi(story: Story) -> None:
     extra = '{"firewall_extra_rules": [{"comment": "For a day", "from": "192.168.2.0/24", "port": 8081}]}'
     before = story.pi.run(["ufw", "show", "added"]).stdout.splitlines()
     story.controller.playbook("site.yml", "--tags", "firewall", "-e", extra)
     assert "For a day" in story.pi.run(["ufw", "status"]).stdout
-    # And with it what was added by hand, in whatever form.
+    # Rules that were added by hand must go too, whatever their form.
     add_strange_rules(story.pi)
 
     story.controller.playbook("site.yml", "--tags", "firewall")
@@ -406,7 +411,7 @@ def test_a_rule_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
     assert sorted(story.pi.run(["ufw", "show", "added"]).stdout.splitlines()) == sorted(before)
 
 
-def test_a_rule_that_cannot_be_deleted_is_named_and_all_is_undone(story: Story) -> None:
+def test_a_rule_that_can_not_be_deleted_is_reported_and_the_change_is_rolled_back(story: Story) -> None:
     story.pi.run(["ufw", "allow", "9999/tcp"])
     before = story.pi.run(["ufw", "show", "added"]).stdout
     refusing = """mv /usr/sbin/ufw /usr/sbin/ufw.real
@@ -419,11 +424,11 @@ def test_a_rule_that_cannot_be_deleted_is_named_and_all_is_undone(story: Story) 
     played = story.controller.playbook("site.yml", "--tags", "firewall", check=False)
 
     story.pi.run(["mv", "/usr/sbin/ufw.real", "/usr/sbin/ufw"])
-    said = " ".join(played.output.split())
+    output = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert "the change of firewall rules was rolled back" in said
-    assert "ufw allow 9999/tcp: ERROR: no." in said
-    assert "firewall_ssh_from" not in said.rpartition("was rolled back")[2]
+    assert "the change of firewall rules was rolled back" in output
+    assert "ufw allow 9999/tcp: ERROR: no." in output
+    assert "firewall_ssh_from" not in output.rpartition("was rolled back")[2]
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
     story.pi.run(["ufw", "delete", "allow", "9999/tcp"])
 
@@ -440,7 +445,7 @@ def test_rules_without_the_controller_are_refused_before_anything_changes(story:
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
 
 
-def test_rules_that_shut_the_controller_out_undo_themselves(story: Story) -> None:
+def test_rules_that_lock_out_the_controller_are_rolled_back(story: Story) -> None:
     before = story.pi.run(["ufw", "show", "added"]).stdout
 
     played = story.controller.playbook(
@@ -448,46 +453,46 @@ def test_rules_that_shut_the_controller_out_undo_themselves(story: Story) -> Non
     )
 
     assert played.count(NAME, "failed") == 1, played.output
-    said = " ".join(played.output.split())
-    assert "the change of firewall rules was rolled back" in said
-    assert f"Check firewall_ssh_from and firewall_ssh_port of {NAME} in the inventory." in said
+    output = " ".join(played.output.split())
+    assert "the change of firewall rules was rolled back" in output
+    assert f"Check firewall_ssh_from and firewall_ssh_port of {NAME} in the inventory." in output
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
     assert story.controller.ssh(story.pi, "true").returncode == 0
 
 
-def test_a_change_to_an_unreachable_address_undoes_itself(story: Story) -> None:
+def test_a_change_to_an_unreachable_address_is_rolled_back(story: Story) -> None:
     played = story.controller.playbook(
         "site.yml", "--tags", "network", "-e", "network_control_address=192.168.3.100/24", check=False
     )
 
-    said = " ".join(played.output.split())
+    output = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert f"the network change was rolled back by the Pi, and it answers at {ADDRESS} as before" in said
+    assert f"the network change was rolled back by the Pi, and it answers at {ADDRESS} as before" in output
     assert story.controller.ssh(story.pi, "true").returncode == 0
     assert story.read("control") != []
     assert "192.168.3.100" not in story.pi.run(["nmcli", "connection", "show", "smart-meter-control"]).stdout
 
 
-def test_an_address_that_another_host_has_is_not_taken(story: Story) -> None:
+def test_the_address_of_another_host_is_not_used(story: Story) -> None:
     played = story.controller.playbook(
         "site.yml", "--tags", "network", "-e", "network_field_address=192.168.1.50/24", check=False
     )
 
-    said = " ".join(played.output.split())
+    output = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert "the network change was rolled back" in said
+    assert "the network change was rolled back" in output
     assert f"{FIELD_ADDRESS}/24" in story.pi.run(["ip", "-4", "-o", "address", "show", "wlan0"]).stdout
     assert story.read("field", FIELD_ADDRESS) != []
 
 
-def test_after_the_undone_changes_nothing_is_left_to_do(story: Story) -> None:
+def test_after_the_rollbacks_there_is_nothing_to_change(story: Story) -> None:
     played = story.controller.playbook("site.yml")
 
     assert played.count(NAME, "changed") == 0, played.output
 
 
-def test_the_control_zone_moves_to_another_network_and_back(story: Story) -> None:
-    """The inventory has the new address only: the play finds the Pi at the one that it remembers."""
+def test_the_control_zone_can_be_moved_to_another_network_and_back(story: Story) -> None:
+    """The inventory only has the new address: the play finds the Pi at the address that it has cached."""
     away = "10.44.0.100"
     bridge = story.lab.run("control", ["ip", "-4", "-o", "address"]).stdout
     link = re.search(r"\d+: (\S+)\s+inet 192\.168\.2\.1/", bridge)
@@ -509,18 +514,18 @@ def test_the_control_zone_moves_to_another_network_and_back(story: Story) -> Non
     assert story.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0
 
 
-def test_a_gateway_that_left_the_inventory_leaves_the_pi(story: Story) -> None:
+def test_a_gateway_that_is_removed_from_the_inventory_is_removed_from_the_pi(story: Story) -> None:
     story.controller.playbook("site.yml", "--tags", "network", "-e", "network_control_gateway=192.168.2.1")
     assert "default via 192.168.2.1 dev eth0" in story.pi.run(["ip", "route"]).stdout
     strict = story.pi.run(["sysctl", "-n", "net.ipv4.conf.eth0.rp_filter"]).stdout.strip()
-    assert strict == "1", "NetworkManager does not loosen the filter on the way"
+    assert strict == "1", "NetworkManager has relaxed the filter"
 
     story.controller.playbook("site.yml", "--tags", "network")
 
     assert "dev eth0" not in story.pi.run(["ip", "route", "show", "default"]).stdout
 
 
-def test_it_serves_again_after_a_reboot(story: Story) -> None:
+def test_the_pi_serves_again_after_a_reboot(story: Story) -> None:
     story.pi.reboot()
     story.pi.wait_until_running(60)
 
@@ -531,7 +536,7 @@ def test_it_serves_again_after_a_reboot(story: Story) -> None:
     assert "BAD" not in story.controller.playbook("verify.yml").output
 
 
-def test_a_power_cut_during_an_unconfirmed_change_is_undone_at_the_next_boot(story: Story) -> None:
+def test_after_a_power_cut_the_next_boot_rolls_back_an_unconfirmed_change(story: Story) -> None:
     before = story.pi.run(["ufw", "show", "added"]).stdout
     story.pi.run(["smart-meter-guard", "begin", "firewall", "600", "/etc/ufw", "/etc/default/ufw"])
     story.pi.run(["ufw", "deny", "in", "proto", "tcp", "from", "any", "to", "any", "port", "9999"])
@@ -546,8 +551,8 @@ def test_a_power_cut_during_an_unconfirmed_change_is_undone_at_the_next_boot(sto
     story.serves_within(30)
 
 
-def test_the_doctor_finds_a_provisioned_pi_with_both_peers_all_good(story: Story) -> None:
-    play_both_peers(story)
+def test_the_doctor_finds_nothing_wrong_with_a_provisioned_pi_and_both_peers(story: Story) -> None:
+    write_and_read(story)
 
     report = until(story, lambda report: not report.bad())
 
@@ -559,12 +564,12 @@ def test_the_doctor_finds_a_provisioned_pi_with_both_peers_all_good(story: Story
     assert report["configuration"]["found"] == "accepted and running"
     assert report["history"]["found"].startswith("recorded, ")
     known = {name for name, check in report.items() if check["level"] != "unknown"}
-    assert known | HARDWARE == set(report), "root sees all"
+    assert known | HARDWARE == set(report), "a check is unknown even to root"
 
 
-def test_the_doctor_names_what_only_root_may_see(story: Story) -> None:
-    asked = ["setpriv", "--reuid=pi", "--regid=pi", "--init-groups", PROGRAM, "doctor"]
-    done = story.pi.run(asked, check=False)
+def test_the_doctor_names_what_only_root_can_check(story: Story) -> None:
+    command = ["setpriv", "--reuid=pi", "--regid=pi", "--init-groups", PROGRAM, "doctor"]
+    done = story.pi.run(command, check=False)
     assert done.returncode == 2
     assert "this user may not read /etc/smart-meter/config.toml" in done.stdout
     assert f"fix: sudo {PROGRAM} doctor shows it" in done.stdout
@@ -581,7 +586,7 @@ def test_a_stopped_service_is_bad_and_the_fix_starts_it(story: Story) -> None:
     assert report["service"]["found"] == "inactive (dead)"
     assert report["port 502"]["found"] == "closed: no process listens"
     fix(story, report["service"])
-    play_both_peers(story)
+    write_and_read(story)
     until(story, lambda report: not report.bad())
 
 
@@ -609,11 +614,11 @@ def test_a_missing_firewall_rule_is_bad_and_the_fix_restores_it(story: Story) ->
     assert doctor(story)["firewall, control zone"]["level"] == "ok"
 
 
-def test_the_fleets_doctor_lists_what_is_off_and_asks_the_others(story: Story, tmp_path: Path) -> None:
+def test_the_fleets_doctor_lists_pis_that_are_off_and_checks_the_others(story: Story, tmp_path: Path) -> None:
     story.controller.hosts["pi-off"] = {"network_control_address": "192.168.2.250/24"}
     story.controller.write()
     results = tmp_path / "doctor.json"
-    play_both_peers(story)
+    write_and_read(story)
     until(story, lambda report: not report.bad())
     try:
         played = story.controller.playbook("doctor.yml", "-e", f"doctor_results={results}", check=False)
@@ -623,7 +628,7 @@ def test_the_fleets_doctor_lists_what_is_off_and_asks_the_others(story: Story, t
 
     assert played.count(NAME, "changed") == played.count("pi-off", "changed") == 0
     assert played.count(NAME, "failed") == 0, played.output
-    assert played.count("pi-off", "failed") == 1, "a Pi that is off is bad"
+    assert played.count("pi-off", "failed") == 1, "a Pi that is off did not fail"
     assert "pi-off: a check is bad; the results above show which" in " ".join(played.output.split())
     assert f"ok   {NAME}: " in played.output
     assert "BAD  pi-off: does not answer: " in played.output
@@ -639,7 +644,7 @@ def test_the_fleets_doctor_lists_what_is_off_and_asks_the_others(story: Story, t
     assert "✔ good" in page.read_text()
 
 
-def test_a_refused_inventory_touches_no_pi(story: Story) -> None:
+def test_a_refused_inventory_does_not_touch_a_pi(story: Story) -> None:
     story.controller.hosts[NAME]["concentrator_prot"] = 1502
     story.controller.write()
 

@@ -1,4 +1,4 @@
-"""A Pi whose port systemd opens (`concentrator_port_binding: socket`): a story in the file's order."""
+"""A Pi with `concentrator_port_binding: socket`. The tests run in the order of the file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PORT_FILE = "/etc/authbind/byport/502"
 
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
-    """A Pi on which somebody has hardened the permissions of new files."""
+    """A Pi with a stricter umask."""
     with fresh_pi("socket", {"concentrator_port_binding": "socket"}) as story:
         story.pi.run(["tee", "--append", "/etc/login.defs"], stdin="UMASK 027\nUSERGROUPS_ENAB no\n")
         yield story
 
 
 def meters(**p_ac: Any) -> list[dict[str, Any]]:
-    """Return the role's own meter with other settings of its first measurement, and a second meter."""
+    """Return the role's default meter with changed settings of its first measurement, and a second meter."""
     defaults = yaml.safe_load((REPOSITORY / "roles/concentrator/defaults/main.yml").read_text())
     [meter] = defaults["concentrator_meters"]
     first, *others = meter["measurements"]
@@ -47,9 +47,9 @@ def redeploy(story: Story, **variables: Any) -> Played:
 
 
 def exposure(story: Story) -> float:
-    said = story.pi.run(["systemd-analyze", "security", "--no-pager", "smart-meter.service"]).stdout
-    found = re.search(r"Overall exposure level for smart-meter.service: ([\d.]+)", said)
-    assert found, said
+    output = story.pi.run(["systemd-analyze", "security", "--no-pager", "smart-meter.service"]).stdout
+    found = re.search(r"Overall exposure level for smart-meter.service: ([\d.]+)", output)
+    assert found, output
     return float(found[1])
 
 
@@ -68,7 +68,7 @@ def sequence_number(block: list[int]) -> int:
     return block[10] << 16 | block[11]
 
 
-def test_whatever_the_pis_umask_is_everybody_can_run_the_release(story: Story) -> None:
+def test_every_user_can_run_the_release_despite_a_strict_umask(story: Story) -> None:
     story.controller.playbook("site.yml")
 
     as_root = story.controller.ssh(story.pi, f"echo {story.pi.password} | sudo --stdin sh -c umask")
@@ -79,21 +79,21 @@ def test_whatever_the_pis_umask_is_everybody_can_run_the_release(story: Story) -
     assert version.returncode == 0, version.stderr
 
 
-def test_a_fresh_pi_gets_a_port_that_systemd_opens(story: Story) -> None:
+def test_on_a_fresh_pi_systemd_opens_the_port(story: Story) -> None:
     listening = story.pi.run(["ss", "-H", "-ltnp", "sport = :502"]).stdout
-    assert re.search(r"LISTEN\s+0\s+4096\s+0\.0\.0\.0:502", listening), "a crowd has room to wait"
+    assert re.search(r"LISTEN\s+0\s+4096\s+0\.0\.0\.0:502", listening), "the backlog is too small"
     assert '("systemd",pid=1,' in listening
     assert story.pi.run(["systemctl", "is-enabled", SOCKET]).stdout == "enabled\n"
     assert story.write("field", *EXAMPLE).returncode == 0
     assert story.read("control") == EXAMPLE
 
 
-def test_authbind_is_left_alone_and_lets_nobody_take_the_port(story: Story) -> None:
+def test_authbind_is_not_removed_but_permits_no_user_to_bind_the_port(story: Story) -> None:
     assert story.pi.run(["dpkg-query", "-W", "-f", "${db:Status-Status}", "authbind"]).stdout == "installed"
     assert story.pi.run(["ls", "/etc/authbind/byport"]).stdout == ""
 
 
-def test_the_service_has_no_privilege_and_can_not_get_one(story: Story) -> None:
+def test_the_service_has_no_privileges_and_can_not_gain_any(story: Story) -> None:
     sets = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
 
     found = status_of(story, sets | {"NoNewPrivs", "Seccomp"})
@@ -102,7 +102,7 @@ def test_the_service_has_no_privilege_and_can_not_get_one(story: Story) -> None:
     assert (found["NoNewPrivs"], found["Seccomp"]) == (1, 2)
 
 
-def test_the_unit_alone_keeps_a_third_network_out(story: Story) -> None:
+def test_the_unit_keeps_a_third_network_out_without_the_firewall(story: Story) -> None:
     address = story.pi.uplink_address
     story.pi.run(["ufw", "disable"])
     try:
@@ -114,23 +114,23 @@ def test_the_unit_alone_keeps_a_third_network_out(story: Story) -> None:
     assert "Connection failed" in stranger.stdout + stranger.stderr
 
 
-def test_a_restart_loses_no_connection_attempt(story: Story) -> None:
+def test_a_restart_does_not_lose_a_connection_attempt(story: Story) -> None:
     before = main_process(story)
 
     with ExitStack() as stack:
-        crowd = [stack.enter_context(story.opta("knock")) for _ in range(4)]
+        crowd = [stack.enter_context(story.opta("reconnect")) for _ in range(4)]
         for _ in range(5):
             story.pi.run(["systemctl", "restart", "smart-meter"])
 
     assert main_process(story) != before
-    assert min(asked.times for asked in crowd) > 20
-    assert [asked.lost for asked in crowd] == [[]] * len(crowd)
+    assert min(reads.times for reads in crowd) > 20
+    assert [reads.lost for reads in crowd] == [[]] * len(crowd)
 
 
 def test_a_killed_service_leaves_the_port_open(story: Story) -> None:
     story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
 
-    # Whoever comes now waits at the port until the service is back.
+    # A client that connects now waits until the service is back.
     assert story.mbpoll("control", "-r", "0", "-c", "8", ADDRESS).returncode == 0
 
 
@@ -139,7 +139,7 @@ NO_AGE = 0xFFFF_FFFF
 
 @contextmanager
 def silent_when_stale(story: Story) -> Iterator[None]:
-    """Let readers of the first meter get exception 0B while its values are too old, or may be."""
+    """Set on_stale = "exception" for the first meter: reads of stale values get exception 0B."""
     good = story.pi.run(["cat", CONFIG]).stdout
     changed = re.sub(r'^name = "pv"$', r'\g<0>\non_stale = "exception"', good, flags=re.MULTILINE)
     assert changed != good
@@ -153,9 +153,9 @@ def silent_when_stale(story: Story) -> Iterator[None]:
 
 
 def kill_and_read(story: Story) -> list[int]:
-    """Kill the service once a sample is on the card; return the status block of the next one.
+    """Kill the service once a sample is on the card; return the status block after the restart.
 
-    The values are served again at once, and with no exception.
+    The values must be served again at once, without an exception.
     """
     assert story.write("field", *EXAMPLE).returncode == 0
     count = sequence_number(story.status_block())
@@ -164,11 +164,11 @@ def kill_and_read(story: Story) -> list[int]:
     story.pi.run(["systemctl", "kill", "-s", "KILL", "smart-meter"])
     story.pi.wait_for(lambda: main_process(story) not in ("0", before), 20, "does not run again")
     story.pi.wait_for(lambda: bool(story.pi.run(["ss", "-Hltn", "sport = :502"]).stdout), 20, "is not there")
-    assert story.read("control") == EXAMPLE, "no exception 0B"
+    assert story.read("control") == EXAMPLE, "probably exception 0B"
     return story.status_block()
 
 
-def test_after_a_kill_the_values_come_back_with_their_age(story: Story) -> None:
+def test_after_a_kill_the_values_are_restored_with_their_age(story: Story) -> None:
     with silent_when_stale(story):
         block = kill_and_read(story)
 
@@ -181,7 +181,7 @@ def age(block: list[int]) -> int:
     return block[2] << 16 | block[3]
 
 
-def test_the_status_block_is_read_from_the_control_zone(story: Story) -> None:
+def test_the_status_block_can_be_read_from_the_control_zone(story: Story) -> None:
     assert story.write("field", *EXAMPLE).returncode == 0
 
     layout, state, age_high, age_low, received_high, received_low, *_ = story.status_block()
@@ -191,69 +191,99 @@ def test_the_status_block_is_read_from_the_control_zone(story: Story) -> None:
     assert (received_high << 16 | received_low) == 1
 
 
-def test_a_new_scale_is_taken_without_losing_a_connection_or_a_value(story: Story) -> None:
+def test_a_new_scale_applies_without_losing_a_connection_or_a_value(story: Story) -> None:
     before, process = story.status_block(), main_process(story)
     changed = meters(scale=10, minimum=0, maximum=6000)
     story.controller.site["concentrator_meters"] = changed
     story.controller.write()
 
-    with story.opta("hold") as asked:
+    with story.opta("hold") as reads:
         played = redeploy(story)
-        assert story.read("control") == ["2500", *EXAMPLE[1:]], "250 W as before, in the new scale"
+        assert story.read("control") == ["2500", *EXAMPLE[1:]], "not 250 W in the new scale"
         assert story.write("field", *EXAMPLE).returncode == 0
 
     assert played.count(NAME, "failed") == 0
-    assert "Restart the concentrator" not in told_as_changed(played)
+    assert "Restart the concentrator" not in changed_tasks(played)
     assert main_process(story) == process
-    assert asked.times > 20
-    assert asked.lost == []
+    assert reads.times > 20
+    assert reads.lost == []
     assert any("P_ac=25.0W P_dc=260.0W" in line for line in story.journal().splitlines())
     tank = story.mbpoll("control", "-a", "2", "-t", "4:float", "-B", "-r", "0", ADDRESS)
     assert re.search(r"^\[0\]:\s+-?nan$", tank.stdout, re.MULTILINE), tank.stdout + tank.stderr
     after = story.status_block()
-    assert after[8:10] != before[8:10], "another register map"
+    assert after[8:10] != before[8:10], "the fingerprint did not change"
     assert sequence_number(after) == sequence_number(before) + 1
 
 
-def told_as_changed(played: Played) -> list[str]:
+def changed_tasks(played: Played) -> list[str]:
     """Return the names of the tasks and handlers that changed something."""
     parts = re.split(r"^(?:TASK|RUNNING HANDLER) \[(?:[^\]]* : )?([^\]]*)\] \*+$", played.output, flags=re.M)
     return [
-        name for name, said in zip(parts[1::2], parts[2::2], strict=True) if re.search("^changed", said, re.M)
+        name for name, text in zip(parts[1::2], parts[2::2], strict=True) if re.search("^changed", text, re.M)
     ]
 
 
-def test_the_acceptance_says_who_opened_the_port_and_how_little_is_exposed(story: Story) -> None:
+def test_the_acceptance_shows_who_opened_the_port_and_the_exposure(story: Story) -> None:
     played = story.controller.playbook("verify.yml")
 
     assert "BAD" not in played.output
     assert re.search(r"ok\s+port 502\s+opened by systemd", played.output)
     assert re.search(r"ok\s+who may take port 502\s+nobody by authbind", played.output)
-    assert re.search(r"ok\s+configuration\s+as in the inventory", played.output), "the reloaded one"
+    assert re.search(r"ok\s+configuration\s+as in the inventory", played.output), "not the reloaded one"
     found = re.search(r"ok\s+exposure by systemd-analyze security\s+([\d.]+)", played.output)
     assert found
     assert float(found[1]) <= 1.2
+    assert re.search(r"ok\s+doctor: unit file\s+as the service was started", played.output)
+    assert re.search(r"ok\s+doctor: reverse path filter\s+strict", played.output)
+    assert not re.search(r"(ok|WARN|\?)\s+(service|journal|source routes) ", played.output)
 
 
-def test_a_refused_configuration_leaves_the_old_one_and_says_why(story: Story) -> None:
+def test_a_pi_without_a_doctor_is_judged_by_the_controller(story: Story) -> None:
+    no_doctor = ("-e", '{"__verify_program": "/bin/true"}')
+
+    good = story.controller.playbook("verify.yml", *no_doctor)
+    story.pi.run(["systemctl", "stop", "smart-meter"])
+    try:
+        bad = story.controller.playbook("verify.yml", *no_doctor, check=False)
+    finally:
+        story.pi.run(["systemctl", "start", "smart-meter"])
+
+    assert re.search(r"\?\s+doctor\s+no answer that this controller understands", good.output)
+    for line in (
+        r"service\s+active, \d+ restarts",
+        r"running release and configuration\s+as written",
+        r"files of the release\s+whole",
+        r"history\s+kept",
+        r"listener on port 502\s+open",
+        r"journal\s+on the card",
+        r"source routes\s+refused",
+        r"reverse path filter\s+strict",
+    ):
+        assert re.search(rf"ok\s+{line}", good.output), good.output
+    assert "BAD" not in good.output
+    assert bad.returncode != 0
+    assert re.search(r"BAD\s+service\s+inactive", bad.output)
+
+
+def test_a_refused_configuration_leaves_the_old_one_running_and_logs_the_reason(story: Story) -> None:
     good = story.pi.run(["cat", CONFIG]).stdout
     story.pi.run(["sed", "-i", 's/^type = "timestamp"/type = "timestmap"/', CONFIG])
 
     try:
-        with story.opta("hold") as asked:
+        with story.opta("hold") as reads:
             refused = story.pi.run(["systemctl", "reload", "smart-meter"], check=False)
             assert story.read("control") == EXAMPLE
     finally:
         story.pi.run(["cp", "/dev/stdin", CONFIG], stdin=good)
 
     assert refused.returncode != 0
-    assert asked.lost == []
+    assert reads.lost == []
     reason = f'{CONFIG}: meters[0].measurements[6].type: "timestmap" is unknown'
     assert any(line.startswith(reason) for line in story.journal().splitlines())
     story.pi.run(["systemctl", "reload", "smart-meter"])
 
 
-def test_the_history_and_the_last_values_outlive_a_power_cut(story: Story) -> None:
+def test_the_history_and_the_last_values_survive_a_power_cut(story: Story) -> None:
     assert story.write("field", *EXAMPLE).returncode == 0
     before = sequence_number(story.status_block())
     story.pi.wait_for(lambda: len(history(story)) >= before, 10, "has not written the sample to the card")
@@ -266,7 +296,7 @@ def test_the_history_and_the_last_values_outlive_a_power_cut(story: Story) -> No
     assert story.read("control") == EXAMPLE
     block = story.status_block()
     assert (block[1], sequence_number(block)) == (RESTORED, before)
-    assert age(block) == NO_AGE, "no clock says how long the power was away"
+    assert age(block) == NO_AGE, "an age although no clock measured the outage"
     assert len(history(story)) == before
     assert story.write("field", *EXAMPLE).returncode == 0
     block = story.status_block()
@@ -274,12 +304,12 @@ def test_the_history_and_the_last_values_outlive_a_power_cut(story: Story) -> No
 
 
 def history(story: Story) -> list[str]:
-    """Return the rows of the history, as the command prints them."""
+    """Return the rows that `smart-meter history` prints."""
     command = ["/opt/smart-meter/current/bin/smart-meter", "history", "--config", CONFIG, "--format", "csv"]
     return story.pi.run(command).stdout.splitlines()[1:]
 
 
-def test_the_port_goes_to_authbind_and_nothing_is_left_of_the_socket(story: Story) -> None:
+def test_after_a_change_to_authbind_nothing_is_left_of_the_socket(story: Story) -> None:
     del story.controller.site["concentrator_port_binding"]
     story.controller.write()
 
@@ -293,7 +323,7 @@ def test_the_port_goes_to_authbind_and_nothing_is_left_of_the_socket(story: Stor
     assert redeploy(story).count(NAME, "changed") == 0
 
 
-def test_after_a_kill_under_authbind_the_values_come_back_with_their_age(story: Story) -> None:
+def test_after_a_kill_with_authbind_the_values_are_restored_with_their_age(story: Story) -> None:
     with silent_when_stale(story):
         block = kill_and_read(story)
 
@@ -301,7 +331,7 @@ def test_after_a_kill_under_authbind_the_values_come_back_with_their_age(story: 
     assert 0 <= age(block) < 60
 
 
-def test_the_port_goes_back_to_systemd(story: Story) -> None:
+def test_the_port_can_be_changed_back_to_systemd(story: Story) -> None:
     story.controller.site["concentrator_port_binding"] = "socket"
     story.controller.write()
 

@@ -1,4 +1,4 @@
-"""`smart-meter probe` at concentrators of all kinds and at others' servers: nothing changes there."""
+"""`smart-meter probe` with all kinds of concentrators and with other servers, which it must not change."""
 
 import json
 import socket
@@ -14,6 +14,7 @@ from roles.concentrator.files.prove import prove
 from smart_meter.cli.client import Client
 from smart_meter.cli.commands.probe import NO_CONNECTION, OTHER, READ_ONLY, READ_WRITE, Finding
 from smart_meter.cli.commands.probe import probe as find_out
+from smart_meter.concentrator import probe
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Access, AccessRule, Config, MeterConfig, OnStale
 from smart_meter.doctor.facts import answer as doctors_answer
@@ -30,7 +31,7 @@ STATUS = adu(1, wire("04 0000 000d"))
 
 @contextmanager
 def serving(answer: Answer) -> Iterator[Client]:
-    """Answer the requests of one connection in a thread; no answer at all where it is empty."""
+    """Answer the requests of one connection in a thread; an empty answer means no reply."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE)
 
@@ -56,21 +57,21 @@ def found(answer: Answer) -> Finding:
 
 
 def concentrator(*rules: AccessRule, on_stale: OnStale = OnStale.HOLD) -> tuple[Concentrator, Answer]:
-    """Return a concentrator with a sample in it, and how it answers the client that probes it."""
+    """Return a concentrator, and how it answers the client that probes it."""
     config = Config(meters=(MeterConfig("pv", 1, PV_MAP, access=rules, on_stale=on_stale),))
-    made = Concentrator(config, lambda _: None, lambda: 100.0, lambda: 0.0)
-    session = made.admit("192.168.1.50")
+    created = Concentrator(config, lambda _: None, lambda: 100.0, lambda: 0.0)
+    session = created.admit("192.168.1.50")
     assert session is not None
-    return made, lambda request: sent(session.respond(request))
+    return created, lambda request: sent(session.respond(request))
 
 
 @pytest.mark.parametrize(("code", "detail"), [(16, "read and written"), (6, "6"), (22, "22"), (23, "23")])
-def test_a_rule_of_single_function_codes_is_found_with_its_code(code: int, detail: str) -> None:
-    made, answer = concentrator(AccessRule("field", (), Access.READ_WRITE, frozenset({3, code})))
+def test_a_rule_for_single_function_codes_is_detected(code: int, detail: str) -> None:
+    created, answer = concentrator(AccessRule("field", (), Access.READ_WRITE, frozenset({3, code})))
     finding = found(answer)
     expected = detail if code == 16 else f"read, and written with function code {code}, not with 16"
     assert finding == Finding(READ_WRITE, f"registers 0 to 7 can be {expected}")
-    assert_untouched(made)
+    assert_untouched(created)
 
 
 @pytest.mark.parametrize(
@@ -82,79 +83,81 @@ def test_a_rule_of_single_function_codes_is_found_with_its_code(code: int, detai
         (Access.NONE, OTHER),
     ],
 )
-def test_each_access_is_found(access: Access, expected: str) -> None:
-    made, answer = concentrator(AccessRule("field", (), access))
+def test_each_kind_of_access_is_detected(access: Access, expected: str) -> None:
+    created, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
-    assert_untouched(made)
+    assert_untouched(created)
 
 
-def test_a_stale_meter_is_found_as_such_by_the_acceptance() -> None:
-    made, answer = concentrator(on_stale=OnStale.EXCEPTION)
+def test_a_stale_meter_is_detected_as_the_acceptance_expects() -> None:
+    created, answer = concentrator(on_stale=OnStale.EXCEPTION)
     finding = found(answer)
     assert finding.found == OTHER
-    # As roles/concentrator/tasks/verify.yml looks for it.
+    # roles/concentrator/tasks/verify.yml searches for this text.
     assert "exception 0x0B" in finding.detail
-    assert_untouched(made)
+    assert_untouched(created)
 
 
-def assert_untouched(made: Concentrator) -> None:
-    [meter] = made.meters
-    counted = made.statistics
+def assert_untouched(created: Concentrator) -> None:
+    [meter] = created.meters
+    counted = created.statistics
     assert bytes(meter.data) == bytes(16)
     assert (meter.samples, meter.refused, counted.received, counted.served) == (0, 0, 0, 0)
     assert (counted.refused, counted.exceptions, counted.connections) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(("access", "expected"), [(Access.READ, READ_ONLY), (Access.READ_WRITE, READ_WRITE)])
-def test_a_concentrator_that_knows_no_probes_is_not_written_to_either(
+def test_a_concentrator_without_support_for_probes_is_not_written_to_either(
     access: Access, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("smart_meter.concentrator.session.announces", lambda _: False)
-    made, answer = concentrator(AccessRule("field", (), access))
+    created, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
-    [meter] = made.meters
+    [meter] = created.meters
     assert (bytes(meter.data), meter.samples, meter._written) == (bytes(16), 0, frozenset())
 
 
 class Other:
-    """Another's server: its registers, and what it makes of requests that are not as they should be."""
+    """A server of another project: its registers, and how it handles invalid requests."""
 
-    def __init__(self, *, knows: tuple[int, ...], deaf_to_bad: bool = False, careless: bool = False) -> None:
+    def __init__(
+        self, *, supports: tuple[int, ...], ignores_invalid: bool = False, careless: bool = False
+    ) -> None:
         self.bank = Bank(0, 8)
         self.bank.data[:] = write(0)[13:]
-        self._knows = knows
-        self._deaf_to_bad = deaf_to_bad
+        self._supports = supports
+        self._ignores_invalid = ignores_invalid
         self._careless = careless
         self.writes: list[int] = []
 
     def answer(self, request: bytes) -> bytes:
-        if request[7] not in self._knows:
+        if request[7] not in self._supports:
             return exception(request, 1)
         if self._careless and request[7] in (6, 22):
-            # It does not look at the length, and takes what lies behind the request for the values.
+            # It does not check the length, and uses the bytes after the request as values.
             request = request[:4] + b"\0\6" + (request[6:] + bytes(6))[: 14 if request[7] == 22 else 6]
         reply, _ = FUNCTIONS[request[7]].execute(self.bank, request, 0.0)
-        return b"" if self._deaf_to_bad and reply[7] & 0x80 and request[7] in (6, 22) else reply
+        return b"" if self._ignores_invalid and reply[7] & 0x80 and request[7] in (6, 22) else reply
 
 
 @pytest.mark.parametrize(
     ("server", "expected"),
     [
-        (Other(knows=(3,)), READ_ONLY),
-        (Other(knows=(3, 6, 8, 16)), READ_WRITE),
-        (Other(knows=(3, 6)), READ_WRITE),
-        (Other(knows=(3, 6), careless=True), READ_WRITE),
-        (Other(knows=(3, 22), careless=True), READ_WRITE),
-        (Other(knows=(3, 6), deaf_to_bad=True), OTHER),
+        (Other(supports=(3,)), READ_ONLY),
+        (Other(supports=(3, 6, 8, 16)), READ_WRITE),
+        (Other(supports=(3, 6)), READ_WRITE),
+        (Other(supports=(3, 6), careless=True), READ_WRITE),
+        (Other(supports=(3, 22), careless=True), READ_WRITE),
+        (Other(supports=(3, 6), ignores_invalid=True), OTHER),
     ],
 )
-def test_no_other_server_is_written_to(server: Other, expected: str) -> None:
+def test_other_servers_are_not_written_to(server: Other, expected: str) -> None:
     held = bytes(server.bank.data)
     assert found(server.answer).found == expected
     assert bytes(server.bank.data) == held
 
 
-def test_a_server_that_does_not_answer_the_announcement_is_none() -> None:
+def test_a_server_that_does_not_answer_the_announcement_counts_as_no_connection() -> None:
     finding = found(lambda _: b"")
     assert finding.found == NO_CONNECTION
     assert "announcing the probe" in finding.detail
@@ -177,7 +180,7 @@ address = 0
 """
 
 
-def test_a_probe_changes_nothing_and_counts_nowhere(start: Start, tmp_path: Path) -> None:
+def test_a_probe_changes_nothing_and_is_not_counted(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(SENTINEL.format(history=tmp_path / "history.db"))
     program = start("run", "--trial", "--port", "0", "--config", str(config))
@@ -185,7 +188,7 @@ def test_a_probe_changes_nothing_and_counts_nowhere(start: Start, tmp_path: Path
         client.ask(write(0, (7,)))
         program.wait_for(r"^\[STALE\]")
         before = client.ask(STATUS)
-        # It is the only register: a probe that wrote it back would make the meter fresh, with a sentinel.
+        # This is the only register. A probe that wrote it back would make the meter fresh, with a sentinel.
         for expect, code in (("read-write", 0), ("read-only", 1)):
             ended = run("probe", f"127.0.0.1:{program.port()}", "--config", str(config), "--expect", expect)
             assert (ended.returncode, ended.stderr) == (code, "")
@@ -193,7 +196,7 @@ def test_a_probe_changes_nothing_and_counts_nowhere(start: Start, tmp_path: Path
         assert doctor is not None
         assert doctor.samples == 1
         assert client.ask(read(0, 1))[9:] == b"\xff\xff"
-        # All but the age, which goes on.
+        # Everything except the age.
         after = client.ask(STATUS)
         assert after[9:13] + after[17:] == before[9:13] + before[17:]
     assert program.stop()[0] == 0
@@ -206,11 +209,11 @@ def test_a_probe_changes_nothing_and_counts_nowhere(start: Start, tmp_path: Path
 
 
 def totals(program: Program) -> str:
-    """Return the first totals of the last line."""
+    """Return the first totals of the last statistics line."""
     return " | ".join(program.out.splitlines()[-1].split(" | ")[1:6]).partition(" (")[0]
 
 
-def test_the_answer_as_json_has_what_the_acceptance_reads(reading_only: Program) -> None:
+def test_the_json_output_has_the_keys_that_the_acceptance_reads(reading_only: Program) -> None:
     ended = run("probe", f"127.0.0.1:{reading_only.port()}", "--json")
     assert json.loads(ended.stdout) == {
         "found": "read-only",
@@ -223,8 +226,8 @@ def test_the_answer_as_json_has_what_the_acceptance_reads(reading_only: Program)
     assert totals(reading_only) == "Received: 0 | Served: 0 | Refused: 0 | Exceptions: 0 | Connections: 0"
 
 
-def test_the_proof_of_a_rollout_and_the_doctor_count_nowhere(reading_only: Program) -> None:
-    port = reading_only.port()
+def proof_target(port: int, **changes: object) -> dict[str, object]:
+    """Return what the proof asks of the configuration without zones and measurements of its own."""
     [pv] = Config().meters
     meter = {
         "name": "pv",
@@ -235,12 +238,24 @@ def test_the_proof_of_a_rollout_and_the_doctor_count_nowhere(reading_only: Progr
         "reads": True,
         "identifies": True,
         "silent": False,
+        **changes,
     }
-    assert prove({"host": "127.0.0.1", "port": port, "seconds": PATIENCE, "meters": [meter]}) == []
-    other = {**meter, "fingerprint": "00000000"}
-    assert prove({"host": "127.0.0.1", "port": port, "seconds": 0, "meters": [other]}) == [
-        f"meter pv, unit 1: the map's fingerprint is {pv.map.fingerprint}, and should be 00000000"
+    announcement = probe.PDU.hex()
+    return {"host": "127.0.0.1", "port": port, "seconds": 0, "announcement": announcement, "meters": [meter]}
+
+
+def test_the_proof_of_a_rollout_and_the_doctor_are_not_counted(reading_only: Program) -> None:
+    port = reading_only.port()
+    [pv] = Config().meters
+    assert prove({**proof_target(port), "seconds": PATIENCE}) == []
+    assert prove(proof_target(port, fingerprint="00000000")) == [
+        f"meter pv, unit 1: the register map's fingerprint is {pv.map.fingerprint} instead of 00000000"
     ]
+    assert prove(proof_target(port, unit=9)) == [
+        "meter pv, unit 9: a read is answered with exception 0x0B",
+        f"meter pv, unit 9: the register map's fingerprint is exception 0x0B instead of {pv.map.fingerprint}",
+    ]
+    assert prove(proof_target(port, unit=9, silent=True, identifies=False)) == []
     assert doctors_answer("127.0.0.1", port, pv).status is not None
     assert doctors_answer("127.0.0.1", port, pv._replace(unit_id=9)).reason == "exception 0x0B"
     reading_only.wait_for(r"^\[PROBE\]")

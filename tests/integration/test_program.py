@@ -1,4 +1,4 @@
-"""`smart-meter run` as a process: what it prints, how it fails, and how it ends."""
+"""`smart-meter run` as a process: its output, its errors and its end."""
 
 import json
 import os
@@ -29,15 +29,15 @@ def free_port() -> int:
         return port
 
 
-def test_the_journal_is_the_documented_one(start: Start) -> None:
+def test_the_journal_is_as_documented(start: Start) -> None:
     program = start("run", "--port", "0")
     port = program.port()
     banner = BANNER.replace(":502", f":{port}")
     program.wait_for(r"^\[NO ADDRESS\]", count=2)
     assert program.out.startswith(f"{banner}\n")
-    # The zones' addresses are not on this machine, and clients can't be told to come there.
-    told = [line for line in program.out.splitlines() if line.startswith("[NO ADDRESS]")]
-    assert [re.findall(r"192\.168\.\d\.100|wlan0|eth0", line) for line in told] == [
+    # This machine does not have the zones' addresses.
+    missing = [line for line in program.out.splitlines() if line.startswith("[NO ADDRESS]")]
+    assert [re.findall(r"192\.168\.\d\.100|wlan0|eth0", line) for line in missing] == [
         ["192.168.1.100", "wlan0"],
         ["192.168.2.100", "eth0"],
     ]
@@ -48,7 +48,7 @@ def test_the_journal_is_the_documented_one(start: Start) -> None:
     program.wait_for(r"^\[REFUSED\] LOCALHOST \(127\.0\.0\.1\) may only read: function 16 got exception 01$")
 
 
-def test_a_trial_shows_both_peers_and_sums_up_at_the_end(start: Start) -> None:
+def test_a_trial_logs_both_peers_and_the_totals_at_the_end(start: Start) -> None:
     program = start(*TRIAL)
     with program.connect() as client:
         assert client.ask(write(0)) == WRITTEN
@@ -66,7 +66,7 @@ def test_a_trial_shows_both_peers_and_sums_up_at_the_end(start: Start) -> None:
     assert program.err == ""
 
 
-def test_statistics_come_at_their_interval(start: Start, tmp_path: Path) -> None:
+def test_statistics_are_logged_at_their_interval(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[journal]\nstatistics_interval = 0.2\n")
     program = start(*TRIAL, "--config", str(config))
@@ -76,7 +76,7 @@ def test_statistics_come_at_their_interval(start: Start, tmp_path: Path) -> None
     program.wait_for(r"^\[STATS\] Received: 1 .* \| Last sample: \d\.\d s ago$")
 
 
-def test_for_machines_every_line_is_json(start: Start) -> None:
+def test_with_the_json_format_every_line_is_json(start: Start) -> None:
     program = start(*TRIAL, "--log-format", "json")
     program.wait_for('"event":"start"')
     port = json.loads(program.out.splitlines()[0])["port"]
@@ -90,7 +90,7 @@ def test_for_machines_every_line_is_json(start: Start) -> None:
     assert (events[2]["address"], events[2]["quantity"]) == (2, 3)
 
 
-def test_pymodbus_is_not_loaded_to_serve(start: Start) -> None:
+def test_the_service_does_not_import_pymodbus(start: Start) -> None:
     program = start(*TRIAL, extra={"PYTHONPROFILEIMPORTTIME": "1"})
     with program.connect() as client:
         client.ask(read(0, 1))
@@ -100,7 +100,7 @@ def test_pymodbus_is_not_loaded_to_serve(start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_0_within_two_seconds(number: signal.Signals, start: Start) -> None:
+def test_a_signal_ends_the_program_with_0_within_two_seconds(number: signal.Signals, start: Start) -> None:
     program = start(*TRIAL)
     with program.connect() as client:
         client.ask(read(0, 1))
@@ -111,7 +111,7 @@ def test_a_signal_ends_it_with_0_within_two_seconds(number: signal.Signals, star
     assert program.err == ""
 
 
-def test_a_signal_while_it_starts_ends_it_as_later_on(start: Start, tmp_path: Path) -> None:
+def test_a_signal_during_the_start_ends_the_program_cleanly(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text(f'[history]\npath = "{tmp_path}/history.db"\n')
     for _ in range(5):
@@ -120,16 +120,16 @@ def test_a_signal_while_it_starts_ends_it_as_later_on(start: Start, tmp_path: Pa
         assert program.stop()[0] == 0
 
 
-def test_forty_stops_with_clients_connected_report_nothing_unexpected(start: Start, tmp_path: Path) -> None:
+def test_forty_stops_with_connected_clients_log_nothing_unexpected(start: Start, tmp_path: Path) -> None:
     for _ in range(2):
         programs = [start(*TRIAL, extra={"RUNTIME_DIRECTORY": str(tmp_path)}) for _ in range(20)]
         with ExitStack() as stack:
             for program in programs:
-                # One that has asked and one that has not: neither ever closes its side.
+                # One client has sent a request and one has not; neither closes its connection.
                 stack.enter_context(program.connect()).ask(read(0, 1))
                 stack.enter_context(program.connect())
             for program in programs:
-                # Over more than the 3 s between two of the service's reports of its state.
+                # In total more than the 3 s between two updates of the service's state.
                 program.process.terminate()
                 time.sleep(0.16)
             assert [program.process.wait(PATIENCE) for program in programs] == [0] * 20
@@ -137,19 +137,19 @@ def test_forty_stops_with_clients_connected_report_nothing_unexpected(start: Sta
         assert "".join(program.err for program in programs) == ""
 
 
-def test_a_request_that_is_under_way_at_sigterm_is_answered(start: Start) -> None:
+def test_a_request_that_is_partly_received_at_sigterm_is_answered(start: Start) -> None:
     program = start(*TRIAL)
     with program.connect() as client:
         client.ask(write(0))
         client.send(read(0, 8)[:9])
-        began = time.monotonic()
+        started = time.monotonic()
         program.process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
         client.send(read(0, 8)[9:])
         assert client.receive(25) == answer(1, SAMPLE_REGISTERS)
         assert client.is_closed()
     assert program.process.wait(PATIENCE) == 0
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - started < 2
 
 
 def test_all_requests_sent_before_sigterm_are_answered(start: Start) -> None:
@@ -163,7 +163,7 @@ def test_all_requests_sent_before_sigterm_are_answered(start: Start) -> None:
     assert program.process.wait(PATIENCE) == 0
 
 
-def test_a_hang_up_does_not_end_it(start: Start) -> None:
+def test_sighup_does_not_end_the_program(start: Start) -> None:
     program = start(*TRIAL)
     with program.connect() as client:
         program.process.send_signal(signal.SIGHUP)
@@ -172,7 +172,7 @@ def test_a_hang_up_does_not_end_it(start: Start) -> None:
     assert program.stop()[0] == 0
 
 
-def test_after_a_kill_it_can_take_the_port_again_at_once(start: Start) -> None:
+def test_after_a_kill_the_port_can_be_bound_again_at_once(start: Start) -> None:
     first = start(*TRIAL)
     port = first.port()
     with first.connect() as client:
@@ -185,7 +185,7 @@ def test_after_a_kill_it_can_take_the_port_again_at_once(start: Start) -> None:
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_a_service_manager_is_told_what_it_needs(abstract: bool, start: Start, tmp_path: Path) -> None:
+def test_the_service_manager_is_notified(abstract: bool, start: Start, tmp_path: Path) -> None:
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"\0{name}" if abstract else name)
@@ -199,13 +199,13 @@ def test_a_service_manager_is_told_what_it_needs(abstract: bool, start: Start, t
         assert manager.recv(4096) == b"READY=1"
         with Connection(port) as client:
             client.ask(write(0))
-            told = [manager.recv(4096)]
-            # The watchdog is fed each 0.1 s, the status line is looked at each 3 s.
-            while not told[-1].startswith(b"STATUS=Received 1"):
-                told.append(manager.recv(4096))
-            assert told[0] == b"STATUS=Received 0, served 0, refused 0, 0 connections"
-            assert told[-1] == b"STATUS=Received 1, served 0, refused 0, 1 connections"
-            assert 15 <= told.count(b"WATCHDOG=1") <= 40
+            received = [manager.recv(4096)]
+            # The watchdog is notified every 0.1 s, the status line is updated every 3 s.
+            while not received[-1].startswith(b"STATUS=Received 1"):
+                received.append(manager.recv(4096))
+            assert received[0] == b"STATUS=Received 0, served 0, refused 0, 0 connections"
+            assert received[-1] == b"STATUS=Received 1, served 0, refused 0, 1 connections"
+            assert 15 <= received.count(b"WATCHDOG=1") <= 40
         program.process.send_signal(signal.SIGTERM)
         rest = [manager.recv(4096)]
         while rest[-1] != b"STOPPING=1":
@@ -214,7 +214,7 @@ def test_a_service_manager_is_told_what_it_needs(abstract: bool, start: Start, t
         assert program.process.wait(PATIENCE) == 0
 
 
-def test_a_watchdog_for_another_process_is_not_fed(start: Start, tmp_path: Path) -> None:
+def test_a_watchdog_for_another_process_is_not_notified(start: Start, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE)
@@ -227,7 +227,7 @@ def test_a_watchdog_for_another_process_is_not_fed(start: Start, tmp_path: Path)
         assert manager.recv(4096) == b"STOPPING=1"
 
 
-def test_a_port_in_use_names_its_holder() -> None:
+def test_the_error_for_a_port_in_use_names_the_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         ended = run(*TRIAL[:-1], str(port))
@@ -252,7 +252,7 @@ def as_nobody(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Compl
     )
 
 
-def test_a_port_in_use_by_someone_elses_program_says_how_to_find_out() -> None:
+def test_the_error_for_a_port_in_use_by_another_user_shows_how_to_find_the_process() -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         ended = as_nobody(*TRIAL[:-1], str(port))
@@ -260,8 +260,8 @@ def test_a_port_in_use_by_someone_elses_program_says_how_to_find_out() -> None:
     assert f"`sudo ss -ltnp 'sport = :{port}'` names it" in ended.stderr
 
 
-def test_a_port_below_1024_without_permission_names_the_way_to_get_it() -> None:
-    # A network namespace of its own, so that whatever else listens on this machine is out of the way.
+def test_the_error_for_a_port_below_1024_shows_how_to_get_permission() -> None:
+    # In a separate network namespace, where no other program of this machine listens.
     ended = as_nobody("run", prefix=("unshare", "--net"))
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -278,7 +278,7 @@ def test_a_port_below_1024_without_permission_names_the_way_to_get_it() -> None:
     assert ended.stderr.count("\n") == 1
 
 
-def test_an_address_of_another_machine_is_told() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     ended = run("run", "--host", "192.0.2.1", "--port", "0")
     assert ended.returncode == 1
     assert ended.stderr.startswith("smart-meter: no address 192.0.2.1 on this machine.")
@@ -292,7 +292,7 @@ def test_a_refused_configuration_exits_with_2(tmp_path: Path) -> None:
     assert ended.stderr == f"{config}: server.port: 0 is out of range; give an integer from 1 to 65535\n"
 
 
-def test_a_journal_that_nobody_reads_does_not_stop_modbus(start: Start, tmp_path: Path) -> None:
+def test_a_journal_that_is_not_read_does_not_stop_modbus(start: Start, tmp_path: Path) -> None:
     out, into = os.pipe()
     try:
         port = free_port()
@@ -300,7 +300,7 @@ def test_a_journal_that_nobody_reads_does_not_stop_modbus(start: Start, tmp_path
         # The banner is printed once the port is bound.
         assert os.read(out, 4096).startswith(b"=====")
         with Connection(port) as client:
-            # Some 500 kB of journal, into a pipe that holds 64 kB.
+            # About 500 kB of journal, into a pipe with a capacity of 64 kB.
             for _ in range(100):
                 client.send(read(0, 8) * 100)
                 assert client.receive(2500) == answer(1, (0,) * 8) * 100
@@ -313,7 +313,7 @@ def test_a_journal_that_nobody_reads_does_not_stop_modbus(start: Start, tmp_path
     assert program.err == ""
 
 
-def test_a_journal_whose_reader_is_gone_does_not_stop_modbus(start: Start) -> None:
+def test_a_journal_whose_reader_has_ended_does_not_stop_modbus(start: Start) -> None:
     out, into = os.pipe()
     port = free_port()
     program = start(*TRIAL[:-1], str(port), stdout=into)
@@ -339,7 +339,7 @@ def test_a_journal_on_a_full_disk_does_not_stop_modbus(start: Start) -> None:
 
 
 def wait_for_connection(port: int) -> Connection:
-    """Connect to a program that can't say when it is ready."""
+    """Connect to a program whose output can't be read, so that it is not known when it is ready."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -349,7 +349,7 @@ def wait_for_connection(port: int) -> Connection:
             time.sleep(0.01)
 
 
-def test_started_without_an_output_no_client_gets_the_journal(tmp_path: Path) -> None:
+def test_without_an_output_the_journal_is_not_sent_to_a_client(tmp_path: Path) -> None:
     port = free_port()
     command = f"exec {sys.executable} -m smart_meter run --trial --port {port} <&- >&- 2>&-"
     process = subprocess.Popen(["sh", "-c", command], env=environment(), cwd=tmp_path)
@@ -365,7 +365,7 @@ def test_started_without_an_output_no_client_gets_the_journal(tmp_path: Path) ->
             process.wait()
 
 
-def test_out_of_descriptors_the_clients_there_are_go_on_and_new_ones_come_in_later(start: Start) -> None:
+def test_without_free_descriptors_connected_clients_are_served_and_new_ones_wait(start: Start) -> None:
     program = start(*TRIAL, prefix=("prlimit", "--nofile=40:40"))
     port = program.port()
     with program.connect() as first:
@@ -387,7 +387,7 @@ def test_out_of_descriptors_the_clients_there_are_go_on_and_new_ones_come_in_lat
     assert "Traceback" not in program.out + program.err
 
 
-def test_it_takes_as_many_connections_as_the_hard_limit_allows(start: Start, tmp_path: Path) -> None:
+def test_as_many_connections_are_accepted_as_the_hard_limit_allows(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[server]\nmax_connections_per_client = 1000\n")
     program = start(*TRIAL, "--config", str(config), prefix=("prlimit", "--nofile=32:4096"))
@@ -398,7 +398,7 @@ def test_it_takes_as_many_connections_as_the_hard_limit_allows(start: Start, tmp
         client.socket.close()
 
 
-def test_random_bytes_from_many_clients_leave_no_traceback_and_no_harm(start: Start) -> None:
+def test_random_bytes_from_many_clients_do_no_harm(start: Start) -> None:
     program = start(*TRIAL)
     port = program.port()
     for number in range(200):
@@ -418,7 +418,7 @@ MEBIBYTE = 1 << 20
 
 
 def resident(program: Program) -> int:
-    """Return how many bytes of memory a program holds."""
+    """Return the resident memory of a program in bytes."""
     status = Path(f"/proc/{program.process.pid}/status").read_text()
     found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None
@@ -426,7 +426,7 @@ def resident(program: Program) -> int:
 
 
 def send_until_held_back(client: Connection, request: bytes, most: int) -> int:
-    """Send requests over and over; return how many bytes were taken before the server took no more."""
+    """Send requests until the server stops reading; return how many bytes it took, at most `most`."""
     sent = 0
     try:
         while sent < most:
@@ -436,16 +436,16 @@ def send_until_held_back(client: Connection, request: bytes, most: int) -> int:
     return sent
 
 
-def test_clients_that_never_read_are_not_read_from_and_cost_little_memory(start: Start) -> None:
+def test_clients_that_never_read_are_held_back_and_cost_little_memory(start: Start) -> None:
     program = start(*TRIAL)
     request = read(0, 8) * 1000
     with ExitStack() as clients:
-        deaf = [clients.enter_context(program.connect()) for _ in range(8)]
+        silent = [clients.enter_context(program.connect()) for _ in range(8)]
         before = resident(program)
-        for client in deaf:
+        for client in silent:
             client.socket.settimeout(0.5)
-            # The kernel's buffers take some MiB; a server that went on reading would take it all.
+            # The kernel's buffers take a few MiB; a server that kept reading would take everything.
             assert send_until_held_back(client, request, 64 * MEBIBYTE) < 64 * MEBIBYTE
-        assert resident(program) - before < len(deaf) * MEBIBYTE
+        assert resident(program) - before < len(silent) * MEBIBYTE
         with program.connect() as client:
             assert client.ask(read(0, 1)) == answer(1, (0,))

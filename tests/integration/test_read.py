@@ -1,4 +1,4 @@
-"""`smart-meter read` and the simulators beside it: state, age, "no value", long maps, and others' servers."""
+"""`smart-meter read` and the simulators: state, age, "no value", long maps, and servers of other projects."""
 
 import json
 import re
@@ -48,7 +48,7 @@ on_stale = "exception"
 """
 
 
-def test_a_stale_meter_and_an_unknown_unit_identifier_are_kept_apart(start: Start, tmp_path: Path) -> None:
+def test_a_stale_meter_is_distinguished_from_an_unknown_unit_identifier(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "stale.toml"
     config.write_text(STALE)
     server = start("run", "--trial", "--port", "0", "--config", str(config))
@@ -57,7 +57,7 @@ def test_a_stale_meter_and_an_unknown_unit_identifier_are_kept_apart(start: Star
         client.ask(write(0, unit=1))
         client.ask(write(0, unit=2))
     server.wait_for(r"^\[STALE\] ", count=2)
-    asked = "was answered with exception 0x0B (gateway target device failed to respond: "
+    answered = "was answered with exception 0x0B (gateway target device failed to respond: "
     withheld = 'its values are withheld (on_stale = "exception"))'
     for unit, expected in (
         ("1", rf"meter 1 is stale, last sample \d+ s ago; {re.escape(withheld)}"),
@@ -67,7 +67,7 @@ def test_a_stale_meter_and_an_unknown_unit_identifier_are_kept_apart(start: Star
         for command in (["read", target, "--json"], ["simulate", "opta", "--to", target]):
             ended = run(*command, "--unit", unit)
             assert (ended.returncode, ended.stdout) == (1, ""), command
-            assert re.search(f"{re.escape(asked)}{expected}$", ended.stderr.strip()), ended.stderr
+            assert re.search(f"{re.escape(answered)}{expected}$", ended.stderr.strip()), ended.stderr
 
     empty = run("read", target, "--unit", "2")
     assert re.search(r"^0 +P_ac +- +W +65535$", empty.stdout, re.MULTILINE), empty.stdout
@@ -79,7 +79,7 @@ def test_a_stale_meter_and_an_unknown_unit_identifier_are_kept_apart(start: Star
     )
 
 
-def test_a_server_with_another_map_is_noticed(start: Start, tmp_path: Path) -> None:
+def test_a_server_with_another_map_is_detected(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "other.toml"
     names = ", ".join(f'{{name = "m{n}", address = {n}}}' for n in range(8))
     config.write_text(f'[[meters]]\nname = "other"\nunit_id = 1\nmeasurements = [{names}]\n')
@@ -93,7 +93,7 @@ def test_a_server_with_another_map_is_noticed(start: Start, tmp_path: Path) -> N
     assert run("read", target, "--config", str(config)).stderr == ""
 
 
-# Others' servers
+# Servers of other projects
 
 
 def values(function: int, registers: tuple[int, ...]) -> bytes:
@@ -108,7 +108,7 @@ def foreign(holding: bytes, inputs: bytes | None) -> Iterator[int]:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:  # It was closed: the test is over.
+            except OSError:  # It was closed at the end of the test.
                 return
             with connection, connection.makefile("rb") as stream:
                 while len(head := stream.read(7)) == 7:
@@ -143,7 +143,7 @@ NO_RESPONSE = bytes([0x83, 0x0B])
     ],
     ids=["no such function", "no such registers", "another layout", "no state", "too few", "silence"],
 )
-def test_a_server_without_a_status_block_is_read_all_the_same(inputs: bytes | None) -> None:
+def test_a_server_without_a_status_block_can_be_read(inputs: bytes | None) -> None:
     with foreign(HOLDING, inputs) as port:
         ended = run("read", f"127.0.0.1:{port}", "--timeout", "0.5")
         record = json.loads(run("read", f"127.0.0.1:{port}", "--timeout", "0.5", "--json").stdout)
@@ -162,9 +162,7 @@ def test_a_server_without_a_status_block_is_read_all_the_same(inputs: bytes | No
         (bytes([0x84, 0x0B]), "no meter has unit identifier 1"),
     ],
 )
-def test_where_the_status_block_can_not_be_asked_both_meanings_are_named(
-    inputs: bytes | None, expected: str
-) -> None:
+def test_without_a_status_block_both_possible_reasons_are_given(inputs: bytes | None, expected: str) -> None:
     with foreign(NO_RESPONSE, inputs) as port:
         ended = run("read", f"127.0.0.1:{port}", "--timeout", "0.5")
     assert ended.returncode == 1
@@ -173,7 +171,7 @@ def test_where_the_status_block_can_not_be_asked_both_meanings_are_named(
     )
 
 
-# Maps that take several requests
+# Maps that need several requests
 
 
 def measurements(*entries: str) -> str:
@@ -191,7 +189,7 @@ WIDE = measurements(
 
 
 @pytest.mark.parametrize(("text", "requests"), [(LONG, 3), (WIDE, 3)], ids=["over 123", "a wide gap"])
-def test_the_simulators_and_read_take_as_many_requests_as_the_map_needs(
+def test_the_simulators_and_read_send_as_many_requests_as_the_map_needs(
     start: Start, tmp_path: Path, text: str, requests: int
 ) -> None:
     config = tmp_path / "long.toml"
@@ -200,7 +198,7 @@ def test_the_simulators_and_read_take_as_many_requests_as_the_map_needs(
     options = (f"127.0.0.1:{server.port()}", "--config", str(config))
     esp32 = run("simulate", "esp32", "--count", "2", "--interval", "0.05", "--to", *options)
     assert (esp32.returncode, esp32.stderr, esp32.stdout.count("ESP32 wrote ")) == (0, "", 2)
-    # Each is one sample: the journal has a line for each complete one, and the status block counts them.
+    # The journal has a line per complete sample.
     server.wait_for(r"^\[RX FROM ESP32\] .* \| Total RX: 2$")
     assert server.out.count("[RX FROM ESP32]") == 2
 

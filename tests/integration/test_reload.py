@@ -1,4 +1,4 @@
-"""A new configuration for the running program: taken with no connection lost, or refused with its reason."""
+"""A new configuration for the running program: it is applied without losing a connection, or refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ def site(start: Callable[..., Program], tmp_path: Path) -> Site:
     return Site(start, tmp_path)
 
 
-def test_a_new_scale_is_taken_with_the_connection_open_and_the_value_kept(site: Site) -> None:
+def test_a_new_scale_applies_while_the_connection_stays_open_and_the_value_is_kept(site: Site) -> None:
     with site.program.connect() as opta:
         opta.ask(write(0, (485,)))
         site.write(VOLTAGE.format(scale=100))
@@ -59,27 +59,27 @@ def test_a_new_scale_is_taken_with_the_connection_open_and_the_value_kept(site: 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (METER + "unit = 3\n", 'meters[0].unit: is an unknown key; did you mean "unit_id"?'),
         ("no TOML at all", "is not TOML"),
     ],
 )
-def test_a_refused_configuration_leaves_the_running_one(site: Site, text: str, told: str) -> None:
+def test_a_refused_configuration_leaves_the_running_one(site: Site, text: str, expected: str) -> None:
     with site.program.connect() as opta:
         opta.ask(write(0, (485,)))
         site.write(text)
         refused = site.reload()
         assert refused.returncode == 2
-        assert told in refused.stderr
+        assert expected in refused.stderr
         assert opta.ask(read(0, 1)) == answer(1, (485,))
-        # The signal alone, without the command's own look at the file.
+        # Only the signal, without the command's check of the file.
         site.program.process.send_signal(1)
         site.program.wait_for(r"^\[NOT RELOADED\] the running configuration stays\n .*config.toml: ")
         assert opta.ask(read(0, 1)) == answer(1, (485,))
 
 
-def test_a_right_that_is_taken_away_is_gone_for_the_connection_that_had_it(
+def test_an_open_connection_loses_access_to_a_removed_meter(
     start: Callable[..., Program], tmp_path: Path
 ) -> None:
     config = tmp_path / "config.toml"
@@ -106,7 +106,7 @@ def test_a_right_that_is_taken_away_is_gone_for_the_connection_that_had_it(
         assert client.ask(read(0, 8, unit=8)) == answer(8, (0,) * 8)
 
 
-def test_a_process_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_process_is_reported(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("")
     gone = run("reload", "--config", str(config), "--pid", "4194303", "--runtime", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The service in a thread of the test's own process: many clients, odd segments, and its end."""
+"""The service in a thread of the test's process: many clients, odd segments, and its end."""
 
 import asyncio
 import os
@@ -20,12 +20,12 @@ from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write
 
 PATIENCE = 20.0
 CROWDED = Config(server=ServerConfig(max_connections_per_client=1000))
-"""All clients come from one address."""
+"""All clients have the same address."""
 WRITTEN = wire("0001 0000 0006 01 10 0000 0008")
 
 
 class Running:
-    """A service that runs, and its clients."""
+    """A running service and its clients."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -40,27 +40,27 @@ class Running:
         return reader, writer
 
     @contextmanager
-    def held_up(self) -> Iterator[None]:
-        """Keep the service's loop from turning for as long as the block lasts."""
-        held, go_on = threading.Event(), threading.Event()
+    def paused(self) -> Iterator[None]:
+        """Block the service's event loop during the block."""
+        held, resume = threading.Event(), threading.Event()
 
         def hold() -> None:
             held.set()
-            go_on.wait(PATIENCE)
+            resume.wait(PATIENCE)
 
         self.service.post(hold)
         assert held.wait(PATIENCE)
         yield
-        go_on.set()
+        resume.set()
 
     async def end(self) -> float:
         """Stop the service; return how many seconds that took."""
-        began = time.monotonic()
+        started = time.monotonic()
         if self._thread.is_alive():
             self.service.stop()
         await asyncio.to_thread(self._thread.join, PATIENCE)
         assert not self._thread.is_alive()
-        return time.monotonic() - began
+        return time.monotonic() - started
 
     async def close(self) -> None:
         for writer in self._writers:
@@ -68,8 +68,8 @@ class Running:
         await self.end()
 
 
-class Noting:
-    """Notes how many reads were served before the first sample came."""
+class CountingSink:
+    """Records how many reads were served before the last sample."""
 
     backlog = 0
 
@@ -97,7 +97,7 @@ async def running(config: Config = CROWDED) -> AsyncIterator[Running]:
 
 
 def open_sockets() -> int:
-    """Return how many sockets this process has."""
+    """Return how many sockets this process has open."""
     descriptors = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
     return sum(os.readlink(path).startswith("socket:") for path in descriptors)
 
@@ -106,7 +106,7 @@ async def receive(reader: asyncio.StreamReader, size: int) -> bytes:
     return await asyncio.wait_for(reader.readexactly(size), PATIENCE)
 
 
-async def test_what_is_written_can_be_read() -> None:
+async def test_a_written_sample_can_be_read() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         writer.write(write(0))
@@ -115,7 +115,7 @@ async def test_what_is_written_can_be_read() -> None:
         assert await receive(reader, 25) == answer(1, SAMPLE_REGISTERS)
 
 
-async def test_a_thousand_requests_in_one_go_get_a_thousand_answers_in_order() -> None:
+async def test_a_thousand_requests_at_once_get_a_thousand_replies_in_order() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         requests = [number.to_bytes(2) + read(0, 8)[2:] for number in range(1000)]
@@ -124,7 +124,7 @@ async def test_a_thousand_requests_in_one_go_get_a_thousand_answers_in_order() -
         assert [int.from_bytes(replies[i : i + 2]) for i in range(0, len(replies), 25)] == list(range(1000))
 
 
-async def test_a_request_in_thirteen_segments_gets_one_answer() -> None:
+async def test_a_request_in_many_segments_gets_one_reply() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -136,7 +136,7 @@ async def test_a_request_in_thirteen_segments_gets_one_answer() -> None:
         assert await receive(reader, 25 + 11) == answer(1, (0,) * 8) + answer(1, (0,))
 
 
-async def test_two_hundred_clients_are_served_side_by_side() -> None:
+async def test_two_hundred_clients_are_served_concurrently() -> None:
     async with running() as served:
         clients = await asyncio.gather(*(served.connect() for _ in range(200)))
 
@@ -154,7 +154,7 @@ async def test_two_hundred_clients_are_served_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("bad", ["0001 0001 0006 01 03 0000 0008", "0001 0000 0001 01", "0001 0000 00ff 01"])
-async def test_a_bad_frame_closes_its_own_connection_and_no_other(bad: str) -> None:
+async def test_a_bad_frame_closes_only_its_own_connection(bad: str) -> None:
     async with running() as served:
         reader, writer = await served.connect()
         other_reader, other_writer = await served.connect()
@@ -166,14 +166,14 @@ async def test_a_bad_frame_closes_its_own_connection_and_no_other(bad: str) -> N
         assert (totals.bad_frames, totals.open_connections) == (1, 1)
 
 
-async def test_a_client_that_does_not_read_is_held_back_and_gets_all_it_asked_for_later() -> None:
+async def test_a_client_that_does_not_read_is_held_back_and_gets_all_replies_later() -> None:
     async with running() as served:
         client = socket.create_connection(("127.0.0.1", served.port))
         client.setblocking(False)
         request = read(0, 8) * 100
         sent = 0
         with client:
-            # The kernel's buffers and ours are full once nothing was taken for a while.
+            # The kernel's buffers and ours are full when nothing is accepted for a while.
             idle_since = time.monotonic()
             while time.monotonic() - idle_since < 0.3:
                 try:
@@ -190,25 +190,25 @@ async def test_a_client_that_does_not_read_is_held_back_and_gets_all_it_asked_fo
             assert served.service.concentrator.statistics.served == sent // 12 > held_back
 
 
-async def test_a_client_with_thousands_of_requests_does_not_hold_up_another() -> None:
+async def test_a_client_with_thousands_of_requests_does_not_delay_another_client() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         other_reader, other_writer = await served.connect()
         crowd = 5000
         totals = served.service.concentrator.statistics
-        noting = Noting(totals)
-        served.service.concentrator.use_sink(noting, durable=False)
-        # Both are in the kernel before the service looks.
-        with served.held_up():
+        sink = CountingSink(totals)
+        served.service.concentrator.use_sink(sink, durable=False)
+        # Both are in the kernel's buffers before the service reads.
+        with served.paused():
             os.write(writer.get_extra_info("socket").fileno(), read(0, 1) * crowd)
             os.write(other_writer.get_extra_info("socket").fileno(), write(0))
         assert await receive(other_reader, 12) == WRITTEN
         assert len(await receive(reader, 11 * crowd)) == 11 * crowd
-        assert noting.served_before < crowd // 2
+        assert sink.served_before < crowd // 2
         assert totals.served == crowd
 
 
-async def test_at_the_end_idle_clients_are_told_and_it_is_quick() -> None:
+async def test_at_the_end_idle_connections_are_closed_quickly() -> None:
     async with running() as served:
         clients = [await served.connect() for _ in range(50)]
         seconds = 0.0
@@ -224,7 +224,7 @@ async def test_at_the_end_idle_clients_are_told_and_it_is_quick() -> None:
         assert seconds < 2
 
 
-async def test_at_the_end_a_request_that_has_begun_is_answered() -> None:
+async def test_at_the_end_a_partly_received_request_is_answered() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         writer.write(write(0) + read(0, 8)[:7])
@@ -240,11 +240,11 @@ async def test_at_the_end_a_request_that_has_begun_is_answered() -> None:
         assert await end < 2
 
 
-async def test_at_the_end_a_client_that_has_just_come_is_answered_once() -> None:
+async def test_at_the_end_a_client_that_has_just_connected_is_answered_once() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         end = asyncio.create_task(served.end())
-        # No port any more: from here on the service is about to end.
+        # When the port is closed, the service is ending.
         await closed(served.port)
         writer.write(read(0, 8))
         assert await asyncio.wait_for(reader.read(), PATIENCE) == answer(1, (0,) * 8)
@@ -253,7 +253,7 @@ async def test_at_the_end_a_client_that_has_just_come_is_answered_once() -> None
 
 
 async def closed(port: int) -> None:
-    """Wait until nobody listens."""
+    """Wait until the port is closed."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -265,20 +265,20 @@ async def closed(port: int) -> None:
     raise AssertionError(f"port {port} is open after {PATIENCE} s")
 
 
-async def test_at_the_end_requests_that_wait_in_the_kernel_are_answered() -> None:
+async def test_at_the_end_requests_in_the_kernels_buffers_are_answered() -> None:
     async with running() as served:
         reader, writer = await served.connect()
         writer.write(read(0, 1))
         await receive(reader, 11)
-        # Both are there before the service looks.
-        with served.held_up():
+        # The requests and the stop arrive before the service reads.
+        with served.paused():
             os.write(writer.get_extra_info("socket").fileno(), read(0, 8) * 50)
             served.service.stop()
         assert await asyncio.wait_for(reader.read(), PATIENCE) == answer(1, (0,) * 8) * 50
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["idle", "deaf"])
-async def test_at_the_end_a_client_that_never_closes_is_not_waited_for_long(reads: bool) -> None:
+@pytest.mark.parametrize("reads", [True, False], ids=["idle", "not reading"])
+async def test_a_client_that_never_closes_does_not_delay_the_end_for_long(reads: bool) -> None:
     async with running() as served:
         before = open_sockets()
         _, writer = await served.connect()
@@ -287,23 +287,22 @@ async def test_at_the_end_a_client_that_never_closes_is_not_waited_for_long(read
             writer.write(read(0, 8) * 100_000)
         await asyncio.sleep(0.2)
         assert await served.end() < 2
-        # The client's end is open still, so this is only true once the service's end and its listening socket
-        # are closed.
+        # The client has not closed its end: the numbers are equal once the service has closed all sockets.
         deadline = time.monotonic() + PATIENCE
         while open_sockets() != before:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
 
 
-IDLE, ASKED, DEAF, MID_FRAME, RELOADED = "idle", "asked", "deaf", "mid-frame", "reloaded"
+IDLE, SERVED, NOT_READING, MID_FRAME, RELOADED = "idle", "served", "not reading", "mid-frame", "reloaded"
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own socket", "systemd's socket"])
-@pytest.mark.parametrize("client", [IDLE, ASKED, DEAF, MID_FRAME, RELOADED])
-async def test_while_it_ends_no_timer_meets_a_closed_socket(
+@pytest.mark.parametrize("client", [IDLE, SERVED, NOT_READING, MID_FRAME, RELOADED])
+async def test_timers_do_not_use_closed_sockets_while_the_service_ends(
     client: str, shared: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # Each timer comes many times between the listening socket's end and the last connection's.
+    # Each timer expires many times between the closing of the listening socket and of the last connection.
     monkeypatch.setattr(service_module, "STATUS_SECONDS", 0.01)
     monkeypatch.setattr(service_module, "_TICK_SECONDS", 0.01)
     journal = tmp_path / "journal"
@@ -316,18 +315,18 @@ async def test_while_it_ends_no_timer_meets_a_closed_socket(
         listening = bind("127.0.0.1", 0)
         served = Running(Service(fast(Config()), listening, options))
         reader, writer = await served.connect()
-        if client in (ASKED, MID_FRAME):
+        if client in (SERVED, MID_FRAME):
             writer.write(read(0, 1))
             await receive(reader, 11)
         if client == MID_FRAME:
             writer.write(read(0, 1)[:7])
-        if client == DEAF:
+        if client == NOT_READING:
             writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a stream can
             writer.write(read(0, 8) * 100_000)
             await asyncio.sleep(0.1)
         if client == RELOADED:
             served.service.reload()
-        # It never closes its side, so the end takes as long as it can.
+        # The client never closes its connection, so the end takes as long as possible.
         await served.end()
         writer.transport.abort()
     printed = journal.read_text()
@@ -336,18 +335,18 @@ async def test_while_it_ends_no_timer_meets_a_closed_socket(
 
 
 def fast(config: Config) -> Config:
-    """Have the totals reported many times while the service ends."""
+    """Make the service log its totals many times while it ends."""
     return config._replace(journal=JournalConfig(statistics_interval=0.01))
 
 
-async def test_no_new_client_is_taken_after_the_end() -> None:
+async def test_no_new_client_is_accepted_after_the_end() -> None:
     async with running() as served:
         await served.end()
         with pytest.raises(ConnectionRefusedError):
             await served.connect()
 
 
-async def test_it_listens_on_both_families_where_asked_and_knows_ipv4_clients() -> None:
+async def test_with_the_host_set_to_all_ipv6_addresses_it_also_serves_ipv4_clients() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     service = Service(
         Config(server=ServerConfig("::", 0)), bind("::", 0), Options(trial=True, output=nowhere)

@@ -1,4 +1,4 @@
-"""The soak itself, in small: what is run once a release must not rust until then."""
+"""A quick soak: it normally runs once per release, and must still work then."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.pi
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_small_soak_ends_with_a_table_and_loses_nothing() -> None:
+def test_a_quick_soak_passes_and_prints_a_table() -> None:
     results = ROOT / "soak" / "results.md"
     before = results.read_bytes() if results.exists() else None
     done = subprocess.run(
@@ -28,8 +28,8 @@ def test_a_small_soak_ends_with_a_table_and_loses_nothing() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 4, "a heading, a rule, and a row for each hardship"
-    assert re.search(r"\| 20,0\d\d frames over .* \| 0 of [\d,]+ answers, 0 reads", rows[2]), rows
+    assert len(rows) == 4, "not a heading, a separator, and a row for each scenario"
+    assert re.search(r"\| 20,0\d\d frames over .* \| 0 of [\d,]+ replies, 0 reads", rows[2]), rows
     assert re.search(r"\| 5 kills, .* \| 0 acknowledged samples; ", rows[3]), rows
     after = results.read_bytes() if results.exists() else None
-    assert after == before, "a part of the soak is no result"
+    assert after == before, "a partial soak must not replace the results"

@@ -1,4 +1,4 @@
-"""Clients that we did not write, and our own tools, against the running program."""
+"""Clients of other projects, and our own tools, with the running program."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def closed_port() -> int:
 
 
 def mbpoll(port: int, *arguments: str, values: tuple[int, ...] = ()) -> subprocess.CompletedProcess[str]:
-    # -0: addresses as they are on the wire; -1: once.
+    # -0: addresses as on the wire; -1: poll once.
     command = ["mbpoll", "-m", "tcp", "-p", str(port), "-0", "-1", *arguments, "127.0.0.1", *map(str, values)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
@@ -42,28 +42,28 @@ def test_mbpoll_reads_and_writes_eight_registers(server: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["-a", "9", "-r", "0", "-c", "1", "-t", "4"], "Target device failed to respond"),
         (["-a", "1", "-r", "4", "-c", "8", "-t", "4"], "Illegal data address"),
         (["-a", "1", "-r", "6", "-c", "8", "-t", "3"], "Illegal data address"),
         (["-a", "1", "-r", "0", "-c", "8", "-t", "0"], "Illegal function"),
     ],
-    ids=["unknown unit", "outside the map", "behind the status block", "coils"],
+    ids=["unknown unit", "outside the map", "beyond the status block", "coils"],
 )
-def test_mbpoll_understands_why_it_gets_nothing(server: Program, arguments: list[str], told: str) -> None:
-    assert told in mbpoll(server.port(), *arguments).stderr
+def test_mbpoll_shows_why_it_is_refused(server: Program, arguments: list[str], expected: str) -> None:
+    assert expected in mbpoll(server.port(), *arguments).stderr
 
 
 def test_mbpoll_reads_the_status_block(server: Program) -> None:
     polled = mbpoll(server.port(), "-a", "1", "-r", "0", "-c", "13", "-t", "3")
     values = [int(value) for value in re.findall(r"^\[\d+\]:\s+(\d+)", polled.stdout, re.MULTILINE)]
     fingerprint = int(PV_MAP.fingerprint, 16)
-    # Layout 1, fresh, some seconds old, one sample, nothing refused, the map, the first sample, all in range.
+    # Layout 1, fresh, its age, one sample, nothing refused, the fingerprint, sequence number 1, all in range.
     assert values[:3] + values[4:] == [1, 1, 0, 0, 1, 0, 0, fingerprint >> 16, fingerprint & 0xFFFF, 0, 1, 0]
 
 
-def test_mbpoll_may_not_write_where_it_may_only_read(reading_only: Program) -> None:
+def test_mbpoll_can_not_write_as_a_read_only_client(reading_only: Program) -> None:
     refused = mbpoll(reading_only.port(), "-a", "1", "-r", "0", "-t", "4", values=(1, 2))
     assert "Illegal function" in refused.stderr
 
@@ -119,7 +119,7 @@ measurements = [
 """
 
 
-def test_with_a_configuration_each_meter_is_read_with_its_own_map(start: Start, tmp_path: Path) -> None:
+def test_with_a_configuration_each_meter_is_decoded_with_its_own_map(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "two.toml"
     config.write_text(TWO_METERS)
     server = start("run", "--trial", "--port", "0", "--config", str(config))
@@ -143,7 +143,7 @@ def test_with_a_configuration_each_meter_is_read_with_its_own_map(start: Start, 
     assert unknown.stderr == f"--unit 5: no meter in {config} has it; give one of 3, 7\n"
 
 
-def test_a_refused_configuration_is_told_by_the_tools_too(tmp_path: Path) -> None:
+def test_the_tools_also_report_a_refused_configuration(tmp_path: Path) -> None:
     config = tmp_path / "bad.toml"
     config.write_text("[server]\nport = 0\n")
     ended = run("read", "127.0.0.1", "--config", str(config))
@@ -151,23 +151,21 @@ def test_a_refused_configuration_is_told_by_the_tools_too(tmp_path: Path) -> Non
     assert ended.stderr.startswith(f"{config}: server.port: 0 is out of range")
 
 
-def test_units_are_shown_somehow_where_the_terminal_has_no_such_letters(
-    server: Program, start: Start
-) -> None:
+def test_units_are_escaped_if_the_terminal_can_not_show_them(server: Program, start: Start) -> None:
     tool = start("read", f"127.0.0.1:{server.port()}", extra={"PYTHONIOENCODING": "ascii"})
     assert tool.process.wait(PATIENCE) == 0
     assert "W/m\\xb2" in tool.out
     assert tool.err == ""
 
 
-def test_read_tells_why_it_can_not_connect() -> None:
+def test_read_shows_why_it_can_not_connect() -> None:
     port = closed_port()
     ended = run("read", f"127.0.0.1:{port}")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"smart-meter: can't connect to 127.0.0.1:{port}: Connection refused\n"
 
 
-def test_read_tells_of_a_server_that_is_silent() -> None:
+def test_read_reports_a_server_that_does_not_reply() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         ended = run("read", f"127.0.0.1:{port}", "--timeout", "0.3")
@@ -175,14 +173,14 @@ def test_read_tells_of_a_server_that_is_silent() -> None:
     assert ended.stderr == f"smart-meter: 127.0.0.1:{port}: no reply in time (reading registers 0 to 7)\n"
 
 
-def test_read_tells_which_exception_was_answered(server: Program) -> None:
+def test_read_shows_the_exception_of_the_reply(server: Program) -> None:
     ended = run("read", f"127.0.0.1:{server.port()}", "--unit", "9")
     assert ended.returncode == 1
     assert "was answered with exception 0x0B (gateway target device failed to respond" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
-def test_read_with_an_output_that_nobody_reads_says_nothing(server: Program, start: Start) -> None:
+def test_read_with_a_closed_output_ends_quietly(server: Program, start: Start) -> None:
     out, into = os.pipe()
     os.close(out)
     tool = start("read", f"127.0.0.1:{server.port()}", stdout=into)
@@ -191,7 +189,7 @@ def test_read_with_an_output_that_nobody_reads_says_nothing(server: Program, sta
     assert tool.err == ""
 
 
-def test_probe_finds_that_this_machine_may_only_read(reading_only: Program) -> None:
+def test_probe_detects_that_this_machine_may_only_read(reading_only: Program) -> None:
     target = f"127.0.0.1:{reading_only.port()}"
     ended = run("probe", target)
     assert ended.returncode == 0, ended
@@ -201,7 +199,7 @@ def test_probe_finds_that_this_machine_may_only_read(reading_only: Program) -> N
     assert run("probe", target, "--expect", "read-write").returncode == 1
 
 
-def test_probe_finds_that_it_may_write_and_changes_nothing(server: Program) -> None:
+def test_probe_detects_that_it_may_write_without_changing_anything(server: Program) -> None:
     target = f"127.0.0.1:{server.port()}"
     assert run("probe", target, "--expect", "read-write").returncode == 0
     ended = run("probe", target, "--json")
@@ -212,13 +210,13 @@ def test_probe_finds_that_it_may_write_and_changes_nothing(server: Program) -> N
         assert client.ask(bytes.fromhex("000100000006010300000001")).hex().endswith("00fa")
 
 
-def test_probe_finds_that_there_is_no_connection() -> None:
+def test_probe_detects_that_there_is_no_connection() -> None:
     target = f"127.0.0.1:{closed_port()}"
     assert run("probe", target, "--expect", "no-connection").returncode == 0
     assert run("probe", target).returncode == 1
 
 
-def test_probe_takes_a_connection_that_is_closed_at_once_for_none(start: Start) -> None:
+def test_probe_treats_a_connection_that_is_closed_at_once_as_none(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closing:
         closing.settimeout(PATIENCE)
         target = f"127.0.0.1:{closing.getsockname()[1]}"
@@ -227,7 +225,7 @@ def test_probe_takes_a_connection_that_is_closed_at_once_for_none(start: Start) 
         assert probe.process.wait(PATIENCE) == 0
 
 
-def test_the_simulated_esp32_and_opta_meet_at_the_server(server: Program, start: Start) -> None:
+def test_the_simulated_opta_reads_what_the_simulated_esp32_writes(server: Program, start: Start) -> None:
     target = f"127.0.0.1:{server.port()}"
     esp32 = start("simulate", "esp32", "--to", target, "--count", "5", "--interval", "0.05")
     esp32.wait_for("^ESP32 wrote ")
@@ -239,8 +237,8 @@ def test_the_simulated_esp32_and_opta_meet_at_the_server(server: Program, start:
     assert (esp32.err, opta.err) == ("", "")
 
 
-def test_old_timestamps_tell_no_age(server: Program, start: Start) -> None:
-    # The sample in the server is of 2016.
+def test_old_timestamps_are_not_shown_as_an_age(server: Program, start: Start) -> None:
+    # The sample in the server was measured in 2016.
     opta = start(
         "simulate", "opta", "--to", f"127.0.0.1:{server.port()}", "--count", "2", "--interval", "0.3"
     )
@@ -250,7 +248,7 @@ def test_old_timestamps_tell_no_age(server: Program, start: Start) -> None:
     assert 0.2 <= ages[1] < 3
 
 
-def test_a_simulated_day_may_be_an_old_one(server: Program, start: Start) -> None:
+def test_a_simulated_day_may_be_in_the_past(server: Program, start: Start) -> None:
     start_time = "2016-01-01T12:00:00+00:00"
     esp32 = start(
         *("simulate", "esp32", "--to", f"127.0.0.1:{server.port()}", "--count", "2", "--interval", "0.2"),
@@ -263,7 +261,7 @@ def test_a_simulated_day_may_be_an_old_one(server: Program, start: Start) -> Non
     assert 10 <= minutes < 120
 
 
-def test_the_simulators_wait_for_a_server_that_goes_away_and_comes_back(start: Start) -> None:
+def test_the_simulators_wait_for_a_server_to_come_back(start: Start) -> None:
     server = start("run", "--trial", "--port", "0")
     port = server.port()
     esp32 = start("simulate", "esp32", "--to", f"127.0.0.1:{port}", "--interval", "0.05", "--timeout", "1")
@@ -277,7 +275,7 @@ def test_the_simulators_wait_for_a_server_that_goes_away_and_comes_back(start: S
     assert (code, esp32.err) == (130, "")
 
 
-def test_a_simulator_that_is_refused_says_so_and_ends(reading_only: Program) -> None:
+def test_a_simulator_that_is_refused_reports_it_and_ends(reading_only: Program) -> None:
     ended = run("simulate", "esp32", "--to", f"127.0.0.1:{reading_only.port()}")
     assert ended.returncode == 1
     assert "writing registers 0 to 7 was answered with exception 0x01 (illegal function" in ended.stderr

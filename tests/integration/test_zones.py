@@ -1,4 +1,4 @@
-"""A Pi, a field host, a control host and a stranger, each in a network namespace: who may do what."""
+"""What hosts of the field zone, the control zone and a third network may do, each in a network namespace."""
 
 import signal
 import subprocess
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.pi
 
 @pytest.fixture(scope="module")
 def networks() -> Iterator[Networks]:
-    made = Networks()
-    yield made
-    made.remove()
+    created = Networks()
+    yield created
+    created.remove()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ READ = (*WRITE, "-c", "8")
 EXAMPLE = ("250", "260", "485", "536", "850", "456", str(0x5686), str(0x15E0))
 
 
-def test_the_field_writes_and_the_control_zone_reads(networks: Networks, server: Program) -> None:
+def test_the_field_zone_can_write_and_the_control_zone_can_read(networks: Networks, server: Program) -> None:
     written = networks.run("field", *WRITE, "192.168.1.100", *EXAMPLE)
     assert "Written 8 references." in written.stdout, written
     for name, address in (("field", "192.168.1.100"), ("control", "192.168.2.100")):
@@ -60,7 +60,7 @@ def test_a_write_from_the_control_zone_is_refused(networks: Networks, server: Pr
     server.wait_for(r"^\[REFUSED\] OPTA \(192\.168\.2\.10\) may only read: function 16 got exception 01$")
 
 
-def test_a_stranger_gets_no_connection(networks: Networks, server: Program) -> None:
+def test_a_third_network_can_not_connect(networks: Networks, server: Program) -> None:
     polled = networks.run("stranger", *READ, "192.168.77.100")
     assert polled.returncode != 0
     assert "[0]:" not in polled.stdout
@@ -77,7 +77,7 @@ def test_a_stranger_gets_no_connection(networks: Networks, server: Program) -> N
         ("pi", "127.0.0.1", "read-only"),
     ],
 )
-def test_probe_tells_each_zone_apart(
+def test_probe_detects_what_each_zone_may_do(
     networks: Networks, server: Program, name: str, address: str, expect: str
 ) -> None:
     server.wait_for("^Waiting for:$")
@@ -87,7 +87,7 @@ def test_probe_tells_each_zone_apart(
     assert outcomes == {kind: int(kind != expect) for kind in outcomes}
 
 
-def test_an_address_that_goes_and_comes_back_is_told(networks: Networks, server: Program) -> None:
+def test_an_address_that_disappears_and_returns_is_logged(networks: Networks, server: Program) -> None:
     assert "[NO ADDRESS]" not in server.out
     networks.set_address("delete", "eth0", "192.168.2.100/24")
     server.wait_for(
@@ -98,7 +98,7 @@ def test_an_address_that_goes_and_comes_back_is_told(networks: Networks, server:
     assert networks.probe("control", "192.168.2.100", "read-only") == 0
 
 
-def test_the_end_is_in_time_though_a_client_has_lost_its_link(networks: Networks, tmp_path: Path) -> None:
+def test_the_program_ends_in_time_although_a_client_lost_its_link(networks: Networks, tmp_path: Path) -> None:
     program = Program(("run", "--port", "503"), tmp_path, prefix=networks.within("pi"))
     try:
         program.wait_for("^Waiting for:$")
@@ -119,9 +119,9 @@ def test_the_end_is_in_time_though_a_client_has_lost_its_link(networks: Networks
         ) as opta:
             program.wait_for(r"^\[TX TO OPTA\]", count=3)
             networks.set_address("delete", "eth0", "192.168.2.100/24")
-            began = time.monotonic()
+            started = time.monotonic()
             code, _ = program.stop()
-            assert (code, time.monotonic() - began < 2) == (0, True)
+            assert (code, time.monotonic() - started < 2) == (0, True)
             opta.send_signal(signal.SIGKILL)
     finally:
         program.kill()

@@ -105,7 +105,7 @@ def test_a_site_has_a_vault_with_a_password_of_its_own(desk: Desk) -> None:
     assert desk.check().returncode != 0
 
 
-def test_who_has_one_sites_password_can_work_on_that_site(desk: Desk) -> None:
+def test_one_sites_password_is_enough_to_work_on_that_site(desk: Desk) -> None:
     for site in ("north", "south"):
         assert desk.vault(site).returncode == 0
     (desk.inventory / ".vault-password-south").unlink()
@@ -125,21 +125,21 @@ def test_a_vault_that_was_left_decrypted_is_refused(desk: Desk) -> None:
     shutil.copy(desk.inventory / "vault.example.yml", desk.inventory / "group_vars/all/vault.yml")
     done = desk.check()
     assert done.returncode == 2
-    told = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "plain text" in line]
-    assert sorted(line.split(": ")[1] for line in told) == [
+    problems = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if "plain text" in line]
+    assert sorted(line.split(": ")[1] for line in problems) == [
         "vault_become_password",
         "vault_network_field_psk",
     ]
-    for line in told:
+    for line in problems:
         assert line.startswith("inventory/group_vars/all/vault.yml:")
         assert line.endswith(
-            "stands in plain text (its value is not shown); "
+            "is in plain text (its value is not shown); "
             "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
         )
     assert not any(secret in done.stdout + done.stderr for secret in EXAMPLES)
 
 
-def test_two_sites_with_the_same_addresses_need_two_ways(desk: Desk) -> None:
+def test_two_sites_with_the_same_addresses_need_different_routes(desk: Desk) -> None:
     desk.vault()
     south = desk.inventory / "group_vars/site_south/main.yml"
     lines = south.read_text().splitlines(keepends=True)
@@ -170,7 +170,7 @@ def test_ssh_goes_through_the_sites_jump_host(desk: Desk) -> None:
     assert words.count("ProxyJump") == 1
 
 
-def test_no_pi_is_given_the_open_connection_of_another_with_the_same_address(desk: Desk) -> None:
+def test_no_pi_uses_the_open_connection_of_another_with_the_same_address(desk: Desk) -> None:
     """Ansible's own name for it is made of address, port and user."""
     desk.vault()
     said = desk.run(
@@ -182,11 +182,11 @@ def test_no_pi_is_given_the_open_connection_of_another_with_the_same_address(des
     assert len(set(found)) == 2
 
 
-def test_a_site_that_was_added_passes_with_its_first_pi(desk: Desk) -> None:
+def test_an_added_site_passes_the_check_with_its_first_pi(desk: Desk) -> None:
     desk.vault()
     done = desk.run(sys.executable, REPOSITORY / "tools/add_site.py", "east", "--inventory", desk.inventory)
     assert done.returncode == 0, done.stderr
-    assert desk.check().returncode == 0, "a site without Pis is none to mend"
+    assert desk.check().returncode == 0, "a site without Pis is not a problem"
     hosts = desk.inventory / "hosts.yml"
     hosts.write_text(hosts.read_text().replace("# pi-east:", "pi-east:"))
     variables = desk.inventory / "group_vars/site_east/main.yml"
@@ -194,7 +194,7 @@ def test_a_site_that_was_added_passes_with_its_first_pi(desk: Desk) -> None:
     variables.write_text(variables.read_text().replace("# preflight_jump_host:", "preflight_jump_host:"))
     done = desk.check()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 Pis checked, nothing to mend" in done.stdout
+    assert "4 Pis checked, nothing to fix" in done.stdout
 
 
 def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Desk) -> None:
@@ -216,4 +216,4 @@ def test_an_exported_inventory_passes_with_vaults_beside_the_playbooks(desk: Des
     script.chmod(0o755)
     done = desk.check(inventory="exported/hosts")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 Pis checked, nothing to mend" in done.stdout
+    assert "3 Pis checked, nothing to fix" in done.stdout

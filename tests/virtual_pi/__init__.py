@@ -1,13 +1,13 @@
-"""Fresh Raspberry Pis, as far as a Debian machine can make them.
+"""Virtual Raspberry Pis, freshly flashed, as closely as a Debian machine can imitate them.
 
     with Lab("test") as lab:
         pi = lab.boot("pi-north")
-        pi.run(["nmcli", "device"])                       # behind the scenes, as root
+        pi.run(["nmcli", "device"])                       # directly inside the Pi, as root
         lab.run("control", ["ping", "-c1", pi.bootstrap_address])
 
-Each Pi is a Debian trixie in a container of its own, with systemd, NetworkManager and sshd, as Raspberry Pi
-OS Lite leaves it after flashing. Its `wlan0`, `eth0` and `uplink0` lead to networks that live in network
-namespaces of the lab. From the command line: `python -m tests.virtual_pi --help`.
+Each Pi is a container with Debian trixie, systemd, NetworkManager and sshd, configured like Raspberry Pi OS
+Lite after flashing. Its `wlan0`, `eth0` and `uplink0` are connected to the lab's networks, which are network
+namespaces. For the command line see `python -m tests.virtual_pi --help`.
 """
 
 from tests.virtual_pi.commands import CommandError, LabError

@@ -1,4 +1,4 @@
-"""Which Debian archive the machine itself uses: the Pis use the same, and no host name is spelt here."""
+"""Finds the Debian archive that this machine uses. The Pis use it too, so no host name is needed here."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from urllib.parse import urlsplit
 
 from tests.virtual_pi.commands import LabError, run
 
-# What a Pi needs to know of the machine's way to the archive; hooks, caches and the rest are the machine's
-# own.
+# The apt options that a Pi needs to reach the archive. Hooks, caches and the like only concern the machine.
 _ACQUIRE = re.compile(
     r"Acquire::(https?::(?!Proxy-Auto-Detect)\S+|Check-Date|Check-Valid-Until|ForceIPv4|Max-FutureTime|Retries)"
     r' ".+"'
 )
 _LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
-# For a machine whose own apt knows no Debian archive.
+# For machines whose apt is not configured with a Debian archive.
 _ENVIRONMENT = ("VIRTUAL_PI_ARCHIVE", "VIRTUAL_PI_SECURITY_ARCHIVE")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """The way to the packages: `main` and `security` are the URIs, `options` are lines of apt.conf."""
+    """How to fetch packages. `main` and `security` are URIs, `options` are lines of apt.conf."""
 
     main: str
     security: str | None
@@ -32,7 +31,7 @@ class Archive:
 
     @property
     def sources(self) -> str:
-        """The Pi's apt sources, in the deb822 form that trixie uses."""
+        """The Pi's apt sources, in the deb822 format that trixie uses."""
         stanzas = [(self.main, "trixie"), (self.security, "trixie-security")]
         return "\n".join(
             f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n"
@@ -43,7 +42,7 @@ class Archive:
 
     @property
     def authorities(self) -> tuple[Path, ...]:
-        """The machine's own certificate authorities, if a Pi needs them to trust the archive or its proxy."""
+        """The machine's local certificate authorities, if the archive or its proxy is reached over https."""
         encrypted = any("https:" in text for text in (self.main, self.security or "", *self.options))
         return tuple(sorted(_LOCAL_AUTHORITIES.rglob("*.crt"))) if encrypted else ()
 
@@ -56,10 +55,10 @@ class Archive:
         )
 
     def first_hops(self) -> list[tuple[str, int]]:
-        """Return (IPv4 address, port) of each server that a Pi talks to when it fetches packages: proxy or
-        archive.
+        """Return the IPv4 address and port of each server that a Pi connects to for packages.
 
-        Raises LabError where a name can't be resolved.
+        These are the proxies, or the archives if there is no proxy.
+        Raises LabError if a name can't be resolved.
         """
         hops: set[tuple[str, int]] = set()
         for uri in self.proxies or (self.main, self.security):
@@ -77,7 +76,7 @@ class Archive:
         return sorted(hops)
 
 
-def of_this_machine() -> Archive:
+def of_local_machine() -> Archive:
     """Read the machine's apt configuration."""
     main, security = (os.environ.get(name) for name in _ENVIRONMENT)
     if main is None:
@@ -88,28 +87,28 @@ def of_this_machine() -> Archive:
         for scheme in ("http", "https")
         if (proxy := os.environ.get(f"{scheme}_proxy"))
     ]
-    # A proxy on the machine's loopback can't be reached from a Pi, which then goes straight to the archive.
+    # A Pi can't reach a proxy on the machine's loopback; it connects to the archive directly.
     options = [line for line in options if not re.search(r"//(localhost|127\.|\[::1\])", line)]
     return Archive(main, security, tuple(options))
 
 
 def _from_apt() -> tuple[str, str | None]:
     found: dict[bool, str] = {}
-    for target, release in [*_known_debian_archives(), *_likely_debian_archives()]:
+    for target, release in [*_declared_debian_archives(), *_guessed_debian_archives()]:
         uri = _over_http(target)
         is_security = release.endswith("-security")
         if uri and (is_security or "-" not in release):
             found.setdefault(is_security, uri)
     if False not in found:
         raise LabError(
-            "this machine's apt knows no Debian archive over http(s) (see: apt-get --print-uris update); "
-            f"name one in the environment: {_ENVIRONMENT[0]}=URI {_ENVIRONMENT[1]}=URI"
+            "apt on this machine has no Debian archive over http(s) (see: apt-get --print-uris update); "
+            f"set one in the environment: {_ENVIRONMENT[0]}=URI {_ENVIRONMENT[1]}=URI"
         )
     return found[False], found.get(True)
 
 
-def _known_debian_archives() -> list[tuple[str, str]]:
-    """Return (URI, release) of each source that says it is Debian's: none before the first update."""
+def _declared_debian_archives() -> list[tuple[str, str]]:
+    """Return (URI, release) of each source with the origin Debian; none before the first apt update."""
     columns = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
     listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]).stdout
     rows = [line.split("|") for line in listing.splitlines()]
@@ -120,7 +119,7 @@ def _known_debian_archives() -> list[tuple[str, str]]:
     ]
 
 
-def _likely_debian_archives() -> list[tuple[str, str]]:
+def _guessed_debian_archives() -> list[tuple[str, str]]:
     """Return (URI, release) of each configured source whose path looks like Debian's."""
     listing = run(["apt-get", "--print-uris", "update"]).stdout
     rows = re.findall(r"^'(\S+)/dists/([^/']+)/InRelease'", listing, re.MULTILINE)
@@ -128,7 +127,7 @@ def _likely_debian_archives() -> list[tuple[str, str]]:
 
 
 def _over_http(uri: str) -> str | None:
-    """Return the URI, or the first one of the mirror list that it names (Debian's cloud images use these)."""
+    """Return an http(s) URI, or the first one of a mirror list (which Debian's cloud images use)."""
     if uri.startswith("mirror+file:"):
         lines = Path(urlsplit(uri).path.rstrip("/")).read_text().split()
         uri = next((line for line in lines if line.startswith("http")), "")

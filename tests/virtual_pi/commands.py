@@ -1,4 +1,4 @@
-"""Starting the machine's own tools, and telling clearly what went wrong with them."""
+"""Runs the machine's own tools, and reports clearly what went wrong with them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 
 class LabError(Exception):
-    """The lab can't do what was asked; the text says why, and what would mend it."""
+    """The lab can't do what was requested. The text explains why, and how to fix it."""
 
 
 class CommandError(LabError, subprocess.CalledProcessError):
-    """A command ended with another status than 0; its text carries the end of what the command said."""
+    """A command failed. The text includes the last lines of its output."""
 
     def __str__(self) -> str:
-        said = "\n".join(part.strip() for part in (self.stdout, self.stderr) if part and part.strip())
-        return f"{' '.join(map(str, self.cmd))}: exit status {self.returncode}\n{last_lines(said)}".rstrip()
+        output = "\n".join(part.strip() for part in (self.stdout, self.stderr) if part and part.strip())
+        return f"{' '.join(map(str, self.cmd))}: exit status {self.returncode}\n{last_lines(output)}".rstrip()
 
 
-# Each program that the lab starts, and the Debian package that brings it.
+# Each program that the lab starts, and the Debian package that contains it.
 PROGRAMS = {
     "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
@@ -40,14 +40,14 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment, with the administrator's programs in its PATH."""
+    """Return this process's environment, with the folders of administrative programs in its PATH."""
     return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}".lstrip(":")}
 
 
 def require_machine() -> None:
-    """Raise LabError unless this process may and can build labs here."""
+    """Raise LabError unless this process is root and the required packages are installed."""
     if os.geteuid() != 0:
-        raise LabError("virtual Pis need root, to make network namespaces and mounts: start this with sudo")
+        raise LabError("virtual Pis need root for network namespaces and mounts: start this with sudo")
     missing = sorted(
         {package for name, package in PROGRAMS.items() if not shutil.which(name, path=SYSTEM_PATH)}
     )
@@ -67,10 +67,10 @@ def run(
     stdin: str = "",
     capture: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with `stdin` as its input.
+    """Run a command until it ends, with `stdin` as its input.
 
-    timeout: seconds, after which it is killed and subprocess.TimeoutExpired raised; None waits for ever.
-    capture: collect its output as text; without, it goes where this process's own output goes.
+    timeout: seconds until it is killed and subprocess.TimeoutExpired is raised; None waits forever.
+    capture: collect its output as text; otherwise it goes to this process's own output.
     Raises CommandError on a non-zero exit status if `check` is set.
     """
     pipe = subprocess.PIPE if capture else None
@@ -95,8 +95,8 @@ def last_lines(text: str, count: int = 30) -> str:
     return "\n".join(text.splitlines()[-count:])
 
 
-def end_of(log: Path, count: int = 30) -> str:
-    """Return the last lines of a log file, or say that there is none."""
+def tail(log: Path, count: int = 30) -> str:
+    """Return the last lines of a log file, or a note that there is no such file."""
     if not log.exists():
         return f"({log} was never written)"
     return last_lines(log.read_text(errors="replace"), count)

@@ -1,4 +1,4 @@
-"""What stands in for a Pi's board: systemd-nspawn, on a root file system of the Pi's own."""
+"""Stands in for a Pi's board: systemd-nspawn with a root file system for each Pi."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from pathlib import Path
 from tests.virtual_pi import card, cgroups, places
 from tests.virtual_pi.commands import SYSTEM_PATH, run
 
-# systemd-nspawn's way, with --keep-unit, to say that the machine inside wants to boot again.
+# The exit status of systemd-nspawn --keep-unit when the machine inside reboots.
 REBOOT = 133
 _SUPERVISOR = "tests.virtual_pi.supervisor"
 
 ENVIRONMENT = {
     "PATH": SYSTEM_PATH,
-    # NetworkManager and sysctl settings need it, and it is this network namespace's alone.
+    # NetworkManager and sysctl settings need it. It only affects the Pi's network namespace.
     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
-    # systemd 257 boots on cgroup v2 only, also where this machine mounts v1 beside it.
+    # systemd 257 boots on cgroup v2 only, even if this machine also mounts v1.
     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
 }
 
 
 def mounted(lab: str, pi: str, base: Path, command: list[str]) -> list[str]:
-    """Return `command` so wrapped that the Pi's root file system is mounted for it, and for no other process.
+    """Return `command` wrapped so that it sees the Pi's root file system, which no other process does.
 
-    The mounts are in a mount namespace of its own and go with its last process, so they can't be left behind;
-    the loop device of the card goes with them.
+    It is mounted in a separate mount namespace, which ends with its last process. So neither the mounts nor
+    the card's loop device can be left behind.
     """
     disk = places.pi_disk(lab, pi)
     options = f"lowerdir={base},upperdir={disk}/card/upper,workdir={disk}/card/work"
     script = (
         'mount -t ext4 -o loop "$1" "$2" && mount -t overlay overlay -o "$0" "$3" && shift 3 && exec "$@"'
     )
-    places_of_mounts = [str(card.of(lab, pi)), str(disk / "card"), str(disk / "root")]
-    mount = ["sh", "-c", script, options, *places_of_mounts, *command]
+    arguments = [str(card.image(lab, pi)), str(disk / "card"), str(disk / "root")]
+    mount = ["sh", "-c", script, options, *arguments, *command]
     return ["unshare", "--mount", "--propagation", "slave", *mount]
 
 
@@ -48,26 +48,26 @@ def boot_command(lab: str, pi: str, base: Path) -> list[str]:
         "--register=no",
         "--keep-unit",
         f"--network-namespace-path=/run/netns/{places.namespace(lab, pi)}",
-        # CAP_BPF and bpf(): without them, IPAddressAllow= and IPAddressDeny= of a unit would be ignored.
+        # Without CAP_BPF and bpf(), IPAddressAllow= and IPAddressDeny= of a unit would be ignored.
         "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_BPF,CAP_PERFMON",
         "--system-call-filter=bpf",
-        # Nothing keeps a device that the Pi makes from being this machine's disk.
+        # A device node that the Pi makes could be this machine's disk.
         "--drop-capability=CAP_MKNOD",
         "--resolv-conf=off",
         "--timezone=off",
         "--link-journal=no",
         "--console=read-only",
     ]
-    # The container's locks and sockets on this machine go with its mounts, too.
+    # So that the container's locks and sockets on this machine also disappear with its mounts.
     private = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn"
     return mounted(lab, pi, base, ["sh", "-c", f'{private} && exec "$0" "$@"', *container])
 
 
 def start_supervisor(lab: str, pi: str) -> None:
-    """Start a supervisor that outlives this process."""
+    """Start a supervisor that continues after this process has ended."""
     group = cgroups.create(cgroups.of_lab(lab) / cgroups.SUPERVISORS)
     log = places.pi_state(lab, pi) / "supervisor.log"
     command = [sys.executable, "-P", "-m", _SUPERVISOR, lab, pi]
     detached = ["setsid", "--fork", "sh", "-c", 'exec "$@" >> "$0" 2>&1 < /dev/null', str(log), *command]
     repository = Path(__file__).resolve().parents[2]
-    run(cgroups.joined(group, detached), env={"PATH": SYSTEM_PATH, "PYTHONPATH": str(repository)}, cwd="/")
+    run(cgroups.in_group(group, detached), env={"PATH": SYSTEM_PATH, "PYTHONPATH": str(repository)}, cwd="/")

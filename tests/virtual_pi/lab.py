@@ -1,4 +1,4 @@
-"""A lab: its networks, its Pis, and the way to run programs in any of them."""
+"""A lab: its networks, its Pis, and a way to run programs in them."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ from tests.virtual_pi.state import LabState, PiState
 
 
 class Lab:
-    """A lab of a given name: `up` makes it, `boot` adds Pis, `down` removes all of it.
+    """A named lab: `up` creates it, `boot` adds Pis, `down` removes everything.
 
-    As a context manager it does both, and removes first what a run of the same name may have left behind.
-    keep: leave it up at the end of the context; another process finds it with `Lab.attach`.
-    say: is told each step in a line of text.
+    As a context manager it calls `up` and `down`. `up` first removes what an earlier run has left behind.
+    keep: do not remove the lab at the end of the context; another process can use it through `Lab.attach`.
+    log: called with a line of text for each step.
     """
 
-    def __init__(self, name: str, *, keep: bool = False, say: Callable[[str], None] | None = None) -> None:
+    def __init__(self, name: str, *, keep: bool = False, log: Callable[[str], None] | None = None) -> None:
         self.name = places.check_lab_name(name)
         self.keep = keep
-        self.say = say or (lambda _: None)
+        self.log = log or (lambda _: None)
         self.folder = places.state_folder(name)
         self.ssh_key = self.folder / "ssh_key"
         self.known_hosts = self.folder / "known_hosts"
         self._owner: socket.socket | None = None
 
     @staticmethod
-    def attach(name: str, *, say: Callable[[str], None] | None = None) -> Lab:
-        """Return a handle on a lab that another process has brought up. Raises LabError if there is none."""
+    def attach(name: str, *, log: Callable[[str], None] | None = None) -> Lab:
+        """Return a handle on a lab that another process has created. Raises LabError if it is not up."""
         require_machine()
         LabState.load(places.check_lab_name(name))
-        return Lab(name, keep=True, say=say)
+        return Lab(name, keep=True, log=log)
 
     def __enter__(self) -> Self:
         try:
             self.up()
         except BaseException:
-            if self._owner:  # Otherwise the lab is somebody else's.
+            if self._owner:  # Otherwise another process owns the lab.
                 self.down()
             raise
         return self
@@ -72,16 +72,17 @@ class Lab:
             self.down()
 
     def up(self) -> None:
-        """Remove what is left of a lab of this name, and make its networks.
+        """Remove what is left of a lab of this name, and create its networks.
 
-        Raises LabError if the machine lacks something, or if another process has this lab up and is using it.
+        Raises LabError if the machine lacks something, or if another process is using this lab.
         """
         require_machine()
         self._claim()
         removal.remove(self.name)
-        self.say(f"making the networks of lab {self.name}")
-        limits.make_room()
-        with places.locked():  # From here on, no other lab is the last one.
+        self.log(f"creating the networks of lab {self.name}")
+        limits.raise_inotify_limit()
+        # Once the folder exists, the removal of another lab does not clean up what all labs share.
+        with places.locked():
             places.RUN.mkdir(mode=0o755, exist_ok=True)
             self.folder.mkdir(mode=0o700)
         networks.create(self.name)
@@ -104,7 +105,7 @@ class Lab:
         LabState(self.name, secrets.token_urlsafe(12)).save()
 
     def down(self) -> None:
-        """Remove the lab and everything that belongs to it; does nothing where there is nothing."""
+        """Remove the lab and everything that belongs to it. Does nothing if there is no such lab."""
         require_machine()
         self._claim()
         removal.remove(self.name)
@@ -116,20 +117,19 @@ class Lab:
         return LabState.load(self.name).password
 
     def boot(self, name: str, timeout: float = 90) -> Pi:
-        """Flash a new Pi, switch it on, and return it when its sshd answers in the control network.
+        """Flash a new Pi, switch it on, and return it when its sshd answers on the control network.
 
-        timeout: seconds for the boot; the first Pi on a machine also waits for the root file system to be
-        built.
+        timeout: seconds for the boot, without building the root file system for the first Pi on a machine.
         """
         return self.boot_many([name], timeout)[0]
 
     def boot_many(self, names: Sequence[str], timeout: float = 90) -> list[Pi]:
-        """Boot several new Pis side by side."""
+        """Boot several new Pis in parallel."""
         for name in places.check_pi_names(names):
             if name in state.names(self.name):
                 raise LabError(f"lab {self.name!r} has a Pi {name!r} already")
         with places.locked("build"):
-            base = rootfs.ready(self.say)
+            base = rootfs.ready(self.log)
             pis = [self._flash(name, base) for name in names]
         self._write_known_hosts()
         with ThreadPoolExecutor(len(pis) or 1) as pool:
@@ -137,21 +137,21 @@ class Lab:
         return pis
 
     def pi(self, name: str) -> Pi:
-        """Return a Pi that was booted before. Raises LabError if there is none of that name."""
+        """Return a Pi that was booted before. Raises LabError if the lab has no Pi of that name."""
         return Pi(PiState.load(self.name, name), self.password)
 
     @property
     def pis(self) -> list[Pi]:
-        """All of the lab's Pis, whether they have power or not."""
+        """All of the lab's Pis, whether on or off."""
         return [self.pi(name) for name in state.names(self.name)]
 
-    def address(self, where: str) -> str:
-        """Return the address that `control`, `field` or `stranger` speaks from."""
-        return networks.ADDRESSES[self._checked(where)][0]
+    def address(self, place: str) -> str:
+        """Return the source address of connections from `control`, `field` or `stranger`."""
+        return networks.ADDRESSES[_check_place(place)][0]
 
     def run(
         self,
-        where: str,
+        place: str,
         command: Sequence[str | Path],
         *,
         check: bool = True,
@@ -161,35 +161,33 @@ class Lab:
         stdin: str = "",
         capture: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program of this machine in one of the lab's networks: `control`, `field` or `stranger`.
+        """Run one of this machine's programs in one of the lab's networks: `control`, `field` or `stranger`.
 
-        The rest is as in `commands.run`.
+        The other parameters are those of `commands.run`.
         """
-        command_there = self.entering(where, command)
+        wrapped = self.wrapped(place, command)
         try:
-            return run(
-                command_there, check=check, timeout=timeout, env=env, cwd=cwd, stdin=stdin, capture=capture
-            )
+            return run(wrapped, check=check, timeout=timeout, env=env, cwd=cwd, stdin=stdin, capture=capture)
         except CommandError as error:
-            command_read = [f"{where}:", *map(str, command)]
-            raise CommandError(error.returncode, command_read, error.stdout, error.stderr) from None
+            readable = [f"{place}:", *map(str, command)]
+            raise CommandError(error.returncode, readable, error.stdout, error.stderr) from None
 
     def popen(
         self,
-        where: str,
+        place: str,
         command: Sequence[str | Path],
         *,
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
-        together: str = cgroups.PROGRAMS,
+        group: str = cgroups.PROGRAMS,
     ) -> subprocess.Popen[str]:
-        """Start a program of this machine in one of the lab's networks, with pipes to all of its streams.
+        """Start one of this machine's programs in one of the lab's networks, with pipes for all streams.
 
-        together: the name that `kill` knows it by, with all that it starts.
+        group: a name for it and all of its child processes, for `kill`.
         """
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.entering(where, command, together),
+            self.wrapped(place, command, group),
             env=environment() if env is None else env,
             cwd=cwd,
             stdin=pipe,
@@ -198,23 +196,20 @@ class Lab:
             text=True,
         )
 
-    def kill(self, together: str) -> None:
-        """Kill, all at once, what `popen` has started under that name, and whatever that has started."""
-        cgroups.kill(cgroups.of_lab(self.name) / together)
+    def kill(self, group: str) -> None:
+        """Kill at once what `popen` has started in this group, with all child processes."""
+        cgroups.kill(cgroups.of_lab(self.name) / group)
 
-    def entering(
-        self, where: str, command: Sequence[str | Path], together: str = cgroups.PROGRAMS
-    ) -> list[str]:
-        """Return `command` so wrapped that it runs in one of the lab's networks, and ends with the lab."""
-        group = cgroups.create(cgroups.of_lab(self.name) / together)
-        return cgroups.joined(
-            group, networks.in_namespace(places.namespace(self.name, self._checked(where)), command)
-        )
+    def wrapped(self, place: str, command: Sequence[str | Path], group: str = cgroups.PROGRAMS) -> list[str]:
+        """Return `command` wrapped so that it runs in one of the lab's networks, and ends with the lab."""
+        cgroup = cgroups.create(cgroups.of_lab(self.name) / group)
+        namespace = places.namespace(self.name, _check_place(place))
+        return cgroups.in_group(cgroup, networks.in_namespace(namespace, command))
 
     def ssh(self, pi: Pi, command: Sequence[str] = (), *, address: str | None = None) -> list[str]:
-        """Return the ssh command that reaches a Pi from `control` with the lab's key, its host key checked.
+        """Return the ssh command to a Pi from `control`, with the lab's key and a check of the host key.
 
-        address: where the Pi is now, if no longer at its bootstrap address.
+        address: the Pi's current address, if it is not the bootstrap address any more.
         """
         options = [
             "BatchMode=yes",
@@ -230,7 +225,7 @@ class Lab:
         return ["ssh", "-F", "none", "-i", str(self.ssh_key), *settings, target, *command]
 
     def _flash(self, name: str, base: Path) -> Pi:
-        """Give a new Pi its files: what all Pis share, and what is its own."""
+        """Create a new Pi's card on top of the shared root file system."""
         number = (
             max((PiState.load(self.name, other).number for other in state.names(self.name)), default=0) + 1
         )
@@ -240,7 +235,7 @@ class Lab:
         disk.mkdir(parents=True)
         for mounted in ("card", "root"):
             (disk / mounted).mkdir()
-        card.insert(self.name, name)
+        card.create(self.name, name)
         (disk / "base").write_text(str(base))
         inside = ["chroot", str(disk / "root"), "sh", "-eu", "-c", rootfs.FLASH.read_text()]
         flashed = run(
@@ -265,24 +260,19 @@ class Lab:
         self.known_hosts.write_text("".join(lines))
 
     def _switch_on(self, pi: Pi, timeout: float) -> None:
-        begun = monotonic()
-        self.say(f"booting {pi.name}")
+        started = monotonic()
+        self.log(f"booting {pi.name}")
         pi.switch_on()
         pi.wait_for(lambda: self._answers(pi), timeout, "does not answer over SSH from the control network")
-        self.say(f"{pi.name} answers at {pi.bootstrap_address} after {monotonic() - begun:.1f} s")
+        self.log(f"{pi.name} answers at {pi.bootstrap_address} after {monotonic() - started:.1f} s")
 
     def _answers(self, pi: Pi) -> bool:
         if not pi.leased("eth0") or not pi.leased("uplink0"):
             return False
         return self.run("control", self.ssh(pi, ["true"]), check=False).returncode == 0
 
-    def _checked(self, where: str) -> str:
-        if where not in (places.CONTROL, places.FIELD, places.STRANGER):
-            raise LabError(f"{where!r} is no place to run a program in: use control, field or stranger")
-        return where
-
     def _claim(self) -> None:
-        """Keep other processes from using this lab's name. The kernel gives it back if this one dies."""
+        """Keep other processes from using this lab's name. If this process dies, the kernel releases it."""
         if self._owner:
             return
         owner = socket.socket(socket.AF_UNIX)
@@ -291,11 +281,15 @@ class Lab:
             self._owner = owner
             return
         owner.close()
-        raise LabError(
-            f"lab {self.name!r} is being used by another process; wait for it, or use another lab's name"
-        )
+        raise LabError(f"lab {self.name!r} is in use by another process; wait for it, or choose another name")
 
     def _release(self) -> None:
         if self._owner:
             self._owner.close()
             self._owner = None
+
+
+def _check_place(place: str) -> str:
+    if place not in (places.CONTROL, places.FIELD, places.STRANGER):
+        raise LabError(f"programs can't run in {place!r}: use control, field or stranger")
+    return place

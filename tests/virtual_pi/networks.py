@@ -1,9 +1,9 @@
 """A lab's networks, each in a network namespace of its own.
 
-field     192.168.1.0/24   the access point (.1) and the ESP32 (.50): where wlan0 leads; nobody answers DHCP
-control   192.168.2.0/24   the controller (.1) and the Opta (.10): where eth0 leads; DHCP hands out .150 to
-.199 router    192.168.77.0/24  where uplink0 leads: DHCP, DNS, and a way to the package archive (see
-uplink.py) stranger  192.168.77.50    a host that belongs to neither zone, on the router's network
+field     192.168.1.0/24   wlan0: the access point (.1) and the ESP32 (.50); no DHCP
+control   192.168.2.0/24   eth0: the controller (.1) and the Opta (.10); DHCP from .150 to .199
+router    192.168.77.0/24  uplink0: DHCP, DNS, and the package archive (see uplink.py)
+stranger  192.168.77.50    a host on the router's network that belongs to neither zone
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tests.virtual_pi import capabilities, cgroups, places
 from tests.virtual_pi.commands import LabError, run
 from tests.virtual_pi.places import CONTROL, FIELD, ROUTER, STRANGER
 
-# Where each of a Pi's interfaces leads.
+# The network that each interface of a Pi is connected to.
 INTERFACES = {"wlan0": FIELD, "eth0": CONTROL, "uplink0": ROUTER}
 _BRIDGE = "br0"
 
-# The first address is the one that the namespace speaks from unless it is told otherwise.
+# The first one is the default source address.
 ADDRESSES = {
     FIELD: ("192.168.1.50", "192.168.1.1"),
     CONTROL: ("192.168.2.1", "192.168.2.10"),
@@ -28,8 +28,8 @@ ADDRESSES = {
     STRANGER: ("192.168.77.50",),
 }
 
-# A new namespace takes these over from the machine, which forwards for the labs and may have been hardened.
-# A Pi that boots has the kernel's own, and its distribution's sysctl.d changes them from there.
+# A new namespace inherits these from the machine, which forwards packets for the labs and may be hardened.
+# A real Pi boots with the kernel's defaults, which the distribution's sysctl.d then changes.
 _KERNEL_DEFAULTS = (
     "forwarding=0",
     "accept_redirects=1",
@@ -45,11 +45,12 @@ _KERNEL_DEFAULTS = (
 
 
 def in_namespace(name: str, command: Sequence[str | Path]) -> list[str]:
-    return capabilities.without_the_machine_s(["ip", "netns", "exec", name, *map(str, command)])
+    """Return `command` wrapped so that it runs in a network namespace."""
+    return capabilities.confined(["ip", "netns", "exec", name, *map(str, command)])
 
 
 def create(lab: str) -> None:
-    """Make the four namespaces, their bridges and their DHCP servers; `uplink.create` adds the way out."""
+    """Create the namespaces, their bridges, and the control network's DHCP server."""
     for what in places.NAMESPACES:
         _create_namespace(places.namespace(lab, what))
     for what in (FIELD, CONTROL, ROUTER):
@@ -60,12 +61,12 @@ def create(lab: str) -> None:
     _ip(router, "link", "add", "stranger", "type", "veth", "peer", "name", "eth0", "netns", stranger)
     _ip(router, "link", "set", "stranger", "master", _BRIDGE, "up")
     _bring_up(stranger, "eth0", ADDRESSES[STRANGER])
-    # The control network has no way out: neither a router nor a name server is announced (options 3 and 6).
+    # The control network has no uplink: neither a router nor a name server is announced (options 3 and 6).
     start_dnsmasq(lab, CONTROL, ["--port=0", "--dhcp-option=3", "--dhcp-option=6"])
 
 
 def start_dnsmasq(lab: str, what: str, options: Sequence[str]) -> None:
-    """Start a DHCP server on a network's bridge, and a DNS server unless its options have `--port=0`."""
+    """Start a DHCP server on a network's bridge, and a DNS server unless the options contain `--port=0`."""
     network = ADDRESSES[what][0].rpartition(".")[0]
     command = [
         "dnsmasq",
@@ -83,11 +84,11 @@ def start_dnsmasq(lab: str, what: str, options: Sequence[str]) -> None:
         *options,
     ]
     group = cgroups.create(cgroups.of_lab(lab) / cgroups.PROGRAMS)
-    run(cgroups.joined(group, in_namespace(places.namespace(lab, what), command)))
+    run(cgroups.in_group(group, in_namespace(places.namespace(lab, what), command)))
 
 
 def lease(lab: str, what: str, mac_address: str) -> str | None:
-    """Return the address that the network's DHCP server last gave to an interface, if it ever did."""
+    """Return the address that the network's DHCP server last leased to an interface, or None."""
     file = places.state_folder(lab) / f"{what}.leases"
     for line in file.read_text().splitlines() if file.exists() else ():
         _, mac, address, *_ = line.split()
@@ -96,20 +97,19 @@ def lease(lab: str, what: str, mac_address: str) -> str | None:
     return None
 
 
-def plug(lab: str, pi: str, number: int) -> None:
-    """Give a Pi new interfaces, as they are after power-up: no address, no route, no firewall, no setting
-    left.
+def create_interfaces(lab: str, pi: str, number: int) -> None:
+    """Give a Pi new interfaces, as after power-up: without addresses, routes, firewall rules or settings.
 
-    number: tells the Pi's far ends apart in the lab's networks.
+    number: makes the names of the far ends unique in the lab's networks.
     """
-    unplug(lab, pi)
+    remove_interfaces(lab, pi)
     own = places.namespace(lab, pi)
     _create_namespace(own)
     for interface, what in INTERFACES.items():
         far = far_end(number)
         mac = places.mac_address(lab, pi, interface)
         network = places.namespace(lab, what)
-        # Names are given in the namespaces themselves: at no time is there a veth in the machine's own.
+        # Both ends are created directly in their namespaces, so the machine's own never has this veth.
         near = ["type", "veth", "peer", "name", interface, "address", mac, "netns", own]
         _ip(network, "link", "add", far, *near)
         _ip(network, "link", "set", far, "master", _BRIDGE)
@@ -117,8 +117,8 @@ def plug(lab: str, pi: str, number: int) -> None:
             _ip(network, "link", "set", far, "up")
 
 
-def unplug(lab: str, pi: str) -> None:
-    """Remove a Pi's interfaces, and their far ends with them."""
+def remove_interfaces(lab: str, pi: str) -> None:
+    """Remove a Pi's interfaces, with their far ends."""
     remove_namespace(places.namespace(lab, pi))
 
 
@@ -127,12 +127,12 @@ def far_end(number: int) -> str:
 
 
 def unplugged_mark(lab: str, pi: str, interface: str) -> Path:
-    """Return the file whose presence says that the cable is pulled, which it stays over a reboot."""
+    """Return the file that exists while the cable is unplugged, also across reboots."""
     return places.pi_state(lab, pi) / f"{interface}.unplugged"
 
 
 def set_cable(lab: str, pi: str, number: int, interface: str, *, plugged: bool) -> None:
-    """Plug in or pull the cable: the Pi sees its carrier come or go."""
+    """Plug in or unplug the cable: the interface gets or loses its carrier."""
     if interface not in INTERFACES:
         raise LabError(f"a Pi has no interface {interface!r}; it has {', '.join(INTERFACES)}")
     mark = unplugged_mark(lab, pi, interface)
@@ -145,18 +145,17 @@ def set_cable(lab: str, pi: str, number: int, interface: str, *, plugged: bool) 
 
 
 def is_alive(name: str) -> bool:
-    """Return whether a name stands for a namespace; after a machine's restart it may be a dead file."""
+    """Return whether the namespace exists; after a restart of the machine there may be only an empty file."""
     return os.path.ismount(f"/run/netns/{name}")
 
 
 def remove_namespace(name: str) -> None:
-    """Remove a network namespace; what runs in it must have ended before."""
+    """Remove a network namespace. Everything that runs in it must have ended."""
     file = Path("/run/netns", name)
     if not file.exists():
         return
     if is_alive(name):
-        # Its interfaces would go with it, but only some time later; their far ends would still hold their
-        # names then.
+        # The kernel would remove the interfaces too, but later. Until then the far ends' names stay in use.
         for link in run(["ip", "-netns", name, "-o", "link", "show", "type", "veth"]).stdout.splitlines():
             _ip(name, "link", "delete", link.split(": ")[1].partition("@")[0])
     run(["ip", "netns", "delete", name])

@@ -1,7 +1,7 @@
-"""Where a lab keeps its things, and what it calls them.
+"""Paths and names that labs use on this machine.
 
-Every name that a lab gives to something of the machine's (namespace, table, link, cgroup, folder) is made
-here, so that what is made and what is removed can't drift apart.
+The name of every namespace, table, link, cgroup and folder is defined here, so that creation and removal
+can't diverge.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 
 from tests.virtual_pi.commands import LabError
 
-# Logs, keys and state: gone when the machine restarts, as the labs themselves are.
+# Logs, keys and state. Like the labs themselves, they do not survive a restart of the machine.
 RUN = Path("/run/smart-meter-virtual-pi")
-# The Pis' own files: on a disk, as an SD card is, because they may install a lot.
+# The Pis' cards. They are on disk because Pis may install a lot.
 DISK = Path("/var/lib/smart-meter-virtual-pi")
-# Root file systems, kept from run to run.
+# Root file systems, kept between runs.
 CACHE = Path("/var/cache/smart-meter-virtual-pi")
 
 CONTROL, FIELD, STRANGER, ROUTER = "control", "field", "stranger", "router"
 NAMESPACES = (CONTROL, FIELD, STRANGER, ROUTER)
 
-# No hyphen in a lab's name: what belongs to lab "a" must never look like a part of lab "a-b".
+# Without hyphens, so that names of lab "a" can't be mistaken for names of a lab "a-b".
 _LAB_NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
 _PI_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}[a-z0-9]|[a-z]")
 
 
 @contextmanager
 def locked(what: str = "labs") -> Iterator[None]:
-    """Hold a lock among all labs of this machine: by default, the one on what they have in common."""
+    """Hold a lock that all labs of this machine share; by default, the one on what they have in common."""
     CACHE.mkdir(mode=0o755, parents=True, exist_ok=True)
     with (CACHE / f".{what}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -59,7 +59,7 @@ def check_pi_name(name: str) -> str:
 def check_pi_names(names: Sequence[str]) -> Sequence[str]:
     for name in map(check_pi_name, names):
         if names.count(name) > 1:
-            raise LabError(f"Pi name {name!r} is given twice; each Pi of a lab needs one of its own")
+            raise LabError(f"Pi name {name!r} is given twice; each Pi of a lab needs a different name")
     return names
 
 
@@ -80,7 +80,7 @@ def pi_disk(lab: str, pi: str) -> Path:
 
 
 def host_keys(lab: str, pi: str) -> Path:
-    """Return the file with the public host keys that the Pi was flashed with, a line each."""
+    """Return the file with the public host keys that the Pi was flashed with, one per line."""
     return pi_state(lab, pi) / "host_keys"
 
 
@@ -94,7 +94,7 @@ def namespace(lab: str, what: str) -> str:
 
 
 def machine(lab: str, pi: str) -> str:
-    """Return the container's name on this machine; the Pi itself is called `raspberrypi`."""
+    """Return the container's name on this machine. The Pi's own host name is `raspberrypi`."""
     return namespace(lab, pi).replace("_", "-u")
 
 
@@ -103,17 +103,17 @@ def nft_table(lab: str) -> str:
 
 
 def host_link(lab: str) -> str:
-    """Return the name of the lab's only interface outside its namespaces; Linux allows 15 characters."""
+    """Return the name of the lab's only interface outside its namespaces. Linux allows 15 characters."""
     return f"smv-{_digest(lab)[:8]}"
 
 
 def uplink_number(lab: str) -> int:
-    """Return where the search for the lab's free uplink network begins, 0 to 16383."""
+    """Return the index at which the search for a free uplink network starts, 0 to 16383."""
     return int(_digest(lab)[:8], 16) % 16384
 
 
 def mac_address(lab: str, pi: str, interface: str) -> str:
-    """Return the interface's address, the same at every boot; 02 marks it as locally administered."""
+    """Return the interface's MAC address, the same at every boot. 02 marks it as locally administered."""
     digest = _digest(f"{lab}/{pi}/{interface}")
     return ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])
 

@@ -1,4 +1,4 @@
-"""Removes a lab, or what is left of one: found by its names, so that no record of it needs to be whole."""
+"""Removes a lab, or what is left of one. Everything is found by its name, so no intact record is needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NETNS = Path("/run/netns")
 
 def remove(lab: str) -> None:
     """End every process, and remove every namespace, link, table, mount and file of the lab."""
-    # First the power supplies, or they might start a Pi again that the next line ends.
+    # The supervisors first, since they could restart a Pi that the next line ends.
     cgroups.remove(cgroups.of_lab(lab) / cgroups.SUPERVISORS)
     cgroups.remove(cgroups.of_lab(lab))
     for name in namespaces(lab):
@@ -29,12 +29,12 @@ def remove(lab: str) -> None:
         if not labs():
             uplink.restore_forwarding()
             for parent in (places.RUN, places.DISK, cgroups.base()):
-                with contextlib.suppress(OSError):  # It is not there, or somebody else has put something in.
+                with contextlib.suppress(OSError):  # It does not exist, or contains files of someone else.
                     parent.rmdir()
 
 
 def labs() -> list[str]:
-    """Return the name of each lab that is up, half up, or left behind."""
+    """Return the name of each lab that exists, even incompletely."""
     found = {name.split("-")[1] for name in _all_namespaces()}
     for parent in (places.RUN, places.DISK, cgroups.base()):
         found |= {child.name for child in parent.glob("[a-z]*/")}
@@ -50,9 +50,9 @@ def _all_namespaces() -> list[str]:
 
 
 def _end_processes_in(name: str) -> None:
-    """Kill what was started in a namespace by other means than the lab's, `ip netns exec` say."""
+    """Kill what was started in a namespace without the lab, for example by `ip netns exec`."""
     file = _NETNS / name
-    # Never our own, whatever somebody may have mounted there.
+    # Never our own namespace, even if someone has mounted it there.
     if not networks.is_alive(name) or file.samefile("/proc/self/ns/net"):
         return
     for pid in run(["ip", "netns", "pids", name]).stdout.split():
@@ -63,7 +63,7 @@ def _end_processes_in(name: str) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    # Pis' root file systems are mounted out of sight; one that is in sight was mounted by hand.
+    # The Pis' own mounts are in other mount namespaces. Any mount that is visible here was made by hand.
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
         run(["umount", mount])

@@ -1,4 +1,4 @@
-"""The root file system that all Pis share: kept, and made fresh when its recipe changes or it gets old."""
+"""The root file system that all Pis share. It is rebuilt when its recipe has changed or it gets old."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.virtual_pi import archive, cgroups, places
 from tests.virtual_pi.commands import SYSTEM_PATH, LabError, last_lines, run
 
-# Younger than this, a Pi's first `apt-get upgrade` stays short.
+# Old enough to be reused often, young enough that a Pi's first `apt-get upgrade` is short.
 MAX_AGE_DAYS = 14
 RECIPE = Path(__file__).parent / "recipe"
 FLASH = RECIPE / "flash.sh"
@@ -22,22 +22,23 @@ _BUILDING = "building-"
 _GROUP = "-build"  # No lab's name begins with a hyphen.
 
 
-def ready(say: Callable[[str], None]) -> Path:
-    """Return the folder of a fresh root file system, built now if there is none.
+def ready(log: Callable[[str], None]) -> Path:
+    """Return the folder of a current root file system; build it if there is none.
 
-    Call it in `places.locked("build")`, and stay there until a Pi's `base` file says that it is in use.
+    Call this within `places.locked("build")`, and keep the lock until a Pi's `base` file refers to the
+    folder.
     """
-    source = archive.of_this_machine()
+    source = archive.of_local_machine()
     recipe = _digest(source)
     found = sorted(places.CACHE.glob(f"ROOT-{recipe}-*"))
     if found and time.time() - int(found[-1].name.rpartition("-")[2]) < MAX_AGE_DAYS * 86400:
         return found[-1]
     _remove_leftovers()
-    say("building the Pis' root file system (once; about a minute)")
-    begun = time.time()
-    root = places.CACHE / f"ROOT-{recipe}-{int(begun)}"
+    log("building the Pis' root file system (once; about a minute)")
+    started = time.time()
+    root = places.CACHE / f"ROOT-{recipe}-{int(started)}"
     _build(source, root)
-    say(f"built {root} in {time.time() - begun:.0f} s")
+    log(f"built {root} in {time.time() - started:.0f} s")
     _remove_unused(root)
     return root
 
@@ -53,7 +54,7 @@ def _digest(source: archive.Archive) -> str:
 
 def _build(source: archive.Archive, root: Path) -> None:
     names = (line.partition("#")[0].strip() for line in (RECIPE / "packages.txt").read_text().splitlines())
-    # Built beside its place and then renamed, so that a half-made one is never taken for a whole one.
+    # Built under another name and then renamed, so that an incomplete one is never used.
     work = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=places.CACHE))
     work.chmod(0o755)
     sources = work / "debian.sources"
@@ -65,7 +66,7 @@ def _build(source: archive.Archive, root: Path) -> None:
         *(['chroot "$1" update-ca-certificates'] if source.authorities else []),
         f'"{RECIPE / "customize.sh"}" "$1"',
     ]
-    # In a mount namespace of its own: whatever becomes of it, none of its mounts stays behind.
+    # In a separate mount namespace, so that no mount stays behind even if the build crashes.
     command: list[str | Path] = [
         "unshare",
         "--mount",
@@ -81,27 +82,27 @@ def _build(source: archive.Archive, root: Path) -> None:
     log = places.CACHE / "build.log"
     group = cgroups.create(cgroups.base() / _GROUP)
     environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
-    done = run(cgroups.joined(group, command), check=False, timeout=1800, env=environment)
+    done = run(cgroups.in_group(group, command), check=False, timeout=1800, env=environment)
     cgroups.remove(group)
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
         shutil.rmtree(work)
         raise LabError(f"mmdebstrap failed ({log}):\n{last_lines(done.stderr)}")
-    # On the disk before it has its name: a machine that loses its power must not find a root of empty files.
+    # Sync before renaming, so that a power cut of this machine can't leave empty files under the final name.
     run(["sync", "--file-system", work], timeout=600)
     (work / "root").rename(root)
     shutil.rmtree(work)
 
 
 def _remove_leftovers() -> None:
-    """Remove what a builder that was killed left; the lock says that none is at work now."""
+    """Remove what a killed build has left. Thanks to the lock, no other build is running."""
     cgroups.remove(cgroups.base() / _GROUP)
     for folder in places.CACHE.glob(f"{_BUILDING}*"):
         shutil.rmtree(folder)
 
 
 def _remove_unused(keep: Path) -> None:
-    """Remove older root file systems, but none that a Pi still stands on."""
+    """Remove older root file systems that no Pi uses any more."""
     used = {Path(file.read_text()) for file in places.DISK.glob("*/*/base")}
     for folder in places.CACHE.glob("ROOT-*"):
         if folder != keep and folder not in used:

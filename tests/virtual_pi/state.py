@@ -1,4 +1,4 @@
-"""What a lab writes down about itself, for its supervisors and for other processes that attach to it."""
+"""The state that a lab saves for its supervisors and for other processes that attach to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LabState:
 
 @dataclass(frozen=True)
 class PiState:
-    """A Pi: its place in the lab's networks (1 to 50), and the shared root file system that it stands on."""
+    """A Pi: its number in the lab's networks (1 to 50), and the root file system that it is based on."""
 
     lab: str
     pi: str

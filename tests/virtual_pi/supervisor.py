@@ -1,7 +1,7 @@
 """A Pi's power supply: `python -m tests.virtual_pi.supervisor LAB NAME`.
 
-Runs the Pi until it is switched off or its power is cut, and starts it again when it reboots. It belongs to
-no terminal and to no test run; killing its cgroup ends it.
+Runs the Pi until it is switched off or its power is cut, and starts it again when it reboots. It is detached
+from terminals and test runs; killing its cgroup ends it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ def supervise(lab: str, pi: str) -> None:
     with (folder / "console.log").open("ab") as console:
         while True:
             cgroups.remove(group)
-            networks.plug(lab, pi, state.number)
+            networks.create_interfaces(lab, pi, state.number)
             cgroups.create(group)
-            boot = cgroups.joined(group, boot_command(lab, pi, state.base))
+            boot = cgroups.in_group(group, boot_command(lab, pi, state.base))
             status = subprocess.call(
                 boot, stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=ENVIRONMENT, cwd="/"
             )
             if status != REBOOT:
                 break
     cgroups.remove(group)
-    networks.unplug(lab, pi)
+    networks.remove_interfaces(lab, pi)
 
 
 def main() -> None:
     lab, pi = sys.argv[1:]
     with (places.pi_state(lab, pi) / "supervisor.lock").open("w") as lock:
-        # Held as long as the Pi has power; whoever wants to know tries to take it, and lets go at once.
+        # Held as long as the Pi has power. To find out, other processes try to take the lock.
         fcntl.flock(lock, fcntl.LOCK_EX)
         supervise(lab, pi)
 

@@ -1,7 +1,7 @@
-"""Runs commands inside a virtual machine by QEMU's guest agent: a serial line, past every network.
+"""Runs commands inside a virtual machine through QEMU's guest agent, over a serial line instead of a network.
 
-The protocol is JSON, an object a line: QEMU Guest Agent Protocol Reference, guest-sync-delimited, guest-exec
-and guest-exec-status.
+The protocol is one JSON object per line. See the QEMU Guest Agent Protocol Reference: guest-sync-delimited,
+guest-exec and guest-exec-status.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SENTINEL = b"\xff"
 
 
 class Agent:
-    """A connection with the agent of one machine; as a context manager it closes itself."""
+    """A connection to the agent of one machine; closed at the end of its context."""
 
     def __init__(self, path: Path, timeout: float) -> None:
-        """path: QEMU's end of the line, a Unix socket. timeout: seconds to wait for each answer."""
+        """path: QEMU's end of the line, a Unix socket. timeout: seconds to wait for each reply."""
         self._line = socket.socket(socket.AF_UNIX)
         self._received = b""
         try:
@@ -45,58 +45,58 @@ class Agent:
     def run(
         self, command: Sequence[str], timeout: float, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root to its end.
+        """Run a command as root until it ends.
 
-        timeout: seconds until subprocess.TimeoutExpired is raised; the command goes on then.
+        timeout: seconds until subprocess.TimeoutExpired is raised; the command continues to run.
         Raises LabError if the agent does not answer, or can't start the command.
         """
         deadline = time.monotonic() + timeout
-        started = self._ask(
+        started = self._request(
             "guest-exec",
             path=command[0],
             arg=list(command[1:]),
             **{"input-data": base64.b64encode(stdin.encode()).decode(), "capture-output": True},
         )
         pause = 0.05
-        while not (status := self._ask("guest-exec-status", pid=started["pid"]))["exited"]:
+        while not (status := self._request("guest-exec-status", pid=started["pid"]))["exited"]:
             if time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired(list(command), timeout)
             time.sleep(pause)
-            # The agent writes a line into the journal for each question.
+            # The agent logs a line to the journal for each request.
             pause = min(2 * pause, 0.8)
-        said = [
+        output = [
             base64.b64decode(status.get(key, "")).decode(errors="replace") for key in ("out-data", "err-data")
         ]
-        # A signal is told as subprocess tells it.
+        # A signal is a negative exit code, as in subprocess.
         code = -status["signal"] if "signal" in status else status["exitcode"]
-        return subprocess.CompletedProcess(list(command), code, *said)
+        return subprocess.CompletedProcess(list(command), code, *output)
 
-    def _ask(self, what: str, **arguments: Any) -> Any:
+    def _request(self, command: str, **arguments: Any) -> Any:
         try:
-            self._send(what, arguments)
-            answer = self._answer()
+            self._send(command, arguments)
+            reply = self._reply()
         except OSError as error:
-            raise LabError(f"the machine's agent does not answer to {what}: {error}") from error
-        if "error" in answer:
-            raise LabError(f"the machine's agent refuses {what}: {answer['error']['desc']}")
-        return answer["return"]
+            raise LabError(f"the machine's agent does not reply to {command}: {error}") from error
+        if "error" in reply:
+            raise LabError(f"the machine's agent refuses {command}: {reply['error']['desc']}")
+        return reply["return"]
 
     def _synchronise(self) -> None:
-        """Skip what the line still holds of an earlier connection's answers."""
+        """Skip replies to an earlier connection that are still on the line."""
         number = secrets.randbelow(2**31)
         self._send("guest-sync-delimited", {"id": number}, _SENTINEL)
         while True:
             while _SENTINEL not in self._received:
                 self._receive()
             self._received = self._received.partition(_SENTINEL)[2]
-            if self._answer() == {"return": number}:
+            if self._reply() == {"return": number}:
                 return
 
-    def _send(self, what: str, arguments: dict[str, Any], before: bytes = b"") -> None:
-        question = {"execute": what, "arguments": arguments}
-        self._line.sendall(before + json.dumps(question).encode() + b"\n")
+    def _send(self, command: str, arguments: dict[str, Any], prefix: bytes = b"") -> None:
+        request = {"execute": command, "arguments": arguments}
+        self._line.sendall(prefix + json.dumps(request).encode() + b"\n")
 
-    def _answer(self) -> Any:
+    def _reply(self) -> Any:
         while b"\n" not in self._received:
             self._receive()
         line, _, self._received = self._received.partition(b"\n")
@@ -105,5 +105,5 @@ class Agent:
     def _receive(self) -> None:
         received = self._line.recv(65536)
         if not received:
-            raise ConnectionResetError("it closed the line")
+            raise ConnectionResetError("the agent closed the line")
         self._received += received

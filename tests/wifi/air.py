@@ -1,4 +1,4 @@
-"""The other side of the Pi's radio: the access point, and an ESP32 that is its station as the Pi is."""
+"""The other radios: the access point, and an ESP32, which is another station of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HARDWARE_ADDRESS = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 @dataclass(frozen=True)
 class Wifi:
-    """What an access point offers. sae: WPA3 alone, with protected management frames; else WPA2 alone."""
+    """A network of the access point. sae: WPA3 only, with protected management frames; else WPA2 only."""
 
     ssid: str
     passphrase: str
@@ -26,7 +26,7 @@ class Wifi:
 
     @property
     def access_point(self) -> list[str]:
-        """The Wi-Fi in hostapd's words."""
+        """The lines for hostapd's configuration."""
         lines = [
             "bridge=br0",
             "ctrl_interface=/run/hostapd",
@@ -40,7 +40,7 @@ class Wifi:
 
     @property
     def station(self) -> list[str]:
-        """The Wi-Fi in wpa_supplicant's words."""
+        """The lines for wpa_supplicant's configuration."""
         lines = [f'ssid="{self.ssid}"', "scan_freq=2437"]
         if self.sae:
             return [*lines, "key_mgmt=SAE", "ieee80211w=2", f'sae_password="{self.passphrase}"']
@@ -49,14 +49,14 @@ class Wifi:
 
 @dataclass(frozen=True)
 class Station:
-    """A station that has proved to know the passphrase, as the access point sees it."""
+    """A station that has authenticated, as the access point sees it."""
 
-    key_management: str  # WPA2 or WPA3; another suite by its number
-    protects_management: bool  # Its management frames are protected, as WPA3 asks for (IEEE 802.11w).
+    key_management: str  # WPA2 or WPA3; the number of any other suite
+    protects_management: bool  # Its management frames are protected, as WPA3 requires (IEEE 802.11w).
 
 
 class AccessPoint:
-    """The radio that the Pi's wlan0 talks to; what it joins are the ports of a bridge (192.168.1.1)."""
+    """The radio that the Pi's wlan0 connects to. Its Wi-Fis are ports of a bridge (192.168.1.1)."""
 
     def __init__(self, pi: RadioPi) -> None:
         self._pi = pi
@@ -64,9 +64,9 @@ class AccessPoint:
         self._offered: list[Wifi] = []
 
     def offer(self, *wifis: Wifi, timeout: float = 120) -> None:
-        """Offer these Wi-Fis side by side, and no others any more; they are offered again after a reboot."""
+        """Offer these Wi-Fis and no others, now and after a reboot."""
         self._offered = list(wifis)
-        # No country: the Pi's has to come from the Pi itself.
+        # Without a country, so that the Pi can't learn its country from here.
         lines = ["driver=nl80211", "hw_mode=g", "channel=6"]
         for number, wifi in enumerate(wifis):
             lines += [f"{'bss' if number else 'interface'}={_interface(number)}", *wifi.access_point]
@@ -74,7 +74,7 @@ class AccessPoint:
         self._unit.wait_for(lambda: "state=ENABLED" in self._cli(_RADIO, "status"), timeout)
 
     def power_cut(self) -> None:
-        """Silence the access point at once: no station hears a word of farewell."""
+        """Switch the access point off without notice to its stations."""
         for number in range(len(self._offered)):
             self._pi.run(["ip", "-n", "ap", "link", "set", _interface(number), "down"])
         self._pi.run(["systemctl", "stop", self._unit.name])
@@ -83,7 +83,7 @@ class AccessPoint:
         self._pi.run(["systemctl", "start", self._unit.name])
 
     def stations(self, wifi: Wifi) -> dict[str, Station]:
-        """Return who has joined one of the Wi-Fis offered, by hardware address."""
+        """Return the stations of one of the offered Wi-Fis by their hardware addresses."""
         blocks: dict[str, dict[str, str]] = {}
         address = ""
         for line in self._cli(_interface(self._offered.index(wifi)), "all_sta").splitlines():
@@ -106,14 +106,14 @@ class AccessPoint:
 
 
 class Esp32:
-    """A station with a radio of its own (192.168.1.50): what it says crosses the air twice."""
+    """A station with its own radio (192.168.1.50). Its packets to the Pi cross the air twice."""
 
     def __init__(self, pi: RadioPi) -> None:
         self._pi = pi
         self._unit = _Unit(pi, "air-esp32.service", f"{_CONFIGURATION}/esp32.conf")
 
     def join(self, wifi: Wifi, timeout: float = 120) -> None:
-        """Join a Wi-Fi, and join it again by itself whenever it comes back, as after a reboot."""
+        """Join a Wi-Fi, and rejoin it automatically, also after a reboot."""
         self._unit.start(["ctrl_interface=/run/air-esp32", "network={", *wifi.station, "}"])
         status = ["wpa_cli", "-p", "/run/air-esp32", "-i", "wlan2", "status"]
         self._unit.wait_for(
@@ -127,7 +127,7 @@ class Esp32:
     def run(
         self, command: Sequence[str], *, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the ESP32, as it were."""
+        """Run a command in the ESP32's network namespace."""
         return self._pi.run(["ip", "netns", "exec", "esp32", *command], check=check, timeout=timeout)
 
 
@@ -136,7 +136,7 @@ _SUITES = {"00-0f-ac-2": "WPA2", "00-0f-ac-8": "WPA3"}
 
 
 class _Unit:
-    """A program of the air, with its configuration; once started, it starts at boot, too."""
+    """A systemd unit of the rig, with its configuration. Once started, it also starts at boot."""
 
     def __init__(self, pi: RadioPi, name: str, configuration: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""A Pi that is a virtual machine, among the containers of a lab."""
+"""A Pi that is a virtual machine instead of a container."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.virtual_pi.state import PiState
 from tests.wifi import root
 from tests.wifi.agent import Agent
 
-# In the order in which the kernel finds them: eth0 is the first.
+# In the order in which the kernel finds them, so that eth0 is the first.
 _WIRED = {"eth0": places.CONTROL, "uplink0": places.ROUTER}
 _ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "LOGNAME=root", f"PATH={SYSTEM_PATH}", "TERM=dumb", "USER=root")
 _KERNEL = (
     *("root=/dev/vda", "rw", "console=ttyS0", "quiet"),
-    # The kernel's own names of interfaces, as on a Pi.
+    # The kernel's names for interfaces, as on a Pi.
     "net.ifnames=0",
-    # What takes an emulated processor long, and would be no part of what is tested.
+    # Switched off, since they take an emulated processor long and are irrelevant to the tests.
     *("mitigations=off", "audit=0", "nokaslr", "cryptomgr.notests", "tsc=reliable"),
 )
 # Without acceleration a boot takes less than a minute on an idle machine, and several on a busy one.
@@ -30,7 +30,7 @@ BOOT_SECONDS = 600
 
 
 class RadioPi(Pi):
-    """A Pi with real radios; made by `boot`. Its wlan0 has no cable: see air.AccessPoint."""
+    """A Pi with simulated radios, created by `boot`. Its wlan0 has no cable, see air.AccessPoint."""
 
     def __init__(self, state: PiState, password: str, layers: root.Layers) -> None:
         super().__init__(state, password)
@@ -44,9 +44,9 @@ class RadioPi(Pi):
     def run(
         self, command: Sequence[str | Path], *, check: bool = True, timeout: float = 60, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root inside the machine, past its network and its SSH: as Pi.run."""
+        """Run a command as root inside the machine, without its network and SSH, like Pi.run."""
         if not self.is_on:
-            raise LabError(f"{self.name} is off: nothing can be run inside it")
+            raise LabError(f"{self.name} is off: no command can run inside it")
         words = [str(word) for word in command]
         inside = ["/usr/bin/env", "-i", *_ENVIRONMENT, "timeout", "--signal=KILL", str(timeout), *words]
         with Agent(self.folder / "agent", timeout=60) as agent:
@@ -58,16 +58,16 @@ class RadioPi(Pi):
         return done
 
     def switch_on(self) -> None:
-        """Give the machine power, and don't wait."""
+        """Switch the machine on, and return without waiting for the boot."""
         if self.is_on:
             raise LabError(f"{self.name} is on already")
         group = cgroups.create(cgroups.of_pi(self.lab, self.name))
         own = places.namespace(self.lab, self.name)
-        # It goes to the background by itself, once it has taken its interfaces.
-        run(cgroups.joined(group, networks.in_namespace(own, self._command())), env={"PATH": SYSTEM_PATH})
+        # QEMU puts itself into the background once it has opened its interfaces.
+        run(cgroups.in_group(group, networks.in_namespace(own, self._command())), env={"PATH": SYSTEM_PATH})
 
-    def plug(self) -> None:
-        """Lay the cables of eth0 and uplink0, each over a bridge and a tap in the machine's namespace."""
+    def connect_cables(self) -> None:
+        """Connect eth0 and uplink0, each through a bridge and a tap device in the machine's namespace."""
         own = places.namespace(self.lab, self.name)
         run(["ip", "netns", "add", own])
         for interface, what in _WIRED.items():
@@ -85,7 +85,7 @@ class RadioPi(Pi):
             run(["ip", "-netns", network, "link", "set", far, "master", "br0", "up"])
 
     def flash(self, public_key: str) -> str:
-        """Make the machine's disk, and return its host keys as lines of a known_hosts file."""
+        """Create the machine's disk, and return its host keys as lines of a known_hosts file."""
         upper = self._disk / "upper"
         links = upper / "usr/lib/systemd/network"
         links.mkdir(parents=True)
@@ -98,8 +98,8 @@ class RadioPi(Pi):
     def _command(self) -> list[str]:
         command = [
             *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
-            # One processor: while the kernel patches its own code, an emulated second one may run into an
-            # instruction that is half patched, and panic ("Oops: int3").
+            # One processor: with two emulated ones, the kernel panics if one executes an instruction that
+            # the other is just patching ("Oops: int3").
             *("-cpu", "Nehalem", "-smp", "1", "-m", "1G"),
             *("-nodefaults", "-display", "none", "-daemonize", "-name", self.name),
             *("-kernel", self._layers.kernel, "-initrd", self._layers.initrd),
@@ -117,10 +117,10 @@ class RadioPi(Pi):
         return [str(word) for word in command]
 
     def _signal(self, number: int) -> None:
-        # Its systemd is process 1 of a kernel of its own: only from inside can it be asked.
+        # Its systemd is a process of another kernel, so it can only be signalled from inside.
         self.run(["kill", f"-{number}", "1"])
 
-    def _boot(self) -> tuple[int, str] | None:
+    def _boot_identity(self) -> tuple[int, str] | None:
         try:
             return 1, self.run(["cat", "/proc/sys/kernel/random/boot_id"]).stdout
         except (LabError, subprocess.TimeoutExpired):
@@ -128,21 +128,21 @@ class RadioPi(Pi):
 
 
 def require_machine() -> None:
-    """Raise LabError unless this machine can run virtual machines of its own kind."""
+    """Raise LabError unless this machine can run the virtual machines."""
     if platform.machine() != "x86_64":
-        raise LabError(f"a Pi with radios needs an x86_64 machine, and this one is {platform.machine()}")
+        raise LabError(f"a Pi with radios needs an x86_64 machine, but this one is {platform.machine()}")
     programs = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
     missing = [package for name, package in programs.items() if not shutil.which(name, path=SYSTEM_PATH)]
     if missing:
         raise LabError(f"missing packages; install them with: apt-get install {' '.join(missing)}")
     if not Path("/dev/net/tun").exists():
-        raise LabError("/dev/net/tun is missing: the machine's cables end in taps; load the module tun")
+        raise LabError("/dev/net/tun is missing, which the tap devices need; load the kernel module tun")
 
 
 def boot(lab: Lab, name: str) -> RadioPi:
-    """Flash a new machine, switch it on, and return it when its sshd answers in the control network.
+    """Flash a new machine, switch it on, and return it when its sshd answers on the control network.
 
-    The first one also waits for its root file system to be built.
+    The first one on a machine takes longer, since the root file system is built.
     """
     require_machine()
     places.check_pi_name(name)
@@ -153,19 +153,19 @@ def boot(lab: Lab, name: str) -> RadioPi:
     folder = places.pi_disk(lab.name, name)
     folder.mkdir(parents=True)
     with places.locked("build"):
-        layers = root.ready(lab.say)
-        mine = PiState(lab.name, name, number, layers.base)
-        mine.save()
-        pi = RadioPi(mine, lab.password, layers)
-        known = pi.flash(lab.ssh_key.with_suffix(".pub").read_text().strip())
+        layers = root.ready(lab.log)
+        saved = PiState(lab.name, name, number, layers.base)
+        saved.save()
+        pi = RadioPi(saved, lab.password, layers)
+        host_keys = pi.flash(lab.ssh_key.with_suffix(".pub").read_text().strip())
     with lab.known_hosts.open("a") as file:
-        file.write(known)
-    pi.plug()
-    begun = monotonic()
-    lab.say(f"booting {name}")
+        file.write(host_keys)
+    pi.connect_cables()
+    started = monotonic()
+    lab.log(f"booting {name}")
     pi.switch_on()
     pi.wait_for(lambda: _answers(lab, pi), BOOT_SECONDS, "does not answer over SSH from the control network")
-    lab.say(f"{name} answers at {pi.bootstrap_address} after {monotonic() - begun:.1f} s")
+    lab.log(f"{name} answers at {pi.bootstrap_address} after {monotonic() - started:.1f} s")
     return pi
 
 

@@ -1,4 +1,4 @@
-"""The machine's disk: the containers' root file system, with a kernel and the rig of the air on top."""
+"""The machine's disk: the containers' root file system, plus a kernel and the simulated radios."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LAYERS = "WIFI-"
 _BUILDING = "building-"
 _GROUP = "-wifi-build"  # No lab's name begins with a hyphen.
 
-# $1: the root file system, the rest: packages. Its mounts go with their namespace. Names are resolved as this
-# machine does; the root's own apt configuration knows the archive.
+# $1: the root file system; the other arguments: packages. The mounts end with their namespace. Names are
+# resolved as on this machine, and apt is already configured in the root file system.
 _INSTALL = f"""
 set -eu
 root=$1
@@ -39,38 +39,38 @@ rm "$root/etc/resolv.conf"
 
 @dataclass(frozen=True)
 class Layers:
-    """Folders that make a root file system: the containers' own, and what a machine has on top of it."""
+    """The folders of a root file system: the containers' one, and what a virtual machine adds to it."""
 
     base: Path
     machine: Path
 
     @property
     def kernel(self) -> Path:
-        return self._boot("vmlinuz")
+        return self._boot_file("vmlinuz")
 
     @property
     def initrd(self) -> Path:
-        return self._boot("initrd.img")
+        return self._boot_file("initrd.img")
 
-    def _boot(self, what: str) -> Path:
+    def _boot_file(self, what: str) -> Path:
         return sorted((self.machine / "boot").glob(f"{what}-*"))[-1]
 
 
-def ready(say: Callable[[str], None]) -> Layers:
-    """Return the layers, built now if there are none for this recipe.
+def ready(log: Callable[[str], None]) -> Layers:
+    """Return the layers; build them if there are none for this recipe.
 
-    Call it in `places.locked("build")`, and stay there until a Pi's `base` file says that they are in use.
+    Call this within `places.locked("build")`, and keep the lock until a Pi's `base` file refers to them.
     """
-    base = rootfs.ready(say)
+    base = rootfs.ready(log)
     digest = hashlib.sha256(base.name.encode())
     for file in [*sorted(RECIPE.iterdir()), Path(__file__)]:
         digest.update(file.read_bytes())
     layer = places.CACHE / f"{_LAYERS}{digest.hexdigest()[:12]}"
     if not layer.exists():
-        say("installing a kernel on top of the Pis' root file system (once; about a minute)")
-        begun = time.time()
+        log("installing a kernel on top of the Pis' root file system (once; about a minute)")
+        started = time.time()
         _build(base, layer)
-        say(f"built {layer} in {time.time() - begun:.0f} s")
+        log(f"built {layer} in {time.time() - started:.0f} s")
         for other in places.CACHE.glob(f"{_LAYERS}*"):
             if other != layer and other not in _in_use():
                 shutil.rmtree(other)
@@ -78,9 +78,9 @@ def ready(say: Callable[[str], None]) -> Layers:
 
 
 def flash(layers: Layers, folder: Path, environment: Mapping[str, str]) -> Path:
-    """Make a disk of a new Pi in `folder`, and return it; folder/upper has what is the Pi's own.
+    """Create the disk of a new Pi in `folder`, and return it. The Pi's own files are taken from folder/upper.
 
-    environment: for the recipe's flash.sh, as a container's.
+    environment: for the recipe's flash.sh, as for a container.
     """
     disk = folder / "disk.img"
     (folder / "base").write_text(str(layers.base))
@@ -101,21 +101,21 @@ def _build(base: Path, layer: Path) -> None:
     command = ["sh", "-c", _INSTALL, "install", str(work / "root"), *packages]
     group = cgroups.create(cgroups.base() / _GROUP)
     env = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
-    done = run(cgroups.joined(group, _stacked([base], work, command)), check=False, timeout=900, env=env)
+    done = run(cgroups.in_group(group, _stacked([base], work, command)), check=False, timeout=900, env=env)
     cgroups.remove(group)
     log = places.CACHE / "build-wifi.log"
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
         shutil.rmtree(work)
         raise LabError(f"the kernel can't be installed ({log}):\n{last_lines(done.stdout + done.stderr)}")
-    # The work folder's permissions are the builder's; those of upper/ become the root folder's.
+    # mkdtemp's permissions must not become those of the root folder, which are taken from upper/.
     (work / "upper").chmod(0o755)
     (work / "upper").rename(layer)
     shutil.rmtree(work)
 
 
 def _stacked(lower: Sequence[Path], folder: Path, command: Sequence[str]) -> list[str]:
-    """Return `command` so wrapped that it sees the stack at folder/root; upper/ takes its changes."""
+    """Return `command` wrapped so that it sees the layers at folder/root, and changes only folder/upper."""
     for part in ("upper", "work", "root"):
         (folder / part).mkdir(exist_ok=True)
     options = f"lowerdir={':'.join(map(str, lower))},upperdir={folder}/upper,workdir={folder}/work"

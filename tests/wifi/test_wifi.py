@@ -1,4 +1,4 @@
-"""The network role over the air: one story on one Pi with real radios, told in the order of the file."""
+"""The network role over the air, on one Pi with simulated radios. The tests run in the order of the file."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ NAME = "pi-radio"
 PROFILE = "/etc/NetworkManager/system-connections/smart-meter-field.nmconnection"
 WATCH = (Path(__file__).parent / "watch.py").read_text()
 LATER = ["251", *EXAMPLE[1:]]
-# A play of all roles takes some minutes on an idle machine, and many on a busy one.
+# A play of all roles takes several minutes on an idle machine, and much longer on a busy one.
 PLAY_SECONDS = 3600
-# It takes five seconds on an idle machine.
+# Joining takes five seconds on an idle machine.
 JOIN_SECONDS = 90
-# How long the access point stays away: five minutes, in which a profile that gives up has given up.
+# How long the access point is off. Within five minutes, a profile with limited retries gives up.
 AWAY_SECONDS = 300
-# NetworkManager looks around at ever longer intervals, the longest two minutes.
+# NetworkManager scans at increasing intervals of up to two minutes.
 BACK_SECONDS = 180
 
 
 @dataclass
 class Story:
-    """The lab, its one Pi, who else is on the air, and the operator's laptop."""
+    """The lab, its Pi, the other radios, and the operator's laptop."""
 
     lab: Lab
     pi: RadioPi
@@ -51,8 +51,8 @@ class Story:
     def play(self, *arguments: str, check: bool = True) -> Played:
         return self.controller.playbook("site.yml", *arguments, check=check, timeout=PLAY_SECONDS)
 
-    def expect(self, wifi: Wifi) -> None:
-        """Write a Wi-Fi into the inventory."""
+    def configure(self, wifi: Wifi) -> None:
+        """Set the Wi-Fi in the inventory."""
         self.wifi = wifi
         self.controller.site["network_field_ssid"] = wifi.ssid
         self.controller.site["network_field_key_mgmt"] = "sae" if wifi.sae else "wpa-psk"
@@ -64,10 +64,10 @@ class Story:
         return self.pi.run(["cat", "/sys/class/net/wlan0/address"]).stdout.strip()
 
     def wlan0(self) -> dict[str, str]:
-        """Return what NetworkManager says of wlan0: its state, its profile and its address."""
+        """Return wlan0's state, profile and address from NetworkManager."""
         fields = "GENERAL.STATE,GENERAL.CONNECTION,IP4.ADDRESS"
-        said = self.pi.run(["nmcli", "--terse", "--fields", fields, "device", "show", "wlan0"]).stdout
-        return dict(line.split(":", 1) for line in said.splitlines())
+        output = self.pi.run(["nmcli", "--terse", "--fields", fields, "device", "show", "wlan0"]).stdout
+        return dict(line.split(":", 1) for line in output.splitlines())
 
     def is_connected(self) -> bool:
         return self.wlan0() == {
@@ -76,15 +76,18 @@ class Story:
             "IP4.ADDRESS[1]": f"{FIELD_ADDRESS}/24",
         }
 
-    def is_heard(self) -> bool:
-        """Return whether the ESP32 has joined the Wi-Fi and gets an answer from the Pi over the air."""
+    def answers_esp32(self) -> bool:
+        """Return whether the ESP32 gets a ping reply from the Pi over the air."""
         return self.esp32.run(["ping", "-c", "1", "-W", "1", FIELD_ADDRESS], check=False).returncode == 0
 
     def is_up(self) -> bool:
-        return self.is_connected() and self.is_heard()
+        return self.is_connected() and self.answers_esp32()
 
-    def is_given_up(self) -> bool:
-        """Return whether NetworkManager leaves wlan0 alone: between two attempts it does for an instant."""
+    def has_given_up(self) -> bool:
+        """Return whether NetworkManager has stopped trying to connect wlan0.
+
+        The state is the same for a moment between two attempts, so it must stay so for a while.
+        """
         for _ in range(5):
             if self.wlan0()["GENERAL.STATE"] not in ("30 (disconnected)", "120 (failed)"):
                 return False
@@ -92,23 +95,23 @@ class Story:
         return True
 
     def saves_power(self) -> bool:
-        said = self.pi.run(["iw", "dev", "wlan0", "get", "power_save"]).stdout.strip()
-        return {"Power save: on": True, "Power save: off": False}[said]
+        output = self.pi.run(["iw", "dev", "wlan0", "get", "power_save"]).stdout.strip()
+        return {"Power save: on": True, "Power save: off": False}[output]
 
     def country(self) -> str:
-        """Return the country that the kernel obeys; 00 where it knows none."""
-        said = re.search(r"^country (..):", self.pi.run(["iw", "reg", "get"]).stdout, re.MULTILINE)
-        assert said
-        return said[1]
+        """Return the country whose rules the kernel applies; 00 if none is set."""
+        found = re.search(r"^country (..):", self.pi.run(["iw", "reg", "get"]).stdout, re.MULTILINE)
+        assert found
+        return found[1]
 
-    def condition(self) -> str:
-        """Return what a change that was undone has left as it was: addresses, and what is on disk."""
+    def network_state(self) -> str:
+        """Return what a rollback must restore: addresses, and the files on disk."""
         files = "/etc/NetworkManager/system-connections/* /etc/NetworkManager/conf.d/*"
         script = f"ip -4 -brief address show dev eth0; ip -4 -brief address show dev wlan0; sha256sum {files}"
         return self.pi.run(["sh", "-c", script]).stdout
 
     def write(self, values: list[str]) -> str:
-        """Let the ESP32 write the registers with one FC16; return the bytes that it sent and received."""
+        """Write the registers from the ESP32 with one FC16; return the bytes that it sent and received."""
         command = [
             "mbpoll",
             "-v",
@@ -128,27 +131,27 @@ class Story:
         return self.esp32.run([*command, *values]).stdout
 
     def read(self) -> list[str]:
-        """Return the registers as the Opta reads them in the control zone."""
+        """Read the registers from the control zone, like the Opta."""
         command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-1", "-t", "4", "-r", "0", "-c", "8", ADDRESS]
         done = self.lab.run("control", command, timeout=30)
         return re.findall(r"^\[\d+\]:\s+(\d+)", done.stdout, re.MULTILINE)
 
     def cursor(self) -> str:
-        """Return where the Pi's journal ends now."""
-        said = self.pi.run(["journalctl", "--lines", "0", "--show-cursor"]).stdout
-        return said.rpartition("-- cursor: ")[2].strip()
+        """Return the current end of the Pi's journal."""
+        output = self.pi.run(["journalctl", "--lines", "0", "--show-cursor"]).stdout
+        return output.rpartition("-- cursor: ")[2].strip()
 
-    def heard_since(self, cursor: str, *identifiers: str) -> str:
-        """Return what programs have written into the journal since."""
+    def journal_since(self, cursor: str, *identifiers: str) -> str:
+        """Return the journal entries of some programs since a cursor."""
         named = [word for identifier in identifiers for word in ("-t", identifier)]
         return self.pi.run(["journalctl", "--after-cursor", cursor, "-o", "cat", *named]).stdout
 
 
 def until(condition: Callable[[], bool], seconds: float, story: Story) -> float:
-    """Return after how many seconds the condition held; fail with the radio's journal if it doesn't."""
-    begun = time.monotonic()
+    """Wait until the condition holds; return the seconds it took. On failure, show the radio's journal."""
+    started = time.monotonic()
     while not condition():
-        if time.monotonic() - begun > seconds:
+        if time.monotonic() - started > seconds:
             units = [
                 "-u",
                 "NetworkManager",
@@ -162,7 +165,7 @@ def until(condition: Callable[[], bool], seconds: float, story: Story) -> float:
             log = story.pi.run(["journalctl", "-b", *units, "-n", "80", "--no-pager"]).stdout
             pytest.fail(f"not within {seconds:.0f} s:\n{log}")
         time.sleep(0.5)
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 @pytest.fixture(scope="module")
@@ -173,10 +176,10 @@ def story() -> Iterator[Story]:
             "network_field_type": "wifi",
             "network_field_psk": "{{ vault_network_field_psk }}",
             "network_country": "DE",
-            # Long enough for a machine that has others to serve beside this one.
+            # Long enough for a machine that is busy with other tests.
             "network_confirm_seconds": 300,
             "firewall_confirm_seconds": 120,
-            # An emulated processor takes minutes to install them, and `make test` does it.
+            # They take minutes to install on an emulated processor, and other tests cover them.
             "appliance_unattended_upgrades": False,
         }
         controller = Controller(lab, site)
@@ -184,18 +187,18 @@ def story() -> Iterator[Story]:
         story = Story(lab, pi, AccessPoint(pi), Esp32(pi), controller, Wifi("Field net", passphrase()))
         story.access_point.offer(story.wifi)
         story.esp32.join(story.wifi)
-        story.expect(story.wifi)
+        story.configure(story.wifi)
         yield story
 
 
-def test_the_radio_of_a_fresh_pi_is_off_saves_power_and_knows_no_country(story: Story) -> None:
+def test_on_a_fresh_pi_the_radio_is_off_saves_power_and_has_no_country(story: Story) -> None:
     assert story.pi.run(["nmcli", "-g", "WIFI", "radio"]).stdout.strip() == "disabled"
     assert story.saves_power()
     assert story.country() == "00"
     assert list(story.access_point.stations(story.wifi)) == [story.esp32.hardware_address]
 
 
-def test_the_role_joins_a_wpa2_wifi_and_shows_its_passphrase_to_nobody(story: Story) -> None:
+def test_the_role_joins_a_wpa2_wifi_without_exposing_its_passphrase(story: Story) -> None:
     token = secret_part(story.wifi)
     needles = {"secret": token, "control": "nmcli"}
     story.pi.run(["install", "-m", "600", "/dev/stdin", "/run/watch.json"], stdin=json.dumps(needles))
@@ -209,12 +212,12 @@ def test_the_role_joins_a_wpa2_wifi_and_shows_its_passphrase_to_nobody(story: St
     assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
     until(story.is_connected, JOIN_SECONDS, story)
     assert token not in played.output
-    assert seen["control"] > 0, "the watch saw the commands that the role runs"
-    assert seen["secret"] == 0, "and none with the passphrase among its arguments"
+    assert seen["control"] > 0, "the watch did not see the role's commands"
+    assert seen["secret"] == 0, "the passphrase was among the arguments of a command"
 
 
-def test_wlan0_is_a_wpa2_station_with_its_own_profile_awake_and_in_its_country(story: Story) -> None:
-    assert story.is_heard()
+def test_wlan0_uses_wpa2_and_its_own_profile_without_power_saving_and_with_its_country(story: Story) -> None:
+    assert story.answers_esp32()
     stations = story.access_point.stations(story.wifi)
     assert stations[story.hardware_address] == Station("WPA2", protects_management=False)
     assert not story.saves_power()
@@ -222,32 +225,32 @@ def test_wlan0_is_a_wpa2_station_with_its_own_profile_awake_and_in_its_country(s
     assert story.pi.run(["stat", "-c", "%a %U", PROFILE]).stdout.split() == ["600", "root"]
 
 
-def test_a_wrong_passphrase_is_undone_and_the_pi_is_reachable_as_before(story: Story) -> None:
-    before = story.condition()
+def test_a_wrong_passphrase_is_rolled_back_and_the_pi_stays_reachable(story: Story) -> None:
+    before = story.network_state()
     right = story.wifi
-    story.expect(Wifi(right.ssid, "not the access point's"))
+    story.configure(Wifi(right.ssid, "not the access point's"))
 
-    # The undoing waits that long, and here alone it comes to that.
+    # The rollback happens after this time. It is the only test that has to wait for it.
     played = story.network("-e", '{"network_confirm_seconds": 120}', check=False)
 
-    story.expect(right)
-    said = " ".join(played.output.split())
+    story.configure(right)
+    output = " ".join(played.output.split())
     assert played.count(NAME, "failed") == 1, played.output
-    assert f"the network change was rolled back by the Pi, and it answers at {ADDRESS} as before" in said
-    assert "the Wi-Fi's name and passphrase" in said.replace("''", "'")
+    assert f"the network change was rolled back by the Pi, and it answers at {ADDRESS} as before" in output
+    assert "the Wi-Fi's name and passphrase" in output.replace("''", "'")
     assert story.controller.ssh(story.pi, "hostname").returncode == 0
     until(story.is_up, JOIN_SECONDS, story)
-    assert story.condition() == before
+    assert story.network_state() == before
 
 
-def test_it_comes_back_by_itself_when_the_access_point_was_away_for_five_minutes(story: Story) -> None:
+def test_it_reconnects_after_the_access_point_was_off_for_five_minutes(story: Story) -> None:
     story.access_point.power_cut()
-    begun = time.monotonic()
+    started = time.monotonic()
     until(lambda: not story.is_connected(), JOIN_SECONDS, story)
-    # Meanwhile all the rest is provisioned over the control network; the network is left alone.
+    # Meanwhile, everything except the network is provisioned over the control network.
     played = story.play("--skip-tags", "network")
     assert played.count(NAME, "failed") == 0, played.output
-    time.sleep(max(0.0, begun + AWAY_SECONDS - time.monotonic()))
+    time.sleep(max(0.0, started + AWAY_SECONDS - time.monotonic()))
     assert not story.is_connected()
 
     story.access_point.power_on()
@@ -255,40 +258,40 @@ def test_it_comes_back_by_itself_when_the_access_point_was_away_for_five_minutes
     until(story.is_up, BACK_SECONDS, story)
 
 
-def test_telemetry_crosses_the_air_and_is_read_in_the_control_zone(story: Story) -> None:
+def test_telemetry_sent_over_the_air_can_be_read_in_the_control_zone(story: Story) -> None:
     sent = story.write(EXAMPLE)
 
-    assert sent.count("[00][17][01][10][00][00][00][08]") == 1, "one FC16 (0x10) with eight registers"
+    assert sent.count("[00][17][01][10][00][00][00][08]") == 1, "not one FC16 (0x10) with eight registers"
     assert story.read() == EXAMPLE
     neighbour = story.pi.run(["ip", "neighbour", "show", "192.168.1.50"]).stdout.split()
     assert neighbour[1:5] == ["dev", "wlan0", "lladdr", story.esp32.hardware_address]
 
 
-def test_it_comes_back_from_an_access_point_that_looked_like_another(story: Story) -> None:
-    """As one does that is still starting: NetworkManager takes the passphrase for wrong, and stops trying."""
+def test_it_reconnects_although_the_access_point_had_rejected_the_passphrase(story: Story) -> None:
+    """An access point that is still starting may do so. NetworkManager then stops trying."""
     begin = story.cursor()
     story.access_point.offer(Wifi(story.wifi.ssid, passphrase(), story.wifi.sae))
-    until(story.is_given_up, BACK_SECONDS, story)
+    until(story.has_given_up, BACK_SECONDS, story)
 
     story.access_point.offer(story.wifi)
 
     until(story.is_up, BACK_SECONDS, story)
-    assert "NetworkManager has stopped trying" in story.heard_since(begin, "smart-meter-wifi")
+    assert "NetworkManager has stopped trying" in story.journal_since(begin, "smart-meter-wifi")
 
 
-def test_a_new_name_a_new_passphrase_and_wpa3_are_confirmed_over_a_new_connection(story: Story) -> None:
+def test_a_change_of_name_passphrase_and_wpa_version_is_confirmed_over_a_new_connection(story: Story) -> None:
     old, new = story.wifi, Wifi("Feld-Netz", passphrase(), sae=True)
-    # Both are on the air, so that it gives up one that works.
+    # Both are on the air, so that the Pi leaves one that still works.
     story.access_point.offer(old, new)
     until(story.is_up, JOIN_SECONDS, story)
-    story.expect(new)
+    story.configure(new)
     begin = story.cursor()
 
     played = story.network("-vvv", "--diff")
 
     assert played.count(NAME, "failed") == 0, played.output
     assert secret_part(new) not in played.output
-    assert story.is_connected(), "the role has waited for it"
+    assert story.is_connected(), "the role did not wait for the connection"
     stations = story.access_point.stations(new)
     assert stations == {story.hardware_address: Station("WPA3", protects_management=True)}
     assert list(story.access_point.stations(old)) == [story.esp32.hardware_address]
@@ -299,14 +302,14 @@ def test_a_new_name_a_new_passphrase_and_wpa3_are_confirmed_over_a_new_connectio
         'op="checkpoint-destroy"',
     )
     order = ".*".join(map(re.escape, steps))
-    journal = story.heard_since(begin, "NetworkManager", "sshd", "sshd-session")
+    journal = story.journal_since(begin, "NetworkManager", "sshd", "sshd-session")
     assert re.search(order, journal, re.DOTALL), journal
     manager = ["org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"]
-    waiting = story.pi.run(["busctl", "get-property", *manager, manager[0], "Checkpoints"]).stdout
-    assert waiting.split() == ["ao", "0"], "nothing is left that would undo it later"
+    checkpoints = story.pi.run(["busctl", "get-property", *manager, manager[0], "Checkpoints"]).stdout
+    assert checkpoints.split() == ["ao", "0"], "a checkpoint is left that would undo the change later"
 
 
-def test_it_joins_by_itself_after_a_reboot_and_so_does_the_telemetry(story: Story) -> None:
+def test_wifi_and_telemetry_are_back_after_a_reboot(story: Story) -> None:
     story.access_point.offer(story.wifi)
     story.esp32.join(story.wifi)
 
@@ -326,10 +329,10 @@ def test_a_second_run_changes_nothing(story: Story) -> None:
 
 
 def passphrase() -> str:
-    """Return a passphrase with all that may go wrong on its way to the radio."""
+    """Return a passphrase with characters that are easily quoted wrongly."""
     return f'{secrets.token_hex(8)} "$x" #;: \\end'
 
 
 def secret_part(wifi: Wifi) -> str:
-    """Return the part of a passphrase to search for: no way of writing it down changes that."""
+    """Return the part of the passphrase that is the same however it is quoted, to search for it."""
     return wifi.passphrase.partition(" ")[0]

@@ -1,7 +1,7 @@
-"""Counts, on the Pi, the command lines that hold certain words, until it is stopped.
+"""Counts how often certain words appear in the command lines of the Pi's processes, until it is stopped.
 
-Its argument is a JSON file {name: word}; beside it, FILE.seen is {name: number of looks that found it}. The
-words are in a file, because they would be on a command line of its own otherwise.
+Its argument is a JSON file {name: word}. It writes the counts to FILE.seen: {name: count}. The words are in a
+file so that they do not appear in its own command line.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 
 
 def look(words: dict[str, str], seen: dict[str, int], old: set[str]) -> None:
-    """Look once at the command lines and environments of all processes but the old ones."""
+    """Search the command lines and environments of all processes except the old ones once."""
     for name in os.listdir("/proc"):
         if not name.isdigit() or name in old:
             continue
         try:
-            said = Path("/proc", name, "cmdline").read_bytes() + Path("/proc", name, "environ").read_bytes()
-        except OSError:  # It has ended meanwhile.
+            text = Path("/proc", name, "cmdline").read_bytes() + Path("/proc", name, "environ").read_bytes()
+        except OSError:  # It has just ended.
             continue
         for what, word in words.items():
-            if word.encode() in said:
+            if word.encode() in text:
                 seen[what] += 1
 
 
@@ -32,11 +32,11 @@ def main() -> None:
     words: dict[str, str] = json.loads(file.read_text())
     seen = dict.fromkeys(words, 0)
     result = file.with_name(f"{file.name}.seen")
-    # The machine is slow, and those that run already are not the ones to watch.
+    # Processes that already run are not of interest, and the machine is slow.
     old = set(os.listdir("/proc"))
     while True:
         look(words, seen, old)
-        # It may be stopped at any moment: the result is whole, or the one before.
+        # Replaced at once, since this process may be stopped at any moment.
         new = file.with_name(f"{file.name}.new")
         new.write_text(json.dumps(seen))
         new.replace(result)

@@ -13,7 +13,15 @@ from tools.generate import REPOSITORY, replace
 
 from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig
 from smart_meter.config.measurements import SETTINGS as MEASUREMENT
-from smart_meter.config.settings import Choice, Integer, Other, Setting, Text, scalar_settings, settings_of
+from smart_meter.config.settings import (
+    Choice,
+    CustomSetting,
+    Integer,
+    Setting,
+    Text,
+    scalar_settings,
+    settings_of,
+)
 from smart_meter.registers.register_map import Measurement
 
 _SPECS = REPOSITORY / "roles/concentrator/meta/argument_specs.yml"
@@ -73,7 +81,7 @@ def _options_of(settings: Mapping[str, Setting], defaults: Mapping[str, Any]) ->
 
 def _option(kind: Setting, *, required: bool = False, default: Any = None) -> Option:
     option: Option = {"type": _type(kind)}
-    if isinstance(kind, Other) and kind.elements:
+    if isinstance(kind, CustomSetting) and kind.elements:
         option["elements"] = kind.elements
     if isinstance(kind, Choice):
         option["choices"] = kind.values
@@ -86,7 +94,7 @@ def _option(kind: Setting, *, required: bool = False, default: Any = None) -> Op
 
 def _type(kind: Setting) -> str:
     match kind:
-        case Other():
+        case CustomSetting():
             return kind.kind
         case Text() | Choice():
             return "str"

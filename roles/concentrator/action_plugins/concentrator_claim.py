@@ -1,13 +1,12 @@
-"""Claim a Pi for this run, so that no other run changes it meanwhile; renew the claim, or release it.
+"""Claim a Pi for this run, so that no other run changes it at the same time; renew or release the claim.
 
-Takes `state` (claim, renew or release), `seconds` (how long the claim holds where this controller is lost)
-and `patience` (how many seconds to wait for another run's claim).
+Arguments: `state` (claim, renew or release), `seconds` (after which the claim expires if this controller is
+lost) and `patience` (how many seconds to wait for another run's claim to end).
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
 from roles.concentrator.rollout.claim import Holder, has_ended, holder_in  # noqa: E402 - the path comes first.
-from roles.concentrator.rollout.pi import BUSY, Said, run_script  # noqa: E402
+from roles.concentrator.rollout.pi import BUSY, Answer, run_script, wait_for_turn  # noqa: E402
 
 _SCRIPT = "claim.sh"
-_PAUSE = 1.0
+# Seconds in which a waiting run's own attempt, which keeps others from running a script, is over.
+_ATTEMPT = 30
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
@@ -31,50 +31,53 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail where another run has the Pi, with that run's name. A claim is never "changed": it ends."""
+        """Fail, with the other run's name, if another run has claimed the Pi. The result is never "changed":
+        a claim is temporary.
+        """
         result: dict[str, Any] = {**super().run(tmp, task_vars), "changed": False}
         host = str((task_vars or {})["inventory_hostname"])
         state, seconds = str(self._task.args["state"]), str(self._task.args["seconds"])
         if state == "claim":
-            said = self._claim(host, seconds, float(self._task.args["patience"]))
+            answer = self._claim(host, seconds, float(self._task.args["patience"]))
         else:
-            said = run_script(self, _SCRIPT, [state, seconds], apart=True)
-        if not said.status:
+            answer = wait_for_turn(
+                self,
+                lambda: self._run(state, seconds),
+                lambda busy: f"{host}: {busy.text}; waiting until that is over",
+                patience=_ATTEMPT,
+            )
+        if not answer.status:
             return result
-        return {**result, "failed": True, "msg": f"{host}: {_reason(state, said)}"}
+        return {**result, "failed": True, "msg": f"{host}: {_reason(state, answer)}"}
 
-    def _claim(self, host: str, seconds: str, patience: float) -> Said:
-        deadline = time.monotonic() + patience
-        shown = ""
-        gone: list[str] = []
-        while True:
-            said = run_script(self, _SCRIPT, ["claim", seconds, *gone], apart=True)
-            if said.status != BUSY:
-                return said
-            holder = holder_in(said.text)
-            # A run of this controller that was killed has no use for its claim.
-            gone = [holder.name] if holder and has_ended(holder.name) else []
-            waits_for = holder.name if holder else said.text
-            if gone:
-                continue
-            if time.monotonic() > deadline:
-                return said
-            if waits_for != shown:
-                # At once, while a warning would come with the task's result.
-                self._display.display(f"{host}: waiting for {waits_for}, which changes this Pi")
-                shown = waits_for
-            time.sleep(_PAUSE)
+    def _run(self, *arguments: str) -> Answer:
+        return run_script(self, _SCRIPT, arguments, detached=True)
+
+    def _claim(self, host: str, seconds: str, patience: float) -> Answer:
+        def attempt() -> Answer:
+            answer = self._run("claim", seconds)
+            holder = holder_in(answer.text)
+            if answer.status == BUSY and holder and has_ended(holder.name):
+                # A killed run of this controller no longer needs its claim.
+                return self._run("claim", seconds, holder.name)
+            return answer
+
+        def notice(busy: Answer) -> str:
+            holder = holder_in(busy.text)
+            return f"{host}: waiting for {holder.name if holder else busy.text}, which changes this Pi"
+
+        return wait_for_turn(self, attempt, notice, patience=patience)
 
 
-def _reason(state: str, said: Said) -> str:
-    holder: Holder | None = holder_in(said.text)
-    if said.status == BUSY:
-        which = f"{holder.name} is changing this Pi" if holder else said.text
+def _reason(state: str, answer: Answer) -> str:
+    holder: Holder | None = holder_in(answer.text)
+    if answer.status == BUSY:
+        cause = f"{holder.name} is changing this Pi" if holder else answer.text
         until = f" (its claim ends in {holder.seconds} s at the latest)" if holder else ""
-        return f"{which}; wait until that is over{until}, and run this again. Nothing was changed."
+        return f"{cause}; wait until that is over{until}, and run this again. Nothing was changed."
     if state == "renew":
         return (
-            f"this run took so long that its claim ended, and {said.text} is changing this Pi now; wait until"
-            " that is over, and run this again; for Pis that are so slow, raise concentrator_claim_seconds"
+            f"this run took so long that its claim expired, and {answer.text} is changing this Pi now; wait"
+            " until that is over, and run this again; for slow Pis, raise concentrator_claim_seconds"
         )
-    return f"the claim on this Pi could not be changed: {said.text}"
+    return f"the claim on this Pi could not be changed: {answer.text}"

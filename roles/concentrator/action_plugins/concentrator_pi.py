@@ -1,8 +1,8 @@
-"""Run one of the role's scripts on the Pi as root, in one round trip, to its end even where the connection
-breaks.
+"""Run one of the role's scripts on the Pi as root, in one round trip. The script runs to its end even if the
+connection breaks.
 
-Takes `script` (a name in the role's files/), `arguments`, `text`, which the script reads in base64, and
-`patience`: the seconds to wait for another run's change on the Pi, which is not to be cut into.
+Arguments: `script` (a name in the role's files/), `arguments`, `text` (which the script reads in base64), and
+`patience`: the seconds to wait while another run changes the Pi.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return what the script said as `msg`; fail where it does, or the Pi can't be reached.
+        """Return the script's output as `msg`; fail if the script fails or the Pi is not reached.
 
-        refused: the script has changed nothing, for the reason that it says. busy: nor has it, since another
-        run's change was under way all the time.
+        refused: the script has changed nothing; `msg` is the reason. busy: nothing was changed either,
+        because another run was changing the Pi.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = [str(argument) for argument in self._task.args.get("arguments", [])]
         script = str(self._task.args["script"])
         if self._task.check_mode:
             return {**result, "changed": False, "skipped": True, "msg": f"{script} is not run in check mode"}
-        said = run_in_turn(
+        answer = run_in_turn(
             self,
             str((task_vars or {})["inventory_hostname"]),
             script,
@@ -47,9 +47,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         )
         return {
             **result,
-            "changed": said.status not in (REFUSED, BUSY),
-            "failed": said.status != 0,
-            "refused": said.status == REFUSED,
-            "busy": said.status == BUSY,
-            "msg": said.text,
+            "changed": answer.status not in (REFUSED, BUSY),
+            "failed": answer.status != 0,
+            "refused": answer.status == REFUSED,
+            "busy": answer.status == BUSY,
+            "msg": answer.text,
         }

@@ -1,9 +1,8 @@
-"""Prove that a Pi serves a configuration: every meter read, and its map's fingerprint told by function code
-43.
+"""Prove that a Pi serves a configuration: read every meter, and its register map's fingerprint.
 
-Takes `configuration` (the text), `connection` (the Pi's SSH_CONNECTION), `seconds` (how long it may take to
-serve). It asks from the controller where that has come straight to the Pi's address in the control zone,
-else from the Pi itself. Changes nothing.
+Takes `configuration` (the text), `connection` (the Pi's SSH_CONNECTION) and `seconds` (how long it may take
+until the Pi serves). It asks from the controller if that is connected directly to the Pi's address in the
+control zone, otherwise on the Pi. Changes nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
 from roles.concentrator.files.prove import prove  # noqa: E402 - the path comes first.
-from roles.concentrator.rollout.pi import FILES, run_python  # noqa: E402
-from roles.concentrator.rollout.proof import NotProvableError, reader, stands_in, target  # noqa: E402
+from roles.concentrator.rollout.pi import run_python  # noqa: E402
+from roles.concentrator.rollout.proof import NotProvableError, direct_client, program, reader, target  # noqa: E402
 
 from smart_meter.config import ConfigError, loads  # noqa: E402
 
@@ -33,13 +32,13 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with what is wrong; return from where it was proven as `msg`."""
+        """Fail with what is wrong; return where it was proven from as `msg`."""
         result: dict[str, Any] = {**super().run(tmp, task_vars), "changed": False}
         try:
             config = loads(str(self._task.args["configuration"]), "config.toml")
         except ConfigError as error:
             return {**result, "failed": True, "msg": str(error)}
-        client = stands_in(str(self._task.args["connection"]), str(reader(config).address))
+        client = direct_client(str(self._task.args["connection"]), str(reader(config).address))
         origin = "the controller" if client else "the Pi itself"
         try:
             asked = target(config, client, float(self._task.args.get("seconds", 1)))
@@ -51,8 +50,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         return {**result, "msg": f"from {origin}"}
 
     def _on_pi(self, asked: dict[str, Any]) -> list[str]:
-        said = run_python(self, (FILES / "prove.py").read_text(encoding="utf-8"), json.dumps(asked))
-        if said.status:
-            return [f"it could not be asked: {said.text}"]
-        problems: list[str] = json.loads(said.out)
+        answer = run_python(self, program(), json.dumps(asked))
+        if answer.status:
+            return [f"the proof did not run there: {answer.text}"]
+        problems: list[str] = json.loads(answer.out)
         return problems

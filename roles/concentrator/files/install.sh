@@ -1,13 +1,13 @@
 #!/bin/sh
 # Install a release from the wheels that were copied to /opt/smart-meter/incoming. Arguments: the release, the user that has
-# to be able to run it, and pip's own wheel. Standard input, in base64: each wheel's SHA-256, as sha256sum prints them.
+# to be able to run it, and pip's own wheel. Standard input, in base64: each wheel's SHA-256, as sha256sum prints it.
 #
-# A release that is there already is damaged: it keeps its place until the new one is complete.
-# Exit status 3: refused, and nothing was changed.
+# If the release exists already, it is damaged. It is kept aside, and restored if the installation fails.
+# Exit status 3: refused, nothing was changed.
 set -eu
-# Whatever the Pi's own is: the service's user reads and runs all of this.
+# The service's user has to read and run all of this, whatever the Pi's own umask is.
 umask 022
-# The order of names, the same for each user.
+# The same sort order for every user.
 export LC_ALL=C
 
 root=/opt/smart-meter
@@ -18,22 +18,22 @@ user=$2
 installer=$3
 
 refuse() {
-    echo "$1; nothing was changed. Run make provision again; where it is refused again, look who changes files on the way"
+    echo "$1; nothing was changed. Run make provision again; if it is refused again, find out what changes files in transit"
     exit 3
 }
 
-put_back() {
+restore() {
     rm -rf "$place"
     if [ -e "$damaged" ]; then
         mv "$damaged" "$place"
     fi
 }
 
-# Nothing of them runs before this, pip's own wheel included.
+# Verify all wheels, including pip's own, before anything in them runs.
 cd "$wheels"
 sums=$(base64 -d)
 if ! wrong=$(echo "$sums" | sha256sum --check --strict --quiet 2>&1); then
-    refuse "$wheels: a wheel is not the one that the controller has checked: $wrong"
+    refuse "$wheels: a wheel differs from the one that the controller has verified: $wrong"
 fi
 for file in *; do
     if ! echo "$sums" | grep --quiet --fixed-strings --line-regexp "$(sha256sum "$file")"; then
@@ -41,12 +41,12 @@ for file in *; do
     fi
 done
 
-# One that a power cut left there half-removed.
+# A power cut may have left a half-removed one.
 rm -rf "$damaged"
 if [ -e "$place" ]; then
     mv "$place" "$damaged"
 fi
-trap put_back EXIT
+trap restore EXIT
 /usr/bin/python3 -m venv --without-pip "$place"
 set --
 for file in *.whl; do
@@ -54,19 +54,19 @@ for file in *.whl; do
         set -- "$@" "$file"
     fi
 done
-# Its own path becomes the first line of the programs that it installs. pip runs straight out of its wheel and stays there.
+# The path of this python becomes the first line of the installed programs. pip runs from its wheel and is not installed.
 "$place/bin/python" "$wheels/$installer/pip" install --quiet --no-index --no-deps --no-cache-dir \
     --disable-pip-version-check --root-user-action=ignore "$@"
 if [ -e "$damaged/ran" ]; then
     cp --archive "$damaged/ran" "$place/"
 fi
 
-# As the service will, with what it starts with: its modules, and a configuration.
+# Try it as the service's user: whether its modules load, and whether it computes a register map.
 cd /
 for arguments in --version map; do
-    if ! said=$(setpriv --reuid="$user" --regid="$user" --init-groups --inh-caps=-all \
+    if ! output=$(setpriv --reuid="$user" --regid="$user" --init-groups --inh-caps=-all \
         env PYTHONDONTWRITEBYTECODE=1 "$place/bin/smart-meter" $arguments 2>&1); then
-        echo "the user $user can't run $place/bin/smart-meter $arguments: $(echo "$said" | tail -n 3)"
+        echo "the user $user can't run $place/bin/smart-meter $arguments: $(echo "$output" | tail -n 3)"
         exit 1
     fi
 done
@@ -74,7 +74,7 @@ done
 cd "$place"
 find . -type l -printf '%p %l\n' | sort > .links
 find . -type f ! -path './ran/*' ! -name '.complete*' -print0 | sort -z | xargs -0 sha256sum > .complete.new
-# All of it is on the card before the mark says so.
+# Everything has to be on the card before the mark is.
 sync --file-system .
 mv .complete.new .complete
 sync .

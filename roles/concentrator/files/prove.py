@@ -1,32 +1,33 @@
-"""Read every meter as a client would, and hold the register map's fingerprint against what it should be.
+"""Read every meter as a client would, and compare the fingerprint of its register map with the expected one.
 
-Run by the controller where it stands in the zone, else on the Pi by its own Python; so it needs nothing but
-that. Takes one JSON object, and prints the list of what is wrong, as JSON; empty: proven.
+It runs on the controller if that is in the zone, otherwise on the Pi. The Pi's own Python has nothing of
+ours installed: rollout/proof.py sends the Modbus client along. Takes one JSON object and prints a JSON list
+of what is wrong; an empty list is the proof.
 """
 
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
-READ, IDENTIFY = 0x03, 0x2B  # Application Protocol V1.1b3, 6.3 and 6.21
-# Query data (6.8) by which nothing of this connection is counted: smart_meter/concentrator/probe.py.
-_ANNOUNCE = b"\x08\x00\x00smart-meter: probe"
-_ONE_OBJECT = bytes((IDENTIFY, 0x0E, 0x04, 0x80))  # MEI type 14, individual access, the map's fingerprint
-_STALE = 0x0B
+from smart_meter.net.modbus_client import ExceptionReplyError, ModbusClient, ModbusError
+
+_FINGERPRINT = 0x80  # the identification object that has the register map's fingerprint: docs/protocol.md
+_MAX_READ = 125  # Application Protocol V1.1b3, 6.3
+_NO_RESPONSE = 0x0B  # Application Protocol V1.1b3, 7: what a meter with on_stale = "exception" replies
+_SECONDS = 3.0
 _PAUSE = 0.2
 
 
 def prove(target: dict[str, Any]) -> list[str]:
-    """Return what is wrong.
+    """Return what is wrong, after trying until nothing is or the time is over.
 
-    target: host, port, seconds (how long it may take to serve), meters: name, unit, start, quantity,
-    fingerprint, and whether this client reads and identifies, and `silent` where stale values are answered
-    with an exception.
+    target: host, port, seconds (how long it may take until it serves), announcement (the probe's PDU in
+    hexadecimal), and meters, each with name, unit, start, quantity, fingerprint, `reads` and `identifies`
+    (whether this client may), and `silent` (whether stale values are answered with an exception).
     """
     deadline = time.monotonic() + target["seconds"]
     while True:
@@ -37,49 +38,34 @@ def prove(target: dict[str, Any]) -> list[str]:
 
 
 def _attempt(target: dict[str, Any]) -> list[str]:
+    host, port, meters = target["host"], target["port"], target["meters"]
     try:
-        with socket.create_connection((target["host"], target["port"]), timeout=3) as connection:
-            # Whatever the answer: a client that may not use the function code is understood all the same.
-            _ask(connection, target["meters"][0]["unit"], _ANNOUNCE)
-            return [problem for meter in target["meters"] for problem in _check(connection, meter)]
-    except OSError as error:
-        return [f"{target['host']}:{target['port']}: {error}"]
+        with ModbusClient.connect(host, port, _SECONDS) as client:
+            client.announce(meters[0]["unit"], bytes.fromhex(target["announcement"]))
+            return [
+                f"meter {meter['name']}, unit {meter['unit']}: {problem}"
+                for meter in meters
+                for problem in _check(client, meter)
+            ]
+    except ModbusError as error:
+        return [f"{host}:{port}: {error}"]
 
 
-def _check(connection: socket.socket, meter: dict[str, Any]) -> list[str]:
-    where = f"meter {meter['name']}, unit {meter['unit']}"
-    problems = []
-    answer = _ask(
-        connection, meter["unit"], struct.pack(">BHH", READ, meter["start"], min(meter["quantity"], 125))
-    )
-    stale = answer[0] == READ | 0x80 and answer[1] == _STALE and meter["silent"]
-    if meter["reads"] and answer[0] != READ and not stale:
-        problems.append(f"{where}: a read is answered with exception 0x{answer[1]:02X}")
-    answer = _ask(connection, meter["unit"], _ONE_OBJECT)
+def _check(client: ModbusClient, meter: dict[str, Any]) -> Iterator[str]:
+    unit = meter["unit"]
+    if meter["reads"]:
+        try:
+            client.read_holding_registers(unit, meter["start"], min(meter["quantity"], _MAX_READ))
+        except ExceptionReplyError as error:
+            if not (meter["silent"] and error.code == _NO_RESPONSE):
+                yield f"a read is answered with {error}"
     if meter["identifies"]:
-        found = answer[9:].decode("ascii", "replace") if answer[0] == IDENTIFY else "exception"
+        try:
+            found = client.read_object(unit, _FINGERPRINT).decode("ascii", "replace")
+        except ExceptionReplyError as error:
+            found = str(error)
         if found != meter["fingerprint"]:
-            problems.append(
-                f"{where}: the map's fingerprint is {found}, and should be {meter['fingerprint']}"
-            )
-    return problems
-
-
-def _ask(connection: socket.socket, unit: int, pdu: bytes) -> bytes:
-    """Return the reply's PDU. Raises OSError."""
-    connection.sendall(struct.pack(">HHHB", 1, 0, len(pdu) + 1, unit) + pdu)
-    head = _receive(connection, 7)
-    return _receive(connection, int(struct.unpack(">H", head[4:6])[0]) - 1)
-
-
-def _receive(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        more = connection.recv(count - len(data))
-        if not more:
-            raise ConnectionError("the connection was closed instead of an answer")
-        data += more
-    return data
+            yield f"the register map's fingerprint is {found} instead of {meter['fingerprint']}"
 
 
 if __name__ == "__main__":

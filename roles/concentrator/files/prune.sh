@@ -1,6 +1,6 @@
 #!/bin/sh
-# Remove the oldest releases, and print the name of each. Arguments: the release that this run installed, and how many are
-# kept. The running one, the present one and the one before are never removed, whoever installed them.
+# Remove the oldest releases, and print the name of each. Arguments: the release that this run installed, and how many to
+# keep. The running, the current and the previous release are never removed, even if another run installed them.
 set -eu
 
 cd /opt/smart-meter/releases
@@ -16,11 +16,11 @@ for release in $(newest_first); do
     fi
     left=$((left - 1))
     if [ "$left" -lt 0 ]; then
-        # First the mark, so that one which is removed in part is never taken for a whole one.
+        # First the mark, so that a release which is removed only in part never counts as complete.
         rm -f "$release/.complete"
         rm -rf "${release:?}"
         echo "$release"
     fi
 done
-# What a run that was cut off has left.
+# Left by runs that were interrupted.
 rm -rf .damaged-* ../incoming

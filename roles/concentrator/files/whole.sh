@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compare a release with what was installed. Argument: its name. Prints one line: "whole", "not installed", or what is wrong.
-# Changes nothing.
+# Compare a release with the hashes recorded when it was installed. Argument: its name. Prints one line: "whole",
+# "not installed", or what is damaged. Changes nothing.
 set -eu
 export LC_ALL=C
 
@@ -12,7 +12,7 @@ if [ ! -s .complete ]; then
     echo "damaged: .complete is empty"
     exit
 fi
-# A line for each file that differs or is missing, with a colon behind its name.
+# sha256sum prints a line for each file that differs or is missing, with a colon after its name.
 if ! wrong=$(sha256sum --check --quiet --strict .complete 2> /dev/null); then
     first=$(echo "$wrong" | head -n 1 | cut -d : -f 1)
     others=$(($(echo "$wrong" | wc -l) - 1))

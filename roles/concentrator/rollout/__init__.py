@@ -1,3 +1,1 @@
-"""What the rollout's action plugins share: a script on the Pi in one round trip, and the proof from
-outside.
-"""
+"""What the action plugins of a rollout share: scripts on the Pi, claims, and the proof from outside."""

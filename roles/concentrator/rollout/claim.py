@@ -1,4 +1,4 @@
-"""Who holds a Pi, and whether that run is still alive."""
+"""Which run has claimed a Pi, and whether it is still running."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import re
 import socket
 from dataclasses import dataclass
 
-# As claim.sh prints it, and as this_run() names a run.
+# As claim.sh prints a claim, and as rollout.pi names a run.
 _HELD = re.compile(r"^(?P<name>.+) holds this Pi for (?P<seconds>\d+) s more$", re.MULTILINE)
 _RUN = re.compile(r"[^@]+@(?P<machine>.+), process (?P<process>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The run that has claimed a Pi. seconds: after which its claim ends at the latest."""
+    """The run that has claimed a Pi. seconds: time until its claim expires."""
 
     name: str
     seconds: int
 
 
 def holder_in(text: str) -> Holder | None:
-    """Return the holder that claim.sh named, None where it named none."""
+    """Return the holder in the output of claim.sh, None if there is none."""
     found = _HELD.search(text)
     return Holder(found["name"], int(found["seconds"])) if found else None
 
 
 def has_ended(run: str, machine: str | None = None) -> bool:
-    """Return whether a run was one of this controller's and does not exist any more.
+    """Return whether a run of this controller has ended; False for a run of another controller.
 
-    run: as rollout.pi names it. machine: this controller's host name. Of another controller's runs nothing
-    is known here.
+    run: as rollout.pi names it. machine: this controller's host name.
     """
     found = _RUN.fullmatch(run)
     if not found or found["machine"] != (machine or socket.gethostname()):

@@ -1,5 +1,5 @@
-"""What a running service can't take by a reload, or what stands elsewhere on the Pi, too: the firewall, the
-service's unit, NetworkManager's profiles.
+"""Changes that a reload can't make: those that need a restart, or that also affect the firewall, the
+service's unit or NetworkManager's profiles.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _HISTORY = PurePosixPath("/var/lib/smart-meter")
 
 
 def beyond_a_reload(before: str, after: str, host: str, *, zones_are_default: bool) -> list[Problem]:
-    """Return what the configuration `after` changes that only provisioning can, by the inventory's variables.
+    """Return the changes from `before` to `after` that need provisioning, with the inventory's variables.
 
-    before: what the Pi has; where that is none, or a damaged one, there is nothing to hold it against.
+    before: the Pi's configuration; if it is missing or damaged, there is nothing to compare.
     """
     try:
         had, wanted = loads(before, "config.toml"), loads(after, "config.toml")
@@ -54,7 +54,7 @@ def _changes(had: Config, wanted: Config) -> Iterator[tuple[Key, str, str]]:
 
 
 def _writable(config: Config) -> set[PurePosixPath]:
-    """Return the folders that a history may be in: the unit lets the service write to no other."""
+    """Return the folders that may hold the history: the unit lets the service write only there."""
     return {_HISTORY, *([PurePosixPath(config.history.path).parent] if config.history.path else [])}
 
 
@@ -63,6 +63,6 @@ def _zone_changes(had: ZoneConfig, wanted: ZoneConfig) -> Iterator[tuple[Key, st
         old, new = getattr(had, name), getattr(wanted, name)
         if old != new:
             yield (name,), str(old), str(new)
-    # The service alone can let in fewer than firewall and unit do, and not more.
+    # A reload can admit fewer clients than the firewall and the unit do, but not more.
     if not wanted.network.subnet_of(had.network):
         yield ("network",), str(had.network), str(wanted.network)

@@ -1,9 +1,8 @@
-"""Hold all Pis of the play against all the rules, and against each other; nothing is sent anywhere.
+"""Check all Pis of the play against all rules and against each other, without connecting to any.
 
-Runs once for all, on the controller. Every problem of every Pi is printed on a line of its own, and where
-there is one the task fails. Hosts outside this run (`--limit`) are compared, too: a new Pi may not take the
-address of one that is in the field already. Returns `configurations`, by host: the file that each should
-have.
+Runs once for all of them, on the controller. Prints each problem of each Pi on a line of its own; the task
+fails if there is one. Pis outside this run (`--limit`) are compared, too: a new Pi may not take the address
+of one that is already in the field. Returns `configurations`: the configuration file of each host, by name.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Print what is wrong; return the configurations where nothing is."""
+        """Print the problems, or return the configurations if there are none."""
         result: dict[str, Any] = {**super().run(tmp, task_vars), "changed": False}
         task_vars = task_vars or {}
         checked = self._check(task_vars)
         problems = {host: list(check.problems) for host, check in checked.items()}
         others, unknown = self._others(task_vars, checked)
         identities = [check.identity for check in checked.values()] + others
-        # In the inventory's order, so that the later one of two is told.
+        # In the inventory's order, so that a conflict is reported for the later one of two.
         order = {host: place for place, host in enumerate(self._targets(task_vars))}
         identities.sort(key=lambda pi: order.get(pi.name, len(order)))
         for host, found in compare(identities, in_this_run=checked):
@@ -61,17 +60,17 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             [*self._of_files(task_vars), *(line for host in problems for line in problems[host])]
         )
         for line in lines:
-            # By the screen and not in the result, which would quote and wrap the lines, and show them twice.
+            # Displayed, not returned: in the result the lines would be quoted, wrapped and shown twice.
             self._display.display(line, color=constants.COLOR_ERROR)
         if lines:
             count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
             wrong = sum(1 for host in problems if problems[host])
             where = f"{wrong} of {_pis(len(problems))}"
-            told = f"{count} in the inventory ({where}), listed above; no Pi was touched"
-            return {**result, "failed": True, "msg": told}
+            message = f"{count} in the inventory ({where}), listed above; no Pi was touched"
+            return {**result, "failed": True, "msg": message}
         configurations = {host: check.configuration for host, check in checked.items()}
-        told = f"{_pis(len(checked))} checked, nothing to mend"
-        return {**result, "msg": told, "configurations": configurations}
+        message = f"{_pis(len(checked))} checked, nothing to fix"
+        return {**result, "msg": message, "configurations": configurations}
 
     def _check(self, task_vars: dict[str, Any]) -> dict[str, Checked]:
         asked = any(context.CLIARGS.get(f"become_{way}") for way in ("ask_pass", "password_file"))
@@ -93,7 +92,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             try:
                 raw = self._variables(task_vars, host)
             except AnsibleError:
-                # With a site's vault whose password this controller does not have.
+                # Its site's vault may have a password that this controller does not have.
                 unknown.append(host)
                 continue
             variables = Variables(host, raw, _ROLES, self._loader)
@@ -103,12 +102,12 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
 
     def _variables(self, task_vars: dict[str, Any], host: str) -> dict[str, Any]:
         raw = task_vars["hostvars"].raw_get(host)
-        # Where an earlier play has found the Pi elsewhere, it has kept what the inventory says.
+        # An earlier play may have replaced ansible_host; preflight_inventory_host is the inventory's value.
         found = {"ansible_host": raw["preflight_inventory_host"]} if "preflight_inventory_host" in raw else {}
         return {**raw, **found, "hostvars": task_vars["hostvars"]}
 
     def _of_files(self, task_vars: dict[str, Any]) -> list[str]:
-        """Return what is wrong with the inventory's files as such; warn of what may be meant."""
+        """Return the problems of the inventory's files; only warn of a file that may be intended."""
         folder = Path(str(task_vars.get("inventory_dir")))
         groups = task_vars["groups"]
         found = list(unread_files(folder, groups["all"], list(groups))) if folder.is_dir() else []
@@ -118,7 +117,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         return [f"{relative(each.path)}: {each.name}: {each.message}" for each in found if each.likely]
 
     def _targets(self, task_vars: dict[str, Any]) -> list[str]:
-        """Return the hosts that the play is for, whatever --limit leaves of them."""
+        """Return the hosts of the play, regardless of --limit."""
         lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=self._loader)
         hosts: list[str] = lookup.run(list(self._task.get_play().hosts), variables=task_vars)
         return hosts

@@ -1,6 +1,6 @@
-"""Look at a Pi whose facts have been gathered; say everything that stands against making it a concentrator.
+"""Check a Pi whose facts have been gathered, and report everything that keeps it from being a concentrator.
 
-One short command on the Pi, which changes nothing; its task runs it in check mode, too. Takes no arguments.
+Runs one short command on the Pi, which changes nothing; the task runs it in check mode, too. No arguments.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with all problems of the Pi, each on a line of its own; warn of what it can live with."""
+        """Fail with all problems of the Pi, each on a line of its own; only warn of minor ones."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         task_vars = task_vars or {}
         variables = Variables(
@@ -50,14 +50,14 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             ]
         )
         before = time.time()
-        # By a module, whose answer holds the command's own output alone. A raw command's has more in it: on a
-        # terminal, sudo's warnings and lecture; and what a login shell's start-up files print.
+        # By a module, which returns only the command's own output. A raw command would also return sudo's
+        # warnings and lecture (on a terminal), and what a login shell's start-up files print.
         answer = self._execute_module(
             module_name="ansible.legacy.command",
             module_args={"_raw_params": _QUESTIONS, "_uses_shell": True},
             task_vars=task_vars,
         )
-        # The Pi looked at its clock somewhere between the two; half way is nearest.
+        # The Pi read its clock between the two times; the middle is the best estimate.
         now = (before + time.time()) / 2
         match answer.get("stdout", "").split():
             case [clock, user_id, free_bytes, *state] if (clock + user_id + free_bytes).isdigit():
@@ -70,8 +70,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
                 )
             case _:
                 parts = [answer.get(key, "") for key in ("stdout", "stderr", "module_stderr", "msg")]
-                said = " ".join(str(part) for part in parts if part).strip()
-                message = f"{variables.host}: does not answer `{_QUESTIONS}` as Debian does: {said}"
+                output = " ".join(str(part) for part in parts if part).strip()
+                message = f"{variables.host}: does not answer `{_QUESTIONS}` as Debian does: {output}"
                 return {**result, "failed": True, "msg": message}
         problems, warnings = examine(found, variables.values)
         for warning in warnings:

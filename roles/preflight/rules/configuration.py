@@ -1,7 +1,7 @@
-"""The concentrator's own opinion: every rule about zones, meters and registers lives in the program alone.
+"""Check the rendered configuration with the program itself: only it has rules on zones, meters and registers.
 
-The host's configuration is rendered as the role would render it and loaded as the program would load it;
-here its keys are only translated back into the variables that they came from.
+The configuration is rendered as the role renders it and loaded as the program loads it. This module only
+translates the keys of the program's errors into the inventory's variables.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from roles.preflight.rules.problem import Key, Problem, parse_key, problem
 from smart_meter.config import Config, ConfigError, loads
 from smart_meter.config.settings import scalar_settings
 
-# Where the variable's name is not `concentrator_` and the key.
+# The variables whose name is not `concentrator_` and the key.
 _PREFIXES = {"history": "concentrator_history_"}
 _NAMES: dict[Key, str] = {("journal", "format"): "concentrator_log_format"}
 
@@ -22,7 +22,7 @@ VARIABLES: dict[Key, str] = {
 }
 """The inventory's variables by the key of the scalar setting that each sets."""
 
-# The default zones are put together from these, field zone first.
+# The variables that the default zones are built from, field zone first.
 _DEFAULT_ZONES: tuple[dict[str, str], ...] = tuple(
     {
         "peer": f"concentrator_{zone}_peer",
@@ -36,20 +36,22 @@ _DEFAULT_ZONES: tuple[dict[str, str], ...] = tuple(
 
 
 def check_configuration(rendered: str, *, zones_are_default: bool) -> Iterator[Problem]:
-    """Load a rendered configuration; yield what the program refuses, by the inventory's own variables."""
+    """Load a rendered configuration; yield the program's errors with the inventory's variables."""
     try:
         loads(rendered, "config.toml")
     except ConfigError as error:
         for each in error.problems:
             key = variable_of(parse_key(each.key), zones_are_default=zones_are_default)
             if key is None:
-                yield problem("concentrator_meters", f"with it the configuration {each.message} ({each.key})")
+                yield problem(
+                    "concentrator_meters", f"makes a configuration that {each.message} ({each.key})"
+                )
             else:
                 yield Problem(key, each.message)
 
 
 def variable_of(key: Key, *, zones_are_default: bool) -> Key | None:
-    """Return the inventory's way to what the program calls `key`; None for what is no key, but a line."""
+    """Return the inventory's key for a key of the program; None if it is not a key but a line number."""
     if key in VARIABLES:
         return (VARIABLES[key],)
     match key:

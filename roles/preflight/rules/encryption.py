@@ -1,4 +1,4 @@
-"""Secrets that stand in plain text: found by the file that they were read from, and never shown."""
+"""Secrets in plain text: found by the file that they were read from; their values are never shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from roles.preflight.rules.problem import Problem, problem
 from roles.preflight.rules.variables import Variables
 
-# Beside what the roles' argument specs mark with no_log: what Ansible logs in with.
+# Ansible's own login secrets, in addition to the options that the roles' argument specs mark with no_log.
 CONNECTION_SECRETS = (
     "ansible_become_password",
     "ansible_become_pass",
@@ -20,15 +20,15 @@ CONNECTION_SECRETS = (
     "ansible_ssh_password",
 )
 _MARK = b"$ANSIBLE_VAULT;"
-# A value that stands for another variable, filtered or not. More than that is computed, and not followed.
+# A value that only refers to another variable, filtered or not. Other expressions are not followed.
 _REFERENCE = re.compile(r"\s*\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\|[^}]*)?\}\}\s*")
 
 
 def check_encryption(variables: Variables) -> Iterator[Problem]:
-    """Yield a problem for each secret, or part of one, that a file of the inventory has unencrypted.
+    """Yield a problem for each secret, or part of one, that is unencrypted in a file of the inventory.
 
-    What came by the command line, from a credential of a controller, or from an inventory script is not
-    kept in a file of this inventory, and passes.
+    A secret from the command line, from a credential of AWX or from an inventory script passes: no file of
+    this inventory holds it.
     """
     pending = [name for name in secrets_of(variables) if name in variables.raw]
     pending += sorted(name for name in variables.raw if name.startswith("vault_"))
@@ -36,7 +36,7 @@ def check_encryption(variables: Variables) -> Iterator[Problem]:
     while pending:
         name = pending.pop(0)
         value = variables.raw[name]
-        # A value that is encrypted by itself (!vault) is no text before it is decrypted.
+        # A value that is encrypted itself (!vault) is not a string before it is decrypted.
         if name in seen or not isinstance(value, str | int) or isinstance(value, bool):
             continue
         seen.add(name)
@@ -46,8 +46,8 @@ def check_encryption(variables: Variables) -> Iterator[Problem]:
             continue
         file = variables.file_of(name)
         if str(value) and file is not None and not _is_safe(file):
-            mend = "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
-            yield problem(name, f"stands in plain text (its value is not shown); {mend}")
+            fix = "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
+            yield problem(name, f"is in plain text (its value is not shown); {fix}")
 
 
 def secrets_of(variables: Variables) -> list[str]:
@@ -62,5 +62,5 @@ def _is_safe(file: Path) -> bool:
         with file.open("rb") as source:
             return source.read(len(_MARK)) == _MARK or os.access(file, os.X_OK)
     except OSError:
-        # No file that could be encrypted.
+        # It is not a readable file, so it can't be encrypted.
         return True

@@ -1,4 +1,4 @@
-"""Files of variables that no host and no group reads: a misspelt name is silent, and its values are lost."""
+"""Variable files that no host and no group reads: a misspelt file name is silent, and its values are lost."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from roles.preflight.rules.problem import near
 
-# As Ansible looks for them; a folder counts with all that is in it.
+# The suffixes that Ansible looks for. A folder is also read, with everything in it.
 _SUFFIXES = {".yml", ".yaml", ".json"}
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file or folder that nothing reads. likely: another name was meant, so that it is refused."""
+    """A file or folder that nothing reads. likely: its name is probably misspelt, so it is refused."""
 
     path: Path
     name: str
@@ -23,7 +23,7 @@ class Unread:
 
 
 def unread_files(folder: Path, hosts: Collection[str], groups: Collection[str]) -> Iterator[Unread]:
-    """Yield what stands in host_vars and group_vars of a folder under a name that the inventory lacks."""
+    """Yield the files in host_vars and group_vars whose name is not in the inventory."""
     for kind, known, what in (("host_vars", hosts, "host"), ("group_vars", groups, "group")):
         for path in sorted((folder / kind).glob("*")):
             name = path.stem if path.suffix in _SUFFIXES and path.is_file() else path.name
@@ -36,7 +36,7 @@ def unread_files(folder: Path, hosts: Collection[str], groups: Collection[str]) 
             if name in known:
                 continue
             meant = near(name, known)
-            mend = meant or f"; rename it after a {what} of the inventory, or remove it"
+            fix = meant or f"; rename it after a {what} in the inventory, or remove it"
             yield Unread(
-                path, name, f"is no {what} of the inventory, and nothing reads this{mend}", bool(meant)
+                path, name, f"is not a {what} in the inventory, so nothing reads this{fix}", bool(meant)
             )

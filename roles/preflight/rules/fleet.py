@@ -1,4 +1,4 @@
-"""What no Pi can know of itself: that another one has the same address or name."""
+"""Rules on several Pis: no two may have the same address or name."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from roles.preflight.rules.networks import interface_of
 from roles.preflight.rules.problem import Problem, Values, problem, text
 
 IDENTITY = ("ansible_host", "network_field_address", "network_control_address", "appliance_hostname")
-"""The variables that have to be one Pi's own, within its site or at all."""
+"""The variables that have to be unique, within a site or in the whole inventory."""
 
 _ALIAS = re.compile(r"HostKeyAlias[= ]\S*", re.IGNORECASE)
 
 Scope = tuple[str, str, str]
-"""What is compared, among which Pis, and the value."""
+"""A kind of value, the Pis among which it has to be unique, and the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What has to be one Pi's own. An empty string: not known, and not compared.
+    """The values that have to be unique to one Pi. An empty string is unknown, and not compared.
 
-    places: where each variable is set, or would be, by its name.
+    places: the file and line of each variable, by its name.
     """
 
     name: str
     site: str
     reached_at: str
     reached_by: str
-    """How SSH gets there; a jump host makes the same address another one."""
+    """SSH's options: behind different jump hosts, the same address is another machine."""
     field_address: str
     control_address: str
     host_name: str
@@ -49,7 +49,7 @@ def identify(name: str, values: Values, places: dict[str, str]) -> Identity:
         name=name,
         site=str(values.get("preflight_site") or ""),
         reached_at=_reached_at(values),
-        # The host key's alias is the Pi's own name, and differs always.
+        # The alias of the host key is the Pi's own name, and always differs.
         reached_by=_ALIAS.sub("", text(values, "ansible_ssh_common_args") or ""),
         field_address=str(addresses["field"].ip) if addresses["field"] else "",
         control_address=str(addresses["control"].ip) if addresses["control"] else "",
@@ -59,7 +59,7 @@ def identify(name: str, values: Values, places: dict[str, str]) -> Identity:
 
 
 def _reached_at(values: Values) -> str:
-    """Return where SSH finds the Pi; behind a router that forwards ports, the port is a part of it."""
+    """Return the address that SSH connects to, with the port if that is not 22."""
     host, port = text(values, "ansible_host"), values.get("ansible_port")
     if not host:
         return ""
@@ -74,10 +74,10 @@ def _normal(host: str) -> str:
 
 
 def compare(pis: Sequence[Identity], in_this_run: Iterable[str]) -> Iterator[tuple[str, Problem]]:
-    """Yield (name of the Pi, problem) for whatever a Pi has in common with an earlier one.
+    """Yield (name of the Pi, problem) for each value that a Pi shares with an earlier one.
 
-    Each is held against the first that has it, so that a value that a whole site shares is one line a Pi.
-    What only Pis outside this run share is left out: they can't be mended by it, nor be harmed.
+    Each Pi is compared with the first that has the value, so a value that a whole site shares is one line per
+    Pi. Values that only Pis outside this run share are left out: this run neither affects nor fixes them.
     """
     running = set(in_this_run)
     seen: dict[Scope, tuple[Identity, str]] = {}
@@ -87,14 +87,14 @@ def compare(pis: Sequence[Identity], in_this_run: Iterable[str]) -> Iterator[tup
             taken = next((seen[scope] for scope in scopes if scope in seen), None)
             if taken is None:
                 seen.update(dict.fromkeys(scopes, (pi, name)))
-            # ansible_host follows an address as a rule; then that one has the problem already.
+            # ansible_host usually follows an address, which has the problem already.
             elif taken[0] is not pi and running & {pi.name, taken[0].name} and value not in shared:
                 shared.add(value)
                 yield pi.name, _shared(*taken, pi, name, value)
 
 
 def _claims(pi: Identity) -> Iterator[tuple[str, str, list[Scope]]]:
-    """Yield (variable, value, scopes): within each scope the value has to be one Pi's own."""
+    """Yield (variable, value, scopes): the value has to be unique within each scope."""
     # One scope for both zones: a Pi's field address may not be another's control address.
     for name, address in (
         ("network_field_address", pi.field_address),
@@ -112,9 +112,9 @@ def _claims(pi: Identity) -> Iterator[tuple[str, str, list[Scope]]]:
 
 def _shared(earlier: Identity, theirs: str, later: Identity, mine: str, value: str) -> Problem:
     where = f" ({earlier.places[theirs]})" if theirs in earlier.places else ""
-    mend = "give each Pi its own"
+    fix = "give each Pi its own"
     if mine != "ansible_host":
-        mend = "give each Pi of a site its own, or say with preflight_site that they are of different sites"
+        fix = "give each Pi of a site its own, or set preflight_site if they are at different sites"
     elif earlier.site != later.site:
-        mend = "give each site a preflight_jump_host of its own, or each Pi an ansible_host that leads to it"
-    return problem(mine, f"{value} of {later.name} is {theirs} of {earlier.name} already{where}; {mend}")
+        fix = "give each site a preflight_jump_host of its own, or each Pi an ansible_host that leads to it"
+    return problem(mine, f"{value} of {later.name} is {theirs} of {earlier.name} already{where}; {fix}")

@@ -1,4 +1,4 @@
-"""All the rules on one host."""
+"""All rules on one host."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from roles.preflight.rules.shapes import Options, check_names, check_shapes
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One host's variables, as the rules want them.
+    """One host's variables, as the rules need them.
 
-    values: by name, templated; what could not be is left out and among `failures`, or among
-    `default_failures` where it is a role's own default: that fails because of another variable, which has
-    its own problem. names: of every variable of the host. by_hand: of those set in the inventory or on
-    the command line. defaults: of the roles' variables that nobody has set. password_asked: sudo's
-    password came by --ask-become-pass or from a file. plain: the secrets that stand unencrypted.
-    render: returns the host's configuration file.
+    values: templated, by name. A value that can't be templated is left out and listed in `failures`, or in
+    `default_failures` if it is a role's default: that fails because of another variable, which has its own
+    problem. names: all variables of the host. by_hand: those set in the inventory or on the command line.
+    defaults: the roles' variables that nobody has set. password_asked: sudo's password came from
+    --ask-become-pass or a file. plain: the unencrypted secrets. render: returns the host's configuration.
     """
 
     values: Values
@@ -37,15 +36,15 @@ class Host:
 
 
 def check_host(specs: Mapping[str, Options], host: Host) -> list[Problem]:
-    """Return everything that is wrong with a host, one problem for each value.
+    """Return all problems of a host, one for each value.
 
-    A value that is refused has often more than one rule against it, and defaults that follow it; the first
-    counts.
+    A wrong value often breaks several rules, and so do the defaults that follow it; only the first problem
+    is returned.
     """
     found: list[Problem] = []
     _add(found, host.failures)
     for options in specs.values():
-        # A default that nobody set is of the right shape, unless it follows a variable that is not.
+        # A default has the right shape, unless it follows a variable that has not.
         set_options = {name: option for name, option in options.items() if name not in host.defaults}
         _add(found, check_shapes(set_options, host.values))
     _add(found, check_names(specs, host.names, host.by_hand))
@@ -63,7 +62,7 @@ def _check_rendered(host: Host, *, quiet: bool) -> Iterable[Problem]:
     try:
         rendered = host.render()
     except Exception as error:
-        # Where something was found before, that is the reason.
+        # If a problem was found before, that is the reason.
         return (
             [] if quiet else [problem("concentrator_meters", f"can't be written as configuration: {error}")]
         )

@@ -1,4 +1,4 @@
-"""All Pis of a run against all the rules, side by side on this machine's processors."""
+"""Check all Pis of a run against all rules, in parallel on this machine's processors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from roles.preflight.rules.fleet import Identity, identify
 from roles.preflight.rules.host import Host, check_host
 from roles.preflight.rules.variables import CONNECTION, Roles, Variables
 
-# Fewer are done sooner than another process is there.
+# Fewer hosts than this are checked faster than another process starts.
 _HOSTS_A_PROCESS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One Pi: its problems as printable lines, what it may not share with another, and its configuration.
+    """The result for one Pi.
 
-    configuration: the file that it should have; empty where there are problems.
+    problems: printable lines. identity: the values that have to be unique. configuration: the file that it
+    should have; empty if there are problems.
     """
 
     problems: list[str]
@@ -35,7 +36,7 @@ class Checked:
 def check_one(
     host: str, raw: Mapping[str, Any], roles: Roles, loader: DataLoader, *, password_asked: bool
 ) -> Checked:
-    """Hold one Pi's untemplated variables against all the rules."""
+    """Check one Pi's untemplated variables against all rules."""
     variables = Variables(host, raw, roles, loader)
     variables.resolve([*CONNECTION, *roles.variables])
     render = cache(variables.render)
@@ -59,15 +60,15 @@ def check_one(
 
 
 def check_all(hosts: Sequence[str], check: Callable[[str], Checked]) -> dict[str, Checked]:
-    """Return what `check` says of each, in the same order; it runs in forks of this process where it pays."""
+    """Return the result of `check` for each host, in the same order; fork this process if that is faster."""
     processes = min(len(os.sched_getaffinity(0)), len(hosts) // _HOSTS_A_PROCESS)
     if processes < 2:
         return {host: check(host) for host in hosts}
-    # What is forked has the inventory as it stands here; only the answers are sent.
+    # Forks share this process's inventory; only the results are sent.
     pool = get_context("fork").Pool(processes, _begin, (check,))
     with pool:
         answers: Iterable[Checked] = pool.map(_check, hosts)
-        # Where all went well they end by themselves.
+        # After a success they end by themselves.
         pool.close()
         pool.join()
     return dict(zip(hosts, answers, strict=True))
@@ -77,9 +78,9 @@ _check_here: Callable[[str], Checked]
 
 
 def _begin(check: Callable[[str], Checked]) -> None:
-    global _check_here  # noqa: PLW0603 - what a fork is given at its start can be passed no other way.
+    global _check_here  # noqa: PLW0603 - a pool's initializer has nowhere else to keep its argument.
     _check_here = check
-    # Ansible's own handler would end the whole process group of the one that this is forked from.
+    # Ansible's own handler, which a fork inherits, would end the parent's whole process group.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

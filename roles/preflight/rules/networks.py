@@ -11,19 +11,19 @@ from roles.preflight.rules.problem import Key, Problem, Values, integer, problem
 ZONES = ("field", "control")
 
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # RFC 1123, 2.1
-_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ of linux/if.h is 16 with its end mark.
+_INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ of linux/if.h is 16, with the terminating NUL.
 # As ssh -J takes it; a name of ~/.ssh/config may have underscores.
 _JUMP = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::(?P<port>[0-9]{1,5}))?")
 _MAX_DOMAIN_NAME = 253  # RFC 1035, 2.3.4, without the length octets
 
 
 def is_host_name(name: str, longest: int = _MAX_DOMAIN_NAME) -> bool:
-    """Say whether a name is a host's after RFC 1123: labels of letters, digits and hyphens."""
+    """Return whether a name is a host name by RFC 1123: labels of letters, digits and hyphens."""
     return len(name) <= longest and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
 def interface_of(values: Values, zone: str) -> IPv4Interface | None:
-    """Return a zone's address with its network, or None where it is malformed."""
+    """Return a zone's address with its network, or None if it is malformed."""
     address = text(values, f"network_{zone}_address")
     try:
         return IPv4Interface(address) if address and "/" in address else None
@@ -32,7 +32,7 @@ def interface_of(values: Values, zone: str) -> IPv4Interface | None:
 
 
 def check_networks(values: Values) -> Iterator[Problem]:
-    """Check what the role `network` is given."""
+    """Check the variables of the role `network`."""
     for zone in ZONES:
         yield from _check_address(values, zone)
         yield from _check_gateway(values, zone)
@@ -40,7 +40,7 @@ def check_networks(values: Values) -> Iterator[Problem]:
         name = f"network_{zone}_interface"
         interface = values.get(name)
         if isinstance(interface, str) and not _INTERFACE.fullmatch(interface):
-            yield problem(name, f"{show(interface)} is no interface's name; give one such as wlan0 or eth0")
+            yield problem(name, f"{show(interface)} is not an interface name; give one such as wlan0 or eth0")
     field, control = interface_of(values, "field"), interface_of(values, "control")
     if field and control and field.network.overlaps(control.network):
         overlap = f"{field.network} overlaps {control.network} of network_control_address"
@@ -65,7 +65,7 @@ def _check_address(values: Values, zone: str) -> Iterator[Problem]:
         try:
             IPv4Address(value)
         except ValueError:
-            yield problem(name, f"{show(value)} is no IPv4 address; {hint}")
+            yield problem(name, f"{show(value)} is not an IPv4 address; {hint}")
         else:
             yield problem(name, f"{show(value)} has no prefix length; {hint}")
         return
@@ -76,9 +76,9 @@ def _check_address(values: Values, zone: str) -> Iterator[Problem]:
 
 
 def _no_host(address: IPv4Address, network: IPv4Network) -> str | None:
-    """Say why an address can't be a host's in its network."""
+    """Return why an address can't be a host's in its network, or None."""
     if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_reserved:
-        return "is no address of a host on a network"
+        return "is not the address of a host"
     if not 1 <= network.prefixlen <= 30:
         return "has a prefix length without room for a neighbour (1 to 30)"
     if address == network.network_address:
@@ -97,16 +97,20 @@ def _check_gateway(values: Values, zone: str) -> Iterator[Problem]:
     try:
         gateway = IPv4Address(value)
     except ValueError:
-        yield problem(name, f"{show(value)} is no IPv4 address; give the router's, or nothing")
+        yield problem(
+            name, f"{show(value)} is not an IPv4 address; give the router's address, or leave it empty"
+        )
         return
     if own is None:
         return
     if gateway == own.ip:
-        yield problem(name, f"{gateway} is this Pi's own address; give the router's, or nothing")
+        yield problem(
+            name, f"{gateway} is this Pi's own address; give the router's address, or leave it empty"
+        )
     elif gateway not in own.network:
         yield problem(name, f"{gateway} is not in the zone's network {own.network}; give a router within it")
     elif wrong := _no_host(gateway, own.network):
-        yield problem(name, f"{gateway} {wrong}; give the router's, or nothing")
+        yield problem(name, f"{gateway} {wrong}; give the router's address, or leave it empty")
 
 
 def _check_dns(values: Values, zone: str) -> Iterator[Problem]:
@@ -115,21 +119,21 @@ def _check_dns(values: Values, zone: str) -> Iterator[Problem]:
         try:
             server = IPv4Address(value)
         except ValueError:
-            yield Problem(key, f"{show(value)} is no IPv4 address; give a name server's")
+            yield Problem(key, f"{show(value)} is not an IPv4 address; give a name server's address")
             continue
         if own and server == own.ip:
             yield Problem(
-                key, f"{server} is this Pi's own address, and it runs no name server; give another's"
+                key, f"{server} is this Pi's own address, and it runs no name server; give another address"
             )
 
 
 def check_reach(values: Values) -> Iterator[Problem]:
-    """Check where the controller looks for the Pi."""
+    """Check the addresses at which the controller connects to the Pi."""
     yield from _check_host(values, "network_bootstrap_host")
     jump = text(values, "preflight_jump_host")
     if jump and not all(_is_jump_host(hop) for hop in jump.split(",")):
-        hint = "give a name of ~/.ssh/config, or [USER@]HOST[:PORT]; several with commas between"
-        yield problem("preflight_jump_host", f"{show(jump)} is no host that SSH could go through; {hint}")
+        hint = "give a name of ~/.ssh/config, or [USER@]HOST[:PORT]; separate several with commas"
+        yield problem("preflight_jump_host", f"{show(jump)} is not a jump host for SSH; {hint}")
     found = list(_check_host(values, "ansible_host"))
     yield from found
     host = text(values, "ansible_host")
@@ -143,8 +147,8 @@ def check_reach(values: Values) -> Iterator[Problem]:
         own = interface_of(values, zone)
         if own and address in own.network and address != own.ip:
             lost = f"{address} is in the {zone} network, where this Pi will have {own.ip}"
-            mend = "give that, and where a fresh Pi answers as network_bootstrap_host"
-            yield problem("ansible_host", f"{lost}; {mend}")
+            fix = "give that address here, and the one of a fresh Pi as network_bootstrap_host"
+            yield problem("ansible_host", f"{lost}; {fix}")
 
 
 def _is_jump_host(hop: str) -> bool:
@@ -154,34 +158,34 @@ def _is_jump_host(hop: str) -> bool:
 
 def _check_host(values: Values, name: str) -> Iterator[Problem]:
     value = values.get(name)
-    hint = "give a name or an address alone; user and port have variables of their own"
+    hint = "give only a name or an address; user and port have their own variables"
     if not isinstance(value, str) or (not value and name != "ansible_host"):
         return
     try:
         address = ip_address(value)
     except ValueError:
-        # Four numbers are meant as an address, whatever RFC 1123 says.
+        # Digits and dots are meant as an address, although RFC 1123 permits them as a name.
         if re.fullmatch(r"[0-9.]+", value) or not is_host_name(value):
             yield problem(name, f"{show(value)} is neither a host name nor an address; {hint}")
         return
     if address.is_unspecified or address.is_multicast or value == "255.255.255.255":
-        yield problem(name, f"{address} is no address of a host; {hint}")
+        yield problem(name, f"{address} is not the address of a host; {hint}")
 
 
 def check_firewall(values: Values) -> Iterator[Problem]:
-    """Check what the role `firewall` is given, and that all agree about the port."""
+    """Check the variables of the role `firewall`, and that all roles use the same port."""
     sources = texts(values, "firewall_ssh_from")
     for key, value in sources:
         yield from _check_network(key, value)
     if isinstance(values.get("firewall_ssh_from"), list) and not values["firewall_ssh_from"]:
-        message = "is empty, and nobody could log in any more; give the controller's network"
+        message = "is empty: nobody could log in any more; give the controller's network"
         yield problem("firewall_ssh_from", message)
     yield from _check_port(("firewall_ssh_port",), integer(values, "firewall_ssh_port"))
     served = integer(values, "concentrator_port")
     for name in ("firewall_modbus_port", "authbind_port"):
         port = integer(values, name)
         if port is not None and served is not None and port != served:
-            message = f"{port} is not concentrator_port ({served}); leave it out, and it follows that"
+            message = f"{port} is not concentrator_port ({served}); leave it out to use the same port"
             yield problem(name, message)
     rules = values.get("firewall_extra_rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -195,7 +199,7 @@ def _check_rule(key: Key, rule: dict[str, object]) -> Iterator[Problem]:
         not comment.strip() or "'" in comment or '"' in comment or not comment.isprintable()
     ):
         message = (
-            f"{show(comment)} can't stand beside a rule; give words without quotation marks or line breaks"
+            f"{show(comment)} can't be a rule's comment; give text without quotation marks or line breaks"
         )
         yield Problem((*key, "comment"), message)
     if isinstance(source, str):
@@ -205,10 +209,12 @@ def _check_rule(key: Key, rule: dict[str, object]) -> Iterator[Problem]:
             ip_address(target)
         except ValueError:
             yield Problem(
-                (*key, "to"), f"{show(target)} is no address; give one of this Pi's own, or leave it out"
+                (*key, "to"), f"{show(target)} is not an address; give one of this Pi's own, or leave it out"
             )
     if isinstance(interface, str) and not _INTERFACE.fullmatch(interface):
-        yield Problem((*key, "interface"), f"{show(interface)} is no interface's name; give one such as eth0")
+        yield Problem(
+            (*key, "interface"), f"{show(interface)} is not an interface name; give one such as eth0"
+        )
     yield from _check_port((*key, "port"), integer(rule, "port"))
 
 
@@ -216,11 +222,11 @@ def _check_network(key: Key, value: str) -> Iterator[Problem]:
     try:
         network = ip_network(value, strict=False)
     except ValueError:
-        yield Problem(key, f"{show(value)} is no network; give one as 192.168.2.0/24")
+        yield Problem(key, f"{show(value)} is not a network; give one as 192.168.2.0/24")
         return
-    # ufw writes each of these in another way, and the next run would find a difference.
+    # ufw writes each of these differently, so the next run would find a difference.
     if network.prefixlen == 0:
-        yield Problem(key, f"{show(value)} is everybody; name the networks that are meant")
+        yield Problem(key, f"{show(value)} matches every address; name the networks to admit")
     elif "/" not in value:
         return
     elif network.num_addresses == 1:
@@ -231,4 +237,4 @@ def _check_network(key: Key, value: str) -> Iterator[Problem]:
 
 def _check_port(key: Key, port: int | None) -> Iterator[Problem]:
     if port is not None and not 1 <= port <= 65535:
-        yield Problem(key, f"{port} is no port; give 1 to 65535")
+        yield Problem(key, f"{port} is not a port; give 1 to 65535")

@@ -1,4 +1,4 @@
-"""Whether a Pi, as it was found, can become a concentrator."""
+"""Whether a Pi can become a concentrator."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CLOCK_LIMIT_SECONDS = 86400
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the Pi said of itself.
+    """What was found on the Pi.
 
-    facts: as `ansible.builtin.setup` gathers them; they tell nothing of a root file system that is an
-    overlay, so `free_bytes` is asked for apart. clock_ahead: seconds by which the Pi's clock is before the
-    controller's. user_id: whom commands run as, through sudo. network_manager: as `systemctl is-active`
-    says it.
+    facts: as `ansible.builtin.setup` gathers them; they leave out a root file system that is an overlay, so
+    `free_bytes` is read separately. clock_ahead: seconds by which the Pi's clock is ahead of the
+    controller's. user_id: the user that commands run as, through sudo. network_manager: the output of
+    `systemctl is-active`.
     """
 
     facts: Mapping[str, Any]
@@ -34,7 +34,7 @@ class Found:
 
 
 def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
-    """Return (problems, warnings), each with its mend; a problem with no key is the Pi's own."""
+    """Return (problems, warnings), each with its fix; a problem of the Pi itself has no key."""
     problems = [
         *(Problem((), message) for message in _check_system(found)),
         *_check_interfaces(found.facts, values),
@@ -44,18 +44,18 @@ def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
     facts = found.facts
     if facts.get("distribution") == "Debian" and _release(facts) == OLDEST_RELEASE:
         warnings.append(
-            "runs Debian 12 (bookworm), where the concentrator has less of a sandbox; Debian 13 is better"
+            "runs Debian 12 (bookworm), where the concentrator's sandbox is weaker; Debian 13 is better"
         )
     clock = abs(found.clock_ahead)
     side = "ahead of" if found.clock_ahead > 0 else "behind"
-    said = f"its clock is {_duration(clock)} {side} the controller's"
-    why = "TLS and the signatures of packages are refused by a clock that is wrong"
-    mend = "set it (sudo date -s), and name a time server that it reaches in appliance_ntp_servers"
+    finding = f"its clock is {_duration(clock)} {side} the controller's"
+    why = "TLS and package signatures fail with a wrong clock"
+    fix = "set it (sudo date -s), and add a time server that it can reach to appliance_ntp_servers"
     if clock > CLOCK_LIMIT_SECONDS and values.get("preflight_clock_may_differ") is not True:
-        message = f"{said}, and {why}; {mend}, or set preflight_clock_may_differ: true"
+        message = f"{finding}, and {why}; {fix}, or set preflight_clock_may_differ: true"
         problems.append(Problem((), message))
     elif clock > CLOCK_WARNING_SECONDS:
-        warnings.append(f"{said}; {why}. {mend[0].upper()}{mend[1:]}")
+        warnings.append(f"{finding}; {why}. {fix[0].upper()}{fix[1:]}")
     return problems, warnings
 
 
@@ -66,7 +66,7 @@ def _check_system(found: Found) -> Iterator[str]:
     if facts.get("distribution") != "Debian" or _release(facts) < OLDEST_RELEASE:
         yield f"runs {system}; {flash}"
     elif _release(facts) > TESTED_RELEASE:
-        yield f"runs {system}, which this was never tried on; {flash}"
+        yield f"runs {system}, which is not tested; {flash}"
     architecture = facts.get("architecture")
     if architecture not in ARCHITECTURES or str(facts.get("userspace_bits")) != "64":
         seen = f"{architecture} with {facts.get('userspace_bits')}-bit programs"
@@ -74,15 +74,15 @@ def _check_system(found: Found) -> Iterator[str]:
     if facts.get("service_mgr") != "systemd":
         yield f"was started by {facts.get('service_mgr')}, not by systemd; flash Raspberry Pi OS trixie"
     if found.network_manager != "active":
-        mend = "sudo apt install network-manager, then sudo systemctl enable --now NetworkManager"
-        state = found.network_manager or "not there"
-        yield f"NetworkManager is {state}, and nothing else sets the addresses; {mend}"
+        fix = "sudo apt install network-manager, then sudo systemctl enable --now NetworkManager"
+        state = found.network_manager or "not installed"
+        yield f"NetworkManager is {state}, and nothing else sets the addresses; {fix}"
     version = facts.get("python", {}).get("version", {})
     python = (int(version.get("major", 0)), int(version.get("minor", 0)))
     if python < OLDEST_PYTHON:
         yield (
             f"has Python {python[0]}.{python[1]}; {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later is needed,"
-            " and Debian 12 and 13 have it: check ansible_python_interpreter"
+            " which Debian 12 and 13 have: check ansible_python_interpreter"
         )
     if found.user_id != 0:
         yield (
@@ -97,7 +97,7 @@ def _check_interfaces(facts: Mapping[str, Any], values: Values) -> Iterator[Prob
         name = f"network_{zone}_interface"
         if values.get(name) not in present:
             there = ", ".join(present) or "none"
-            message = f"this Pi has no interface {values.get(name)}; name one of those that it has: {there}"
+            message = f"this Pi has no interface {values.get(name)}; give one that it has: {there}"
             yield problem(name, message)
 
 
@@ -112,7 +112,7 @@ def _check_disk(free_bytes: int, values: Values) -> Iterator[str]:
 
 
 def _release(facts: Mapping[str, Any]) -> int:
-    """Return the major release; testing and unstable call themselves by name and count as the newest."""
+    """Return the major release; testing and unstable have a name instead, and count as the newest."""
     version = str(facts.get("distribution_major_version", ""))
     return int(version) if version.isdigit() else 99
 

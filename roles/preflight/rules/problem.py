@@ -1,4 +1,4 @@
-"""Problems, and the variables that they are about."""
+"""Problems and the variables that have them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 Key = tuple[str | int, ...]
-"""The way to a value: `("concentrator_meters", 1, "unit_id")` is `concentrator_meters[1].unit_id`."""
+"""The path to a value: `("concentrator_meters", 1, "unit_id")` is `concentrator_meters[1].unit_id`."""
 
 Values = Mapping[str, Any]
-"""A host's variables by name; one that could not be templated is left out."""
+"""A host's variables by name, without those that could not be templated."""
 
 _MAX_SHOWN = 60
 _KEY_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
@@ -21,14 +21,14 @@ _KEY_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with one variable: what, and after a semicolon what would be right."""
+    """One problem of one variable: what is wrong and, after a semicolon, the fix."""
 
     key: Key
     message: str
 
     @property
     def variable(self) -> str:
-        """Return the name of the variable as a whole."""
+        """Return the name of the whole variable."""
         return str(self.key[0])
 
 
@@ -44,12 +44,12 @@ def show_key(key: Key) -> str:
 
 
 def parse_key(text: str) -> Key:
-    """Return the key that `show_key` has written."""
+    """Return the key for the output of `show_key`."""
     return tuple(int(index) if index else name for index, name in _KEY_PART.findall(text))
 
 
 def show(value: object) -> str:
-    """Return a value as a message may carry it: on one line, escaped, cut where it is long."""
+    """Return a value as text for a message: on one line, escaped, and truncated if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
@@ -62,7 +62,7 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def text(values: Values, name: str) -> str | None:
-    """Return a variable that is a string and not empty; None where there is nothing to judge."""
+    """Return a variable if it is a string and not empty, else None."""
     value = values.get(name)
     return value if isinstance(value, str) and value else None
 
@@ -76,6 +76,6 @@ def texts(values: Values, name: str) -> list[tuple[Key, str]]:
 
 
 def integer(values: Values, name: str) -> int | None:
-    """Return a variable that is an integer."""
+    """Return a variable if it is an integer, else None."""
     value = values.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""Wi-Fi and sudo: what has to be there, and never shows its value."""
+"""Required secrets of Wi-Fi and sudo; their values are never shown."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _VAULT = "keep it in Ansible Vault"
 
 
 def check_wifi(values: Values) -> Iterator[Problem]:
-    """Check what a Wi-Fi zone can't do without."""
+    """Check the settings that a Wi-Fi zone needs."""
     if values.get("network_field_type") != "wifi":
         return
     ssid = values.get("network_field_ssid")
     if ssid == "":
-        yield problem("network_field_ssid", "is missing; give the name of the Wi-Fi that the Pi joins")
+        yield problem(
+            "network_field_ssid", "is missing; give the name of the Wi-Fi network that the Pi joins"
+        )
     elif isinstance(ssid, str) and not 1 <= len(ssid.encode()) <= 32:  # IEEE 802.11-2020, 9.4.2.2
         size = len(ssid.encode())
         yield problem("network_field_ssid", f"{show(ssid)} is {size} bytes long; a Wi-Fi's name has 1 to 32")
     elif isinstance(ssid, str) and not ssid.isprintable():
-        yield problem(
-            "network_field_ssid", f"{show(ssid)} has characters that don't print; give the name alone"
-        )
+        yield problem("network_field_ssid", f"{show(ssid)} has unprintable characters; give only the name")
     yield from _check_passphrase(values)
     country = values.get("network_country")
     hint = "two capital letters of ISO 3166, such as DE"
     if country == "":
-        message = f"is missing, and a Pi's Wi-Fi stays off until it is set; give {hint}"
+        message = f"is missing, and the Wi-Fi stays off until it is set; give {hint}"
         yield problem("network_country", message)
     elif isinstance(country, str) and not _COUNTRY.fullmatch(country):
-        yield problem("network_country", f"{show(country)} is no country; give {hint}")
+        yield problem("network_country", f"{show(country)} is not a country code; give {hint}")
 
 
 def _check_passphrase(values: Values) -> Iterator[Problem]:
@@ -51,7 +51,7 @@ def _check_passphrase(values: Values) -> Iterator[Problem]:
 
 
 def check_sudo(values: Values, *, asked_for: bool) -> Iterator[Problem]:
-    """Check that sudo's password is at hand; `asked_for`: it came by --ask-become-pass or a password file."""
+    """Check that sudo's password is given; `asked_for`: by --ask-become-pass or a password file."""
     name = "ansible_become_password"
     needless = (
         asked_for
@@ -62,8 +62,8 @@ def check_sudo(values: Values, *, asked_for: bool) -> Iterator[Problem]:
     password = values.get(name)
     if needless or (isinstance(password, str) and password):
         return
-    mend = f"give it and {_VAULT}, run with --ask-become-pass, or set preflight_sudo_asks: false"
+    fix = f"give it and {_VAULT}, run with --ask-become-pass, or set preflight_sudo_asks: false"
     if name not in values or password in ("", None):
-        yield problem(name, f"is missing, and sudo on the Pi asks for it; {mend}")
+        yield problem(name, f"is missing, and sudo on the Pi asks for it; {fix}")
     else:
         yield problem(name, "is not text to YAML (its value is not shown); put it in quotation marks")

@@ -1,4 +1,4 @@
-"""Host name, time zone, intervals: the settings of one Pi that are neither network nor secret."""
+"""Host name, time zone, intervals: settings of one Pi that are neither network nor secret."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ipaddress import ip_address
 from roles.preflight.rules.networks import is_host_name
 from roles.preflight.rules.problem import Problem, Values, integer, near, problem, show, text, texts
 
-# What the roles need to have room for: the longest wait within each is beside it.
+# (lowest, highest, reason) of each number.
 _RANGES = {
     "appliance_watchdog_seconds": (0, 15, "the hardware watchdog of a Pi counts 15 at most, and 0 is off"),
-    "concentrator_restart_seconds": (0, 300, "the service has to come back by itself"),
+    "concentrator_restart_seconds": (0, 300, "the service has to restart by itself"),
     "concentrator_watchdog_seconds": (1, 600, "the service feeds its watchdog twice in that time"),
     "concentrator_releases_kept": (1, 100, "the running release stays"),
     "concentrator_claim_seconds": (300, 7200, "one step of a slow Pi may take minutes"),
-    "concentrator_claim_patience": (0, 7200, "another run may need minutes"),
-    "network_confirm_seconds": (45, 900, "the controller needs some 30 of them to come in again"),
-    "firewall_confirm_seconds": (30, 900, "the controller needs some of them to come in again"),
+    "concentrator_claim_patience": (0, 7200, "another run may take minutes"),
+    "network_confirm_seconds": (45, 900, "the controller needs some 30 s to connect again"),
+    "firewall_confirm_seconds": (30, 900, "the controller needs some seconds to connect again"),
     "network_conflict_milliseconds": (0, 30000, "activation waits for it"),
-    "preflight_reach_seconds": (2, 120, "an address that is dead takes so long"),
+    "preflight_reach_seconds": (2, 120, "an address that does not answer takes that long"),
 }
-# Where the unit can let the service write, in a folder that nobody else uses, and where a reboot leaves it.
+# Places that the unit can make writable, that survive a reboot, with a folder for the history only.
 _HISTORY = re.compile(r"/(?:var/lib|srv|mnt|media)(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}")
 _MAX_HOST_NAME = 64  # HOST_NAME_MAX of Linux
 _SIZE = re.compile(r"[1-9][0-9]*[KMGT]?")
@@ -37,28 +37,30 @@ def _time_zones() -> frozenset[str]:
 
 
 def check_settings(values: Values) -> Iterator[Problem]:
-    """Check what has a form or a range that a type does not tell."""
+    """Check the settings whose form or range is narrower than their type."""
     host_name = values.get("appliance_hostname")
     if isinstance(host_name, str) and not is_host_name(host_name, _MAX_HOST_NAME):
         allowed = "letters, digits and hyphens, up to 63 between two dots and 64 in all"
-        yield problem("appliance_hostname", f"{show(host_name)} is no host name; give {allowed} (RFC 1123)")
+        yield problem(
+            "appliance_hostname", f"{show(host_name)} is not a host name; give {allowed} (RFC 1123)"
+        )
     yield from _check_time_zone(values)
     for key, server in texts(values, "appliance_ntp_servers"):
         if not _is_host(server):
-            yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server's")
+            yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server")
     size = values.get("appliance_journal_max_use")
     if isinstance(size, str) and not _SIZE.fullmatch(size):
-        yield problem("appliance_journal_max_use", f"{show(size)} is no size; give one such as 200M")
+        yield problem("appliance_journal_max_use", f"{show(size)} is not a size; give one such as 200M")
     reboot = text(values, "appliance_unattended_reboot_time")
     if reboot and not _TIME.fullmatch(reboot):
-        message = f"{show(reboot)} is no time of day; give HH:MM, such as 03:30, or nothing"
+        message = f"{show(reboot)} is not a time of day; give HH:MM, such as 03:30, or leave it empty"
         yield problem("appliance_unattended_reboot_time", message)
     history = text(values, "concentrator_history_path")
-    # That it has to be absolute is the program's rule.
+    # The program itself refuses a relative path.
     if history and history.startswith("/") and not _HISTORY.fullmatch(history):
         where = "in a folder of its own under /var/lib, /srv, /mnt or /media"
         example = "such as /var/lib/smart-meter/history.db, of letters, digits, '.', '_' and '-'"
-        message = f"{show(history)} is no place for the history; give a file {where}, {example}"
+        message = f"{show(history)} is not a place for the history; give a file {where}, {example}"
         yield problem("concentrator_history_path", message)
     for name, (low, high, why) in _RANGES.items():
         value = integer(values, name)
@@ -69,10 +71,10 @@ def check_settings(values: Values) -> Iterator[Problem]:
 def _check_time_zone(values: Values) -> Iterator[Problem]:
     zone = values.get("appliance_timezone")
     known = _time_zones()
-    # A controller without the time zone database can't tell.
+    # A controller may have no time zone database.
     if isinstance(zone, str) and known and zone not in known:
         hint = near(zone, known) or "; give one of `timedatectl list-timezones`, such as Europe/Berlin"
-        yield problem("appliance_timezone", f"{show(zone)} is no time zone{hint}")
+        yield problem("appliance_timezone", f"{show(zone)} is not a time zone{hint}")
 
 
 def _is_host(value: str) -> bool:

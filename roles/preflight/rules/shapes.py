@@ -1,7 +1,7 @@
 """Argument specs: types, choices, unknown keys and misspelt names, each located to the element that is wrong.
 
-Ansible's own validator says which variable is wrong, and not which element of a list; and it lets pass
-what a role then stumbles over, such as text where a truth value is meant.
+Ansible's own validator names the variable, but not the element of a list; and it accepts values that a role
+does not, such as text for a truth value.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _TYPES: dict[str, type | UnionType] = {
     "dict": Mapping,
 }
 
-# Variables that the playbooks set by themselves: no settings, and no misspelling either.
+# Variables that the playbooks set: they are not settings, but not misspelt either.
 PASSED_ON = frozenset({"preflight_inventory_host", "preflight_last_host"})
 
 
 def check_shapes(options: Options, values: Values) -> Iterator[Problem]:
-    """Hold a role's variables against the options of its argument spec."""
+    """Check a role's variables by its argument spec."""
     found = False
     for name, option in options.items():
         if name in values:
@@ -121,9 +121,8 @@ def check_names(
 ) -> Iterator[Problem]:
     """Find misspelt variables.
 
-    specs: each role's options by the role's name. names: every variable of the host. by_hand: those of
-    them that were set in the inventory or on the command line, where a role's name itself may be
-    misspelt.
+    specs: each role's options by the role's name. names: all variables of the host. by_hand: those set in
+    the inventory or on the command line, in which the role's name itself may be misspelt.
     """
     known = [name for options in specs.values() for name in options]
     set_by_hand = set(by_hand)
@@ -134,14 +133,14 @@ def check_names(
         if role is not None:
             own = list(specs[role])
             hint = near(name, own) or near(name, known)
-            see = f"; roles/{role}/defaults/main.yml has the names that there are"
-            yield problem(name, f"is no variable of the role {role}{hint or see}")
+            see = f"; roles/{role}/defaults/main.yml lists the names"
+            yield problem(name, f"is not a variable of the role {role}{hint or see}")
         elif name in set_by_hand and (nearest := _near_role(name, specs)):
-            yield problem(name, f"is no variable of any role; did you mean {nearest}?")
+            yield problem(name, f"is not a variable of any role; did you mean {nearest}?")
 
 
 def _near_role(name: str, specs: Mapping[str, Options]) -> str | None:
-    """Return the variable meant where the role's own name is misspelt: `netwrok_country`."""
+    """Return the variable that is meant if the role's own name is misspelt: `netwrok_country`."""
     prefix, _, rest = name.partition("_")
     for role in difflib.get_close_matches(prefix, list(specs), n=1, cutoff=0.8):
         candidates = {option.removeprefix(f"{role}_"): option for option in specs[role]}

@@ -1,6 +1,6 @@
-"""Why a Pi was not reached: what SSH, sudo and Ansible print, and what that means.
+"""Why a Pi was not reached: the messages of SSH, sudo and Ansible, and what they mean.
 
-OpenSSH's own texts are in English whatever the controller's language is: it sets no locale for messages.
+OpenSSH's messages are in English, whatever the controller's language is: it sets no locale for them.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 
 class Cause(enum.Enum):
-    """What became of the connection."""
+    """The kind of failure."""
 
     OFF = "off"
     """Nothing answered."""
     REFUSED = "refused"
-    """Something answered, and the way to the Pi ends there until somebody does something about it."""
+    """Something answered and refused the connection; it needs a fix."""
     BROKEN = "broken"
-    """It ended in a way that says neither: a connection that was kept open from before may be to blame."""
+    """Neither is known: a connection that was kept open from before may be broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """Why a Pi was not reached. reason: the line of the output that says so."""
+    """Why a Pi was not reached. reason: the line of the output that shows it."""
 
     cause: Cause
     reason: str
@@ -33,14 +33,14 @@ class Unreached:
         return f"{self.reason}; {self.fix}" if self.fix else self.reason
 
 
-# Ansible's words before SSH's, which are the whole of the error output: banners as well as reasons.
+# Ansible's text before the error output of SSH, which has banners as well as reasons.
 _PREFIX = re.compile(r"^.* (?:via|over) ssh: ", re.DOTALL)
 _NO_ANSWER = (
     r"(?:timed out|No route to host|Connection refused|Host is down|Network is (?:unreachable|down))\.?$"
 )
-_LOGIN = "{ssh}, compare the fingerprint, and say yes"
-_FORGET = "take its old key out of known_hosts (ssh-keygen -R {whose}; inventory/known_hosts counts, too)"
-# The first that fits any line decides; what a Pi, a jump host or sudo refuses comes before no answer.
+_LOGIN = "{ssh}, compare the fingerprint, and answer yes"
+_FORGET = "remove its old key from known_hosts (ssh-keygen -R {whose}; inventory/known_hosts counts, too)"
+# The first pattern that matches any line decides; refusals come before the lack of an answer.
 _CAUSES = tuple(
     (cause, re.compile(pattern), fix)
     for cause, pattern, fix in (
@@ -74,22 +74,22 @@ _CAUSES = tuple(
         (
             Cause.BROKEN,
             r"waiting for privilege escalation prompt",
-            "sudo on the Pi takes too long; where it waits for a name server: make provision LIMIT={name}",
+            "sudo on the Pi takes too long; if it waits for a name server: make provision LIMIT={name}",
         ),
-        # By SSH itself, by the jump host that it went through, or by a program in its place.
+        # From SSH itself, from a jump host, or from a ProxyCommand.
         (Cause.OFF, _NO_ANSWER, ""),
         (Cause.OFF, r"Connection timed out during banner exchange|^Timeout, server .* not responding", ""),
     )
 )
 
 
-def unreached(said: str, name: str, login: str) -> Unreached:
-    """Judge the message of a failed connection. name: the Pi's; login: USER@ADDRESS, for the fix."""
-    lines = [line.strip() for line in _PREFIX.sub("", said.strip()).splitlines() if line.strip()]
+def unreached(message: str, name: str, login: str) -> Unreached:
+    """Interpret the message of a failed connection. name: the Pi's; login: USER@ADDRESS, for the fix."""
+    lines = [line.strip() for line in _PREFIX.sub("", message.strip()).splitlines() if line.strip()]
     for cause, pattern, fix in _CAUSES:
         for line in lines:
             if found := pattern.search(line):
-                # A Pi's key is known by the Pi's name; another's is that of a jump host.
+                # A Pi's key is known by the Pi's name; any other name is a jump host's.
                 whose = found.groupdict().get("whose", name)
                 ssh = f"ssh {whose}" if whose != name else f"ssh -o HostKeyAlias={name} {login}"
                 return Unreached(cause, line, fix.format(name=name, whose=whose, ssh=ssh))

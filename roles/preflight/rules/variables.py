@@ -1,4 +1,4 @@
-"""A host's variables as Ansible has them: templated one by one, and each with the file that sets it."""
+"""A host's variables: templated one by one, each with the file that sets it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.template import Templar, trust_as_template
 
-# There is no public way to ask where a value was read. Should this one go, the host's own file is named
-# for all.
+# There is no public way to find out where a value was read. If this one is gone, problems name the host's
+# own file instead.
 try:
     from ansible._internal._datatag._tags import Origin
 except ImportError:
@@ -27,7 +27,7 @@ from roles.preflight.rules.fleet import IDENTITY
 from roles.preflight.rules.problem import Key, Problem, show_key
 from roles.preflight.rules.shapes import Options
 
-# How Ansible reaches the Pi. In the plays that do so the other roles' defaults are out of sight.
+# How Ansible connects to the Pi. The plays that connect don't see the other roles' defaults.
 CONNECTION = (
     "ansible_host",
     "ansible_port",
@@ -38,12 +38,12 @@ CONNECTION = (
 )
 TEMPLATE = Path("templates/etc/smart-meter/config.toml.j2")
 MANAGED = str(constants.config.get_config_value("DEFAULT_MANAGED_STR"))
-"""What a template is told about who manages it."""
+"""The value of ansible_managed, which templates write into a file's header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What the repository's roles say of their variables: specs by role, defaults by variable."""
+    """The variables of the repository's roles: argument specs by role, defaults by variable."""
 
     repository: Path
     specs: Mapping[str, Options]
@@ -74,7 +74,7 @@ def load_roles(repository: Path) -> Roles:
 
 @dataclass(slots=True)
 class Variables:
-    """One host's variables; raw: untemplated, as the play sees them, without defaults of roles outside it."""
+    """One host's variables. raw: untemplated, as the play sees them, without defaults of roles outside it."""
 
     host: str
     raw: Mapping[str, Any]
@@ -86,11 +86,11 @@ class Variables:
 
     @property
     def merged(self) -> dict[str, Any]:
-        """Return all variables with all roles' defaults beneath them."""
+        """Return all variables; the roles' defaults have the lowest precedence."""
         return {**self.roles.defaults, **self.raw}
 
     def resolve(self, names: Iterable[str]) -> None:
-        """Template the variables into `values`; note those that can't be."""
+        """Template the variables into `values`; record those that fail."""
         merged = self.merged
         reaching = Templar(self.loader, dict(self.raw))
         templar = Templar(self.loader, merged)
@@ -106,7 +106,7 @@ class Variables:
                     self.failures += failures
 
     def render(self) -> str:
-        """Return the configuration file, to the byte as the role `concentrator` would write it."""
+        """Return the configuration file, byte for byte as the role `concentrator` would write it."""
         source = (self.roles.repository / TEMPLATE).read_text(encoding="utf-8")
         templar = Templar(self.loader, {**self.merged, "ansible_managed": MANAGED})
         rendered = templar.template(
@@ -125,14 +125,14 @@ class Variables:
         ]
 
     def is_default(self, name: str) -> bool:
-        """Say whether a variable has its role's default, because nobody has set it."""
+        """Return whether a variable has its role's default."""
         if name not in self.raw:
             return True
         path = getattr(self._origin((name,)), "path", None)
         return path is not None and Path(path).is_relative_to(self.roles.repository / "roles")
 
     def place(self, key: Key) -> str:
-        """Return the file and line that set a value; where nobody has, the file to set it in."""
+        """Return the file and line that set a value; if it is not set, the file to set it in."""
         is_default = self.is_default(str(key[0]))
         origin = None if is_default else self._origin(key)
         if origin is not None and origin.path:
@@ -141,17 +141,17 @@ class Variables:
             return "command line (-e)"
         source = Path(str(self.raw.get("inventory_file")))
         if origin is not None and source.is_file():
-            # What a script or a plugin has given, which is then the one to ask.
+            # A script or a plugin has set it.
             return relative(source)
         return relative(self._host_file())
 
     def file_of(self, name: str) -> Path | None:
-        """Return the file that a variable was read from; None where it came from elsewhere."""
+        """Return the file that a variable was read from; None if it was not read from a file."""
         path = getattr(self._origin((name,)), "path", None)
         return Path(path) if path else None
 
     def places(self) -> dict[str, str]:
-        """Return the places of all variables that have to be one host's own."""
+        """Return the places of all variables that have to be unique."""
         return {name: self.place((name,)) for name in IDENTITY}
 
     def line(self, problem: Problem) -> str:
@@ -159,7 +159,7 @@ class Variables:
         return f"{self.place(problem.key)}: {show_key(problem.key)}: {problem.message}"
 
     def _origin(self, key: Key) -> Any:
-        """Return where the innermost part of a key was read that Ansible still knows of."""
+        """Return the origin of the innermost part of a key that still has one."""
         if Origin is None:
             return None
         node: Any = self.raw
@@ -177,16 +177,18 @@ class Variables:
         return found
 
     def _key_origin(self, name: str, *, top: bool) -> Any:
-        """Return where a key was read: truth values and nulls carry no origin of their own.
+        """Return the origin of a key, for truth values and nulls, which have no origin of their own.
 
-        Of two files that set the same variable Ansible keeps the key of the one that counts less, so the
-        files of the host and its groups are asked first.
+        If two files set the same variable, Ansible keeps the key of the one with lower precedence, so the
+        files of the host and its groups are searched first.
         """
         folder = self._inventory_folder()
         entities = [f"group_vars/{group}" for group in self.raw.get("group_names", [])]
         for entity in [f"host_vars/{self.host}", *reversed(entities)] if top else []:
             for path in sorted([*folder.glob(f"{entity}.*"), *folder.glob(f"{entity}/**/*")]):
-                with contextlib.suppress(AnsibleError):  # a folder, or a vault: there the key alone has to do
+                with contextlib.suppress(
+                    AnsibleError
+                ):  # a folder, or a vault: the key's own origin has to do
                     data = self.loader.load_from_file(str(path))
                     if isinstance(data, Mapping) and name in data:
                         return Origin.get_tag(next(key for key in data if key == name))
@@ -205,13 +207,13 @@ class Variables:
 
 
 def relative(path: Path) -> str:
-    """Return a path as it is printed: from the working directory, where it is within that."""
+    """Return a path as it is printed: relative if it is below the working directory."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> Any:
-    """Template a value part by part, so that a failure is told with its own key."""
+    """Template a value part by part, so that a failure is reported with its own key."""
     if isinstance(raw, Mapping):
         return {
             str(name): _resolve(templar, (*key, str(name)), value, failures) for name, value in raw.items()
@@ -219,7 +221,7 @@ def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> A
     if isinstance(raw, list):
         return [_resolve(templar, (*key, index), value, failures) for index, value in enumerate(raw)]
     if raw is None or isinstance(raw, bool | int | float) or (isinstance(raw, str) and "{" not in raw):
-        # Most values are no templates, and asking Ansible costs more than looking.
+        # Most values are not templates, and this test is cheaper than Ansible's.
         return raw
     try:
         return templar.template(raw)
@@ -229,19 +231,19 @@ def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> A
 
 
 def _explain(error: AnsibleError) -> str:
-    """Say why a value can't be had; not in Ansible's words, which may hold a part of a secret."""
+    """Return why a value can't be templated; Ansible's own message may contain a part of a secret."""
     if isinstance(error, AnsibleUndefinedVariable):
         reason = str(error.message).splitlines()[0]
         if "'vault_" in reason:
             return f"{reason}; define it in the vault (make vault, or ansible-vault edit)"
-        return f"{reason}; define it, or mend the expression"
+        return f"{reason}; define it, or fix the expression"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AnsibleVaultError) or "undecryptable" in str(cause):
             return (
-                "can't be decrypted with the vault passwords at hand; give the right one"
-                " (--vault-password-file or --ask-vault-pass), or encrypt the value anew"
+                "can't be decrypted with the given vault passwords; give the right one"
+                " (--vault-password-file or --ask-vault-pass), or encrypt the value again"
                 " (ansible-vault encrypt_string)"
             )
         cause = cause.__cause__
-    return "can't be templated; mend the expression (ansible HOST -m debug -a var=NAME shows what is wrong)"
+    return "can't be templated; fix the expression (ansible HOST -m debug -a var=NAME shows what is wrong)"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 from smart_meter.concentrator.dispatcher import Dispatcher, Peer
 from smart_meter.concentrator.reply_cache import ReplyCache
-from smart_meter.concentrator.session import MeterAccess, SampleWrite, ServedRole, Session
+from smart_meter.concentrator.session import SampleWrite, ServedMeter, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
 from smart_meter.log.formatter import LogFormatter
 from smart_meter.log.make_formatter import make_formatter
-from smart_meter.meters.access import AccessControl, Role
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.roles import Role, Roles
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 
 # Either addresses the device itself, unless it is a gateway to others:
@@ -48,7 +48,7 @@ class Concentrator:
     def _apply(self, config: Config) -> None:
         meters = {meter.name: meter for meter in self.meters}
         self._dispatcher.reconfigure(make_formatter(config, self._wall), meters)
-        self._access = AccessControl(config, trial=self._trial)
+        self._network_roles = Roles(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
         self._roles: dict[Role, ServedRole] = {}
@@ -92,7 +92,7 @@ class Concentrator:
 
     def role(self, address: str, local: str | None) -> ServedRole | None:
         """Return the role of a client, or None for one in no zone."""
-        role = self._access.role(address, local)
+        role = self._network_roles.role(address, local)
         if role is None:
             return None
         served = self._roles.get(role)
@@ -125,17 +125,17 @@ class Concentrator:
         now = self.now()
         return min((age for meter in self.meters if (age := meter.age(now)) is not None), default=None)
 
-    def _units(self, role: Role) -> dict[int, MeterAccess]:
+    def _units(self, role: Role) -> dict[int, ServedMeter]:
         units = {}
         for meter, permission in zip(self.meters, role.permissions, strict=True):
             allowed = {code: FUNCTIONS[code] for code in FUNCTIONS if code in permission.functions}
-            units[meter.unit_id] = MeterAccess(meter, allowed)
+            units[meter.unit_id] = ServedMeter(meter, allowed)
         if len(self.meters) == 1:
             units.update(dict.fromkeys(_DEVICE_ITSELF, units[self.meters[0].unit_id]))
         return units
 
     @staticmethod
-    def _sample_writes(units: Mapping[int, MeterAccess]) -> dict[bytes, SampleWrite]:
+    def _sample_writes(units: Mapping[int, ServedMeter]) -> dict[bytes, SampleWrite]:
         writes = {}
         for unit, access in units.items():
             meter = access.meter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smart_meter.concentrator.events import (
     AccessRefused,
@@ -46,8 +46,7 @@ class Peer:
         self.tx = TokenBucket(rate, now, totals.served)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The client that an event comes from."""
 
     address: str

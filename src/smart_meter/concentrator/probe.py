@@ -3,8 +3,6 @@
 The announcement is a request that any Modbus server answers and that changes nothing on any of them: Return
 Query Data (Modbus Application Protocol V1.1b3, 6.8.1), whose data are echoed. The concentrator recognizes the
 data, and from then on carries out no write of that connection.
-
-`roles/concentrator/files/prove.py` runs without this package and has its own copy.
 """
 
 from __future__ import annotations

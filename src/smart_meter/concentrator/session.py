@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from smart_meter.concentrator.dispatcher import Dispatcher, Origin, Peer
@@ -20,8 +19,8 @@ from smart_meter.concentrator.events import (
 )
 from smart_meter.concentrator.probe import announces
 from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
-from smart_meter.meters.access import Role
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.roles import Role
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.connection_state import Held
 from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
@@ -34,8 +33,7 @@ SAMPLE_HEAD = slice(UNIT, 13)
 """The part of a write that comes before the values, from the unit identifier on."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeterAccess:
+class ServedMeter(NamedTuple):
     """What a role may do with one meter."""
 
     meter: Meter
@@ -43,8 +41,7 @@ class MeterAccess:
     """By function code; those that the role may use."""
 
 
-@dataclass(frozen=True, slots=True)
-class SampleWrite:
+class SampleWrite(NamedTuple):
     """A request that writes a whole sample to a meter, as nearly all writes do."""
 
     meter: Meter
@@ -58,7 +55,7 @@ class ServedRole(NamedTuple):
     """A role with all that its requests need, resolved once; shared by the sessions of its clients."""
 
     role: Role
-    units: Mapping[int, MeterAccess]
+    units: Mapping[int, ServedMeter]
     """By unit identifier."""
     sample_writes: Mapping[bytes, SampleWrite]
     """By the request's `SAMPLE_HEAD`; those that the role may make."""
@@ -151,7 +148,7 @@ class Session:
             return self._answer_probe(access, request)
         return self._carry_out(access, request)
 
-    def _carry_out(self, access: MeterAccess | None, request: bytes) -> bytes | Held:
+    def _carry_out(self, access: ServedMeter | None, request: bytes) -> bytes | Held:
         if access is None:
             self._happened(ExceptionReturned())
             return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
@@ -175,7 +172,7 @@ class Session:
                 self._happened(ReadServed(meter.name, *function.reads(request), inputs))
         return Held(ticket, reply, request) if ticket else reply
 
-    def _answer_probe(self, access: MeterAccess | None, request: bytes) -> bytes:
+    def _answer_probe(self, access: ServedMeter | None, request: bytes) -> bytes:
         """Answer by the client's role, count nothing, carry out no write: one that it may make gets 03."""
         if not self._probes:
             self._become_probe(access, request[UNIT])
@@ -189,7 +186,7 @@ class Session:
         reply, _ = function.execute(access.meter, request, self._now())
         return reply
 
-    def _become_probe(self, access: MeterAccess | None, unit: int) -> None:
+    def _become_probe(self, access: ServedMeter | None, unit: int) -> None:
         self._probes = True
         self._sample_writes = {}
         self._cache = ReplyCache()
@@ -234,7 +231,7 @@ class Session:
             self._happened(Disconnected())
 
 
-def _refusal(access: MeterAccess, code: int) -> AccessRefused | ExceptionReturned:
+def _refusal(access: ServedMeter, code: int) -> AccessRefused | ExceptionReturned:
     function = FUNCTIONS.get(code)
     if function is None:
         return ExceptionReturned()

@@ -1,4 +1,4 @@
-"""The configuration: a TOML file becomes a frozen, typed Config, or a ConfigError with all that is wrong.
+"""The configuration: a TOML file becomes a frozen, typed Config, or a ConfigError with all its problems.
 
 Everything has a default: an empty file gives one PV meter between the field and the control zone.
 """

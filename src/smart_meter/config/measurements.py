@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HINT, check_unique
-from smart_meter.config.settings import Integer, Number, Other, Setting, Text, choices, read_values
+from smart_meter.config.settings import CustomSetting, Integer, Number, Setting, Text, choices, read_values
 from smart_meter.config.toml_table import Table, show
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import Measurement
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Setting] = {
     "maximum": Number("The highest plausible value.", -_BIG, _BIG, "the highest value that is plausible"),
     "unit": Text("Its engineering unit.", UNIT_HINT, UNIT),
     "decimals": Integer("Decimals in the journal.", 0, 6),
-    "sentinel": Other(
+    "sentinel": CustomSetting(
         "The stored number that stands for no value while the meter is stale; .nan for a float32.",
         "a number that the type can store; without it, the type's own",
         "float",
@@ -37,7 +37,7 @@ OPTIONAL = ("minimum", "maximum")
 
 
 def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
-    """Return the measurements that could be read; what is wrong with the others is noted."""
+    """Return the valid measurements; the problems of the others are added to their tables."""
     measurements = [_read_measurement(table) for table in tables]
     check_unique(tables, "name", fold=False)
     placed: list[tuple[Measurement, Table]] = []
@@ -65,11 +65,11 @@ def _read_measurement(table: Table) -> Measurement | None:
     if any(values[name] is None for name in values if name not in OPTIONAL):
         return None
     measurement = Measurement(**values, sentinel=sentinel)
-    return measurement if _holds_together(table, measurement) else None
+    return measurement if _check_together(table, measurement) else None
 
 
-def _holds_together(table: Table, measurement: Measurement) -> bool:
-    """Note what can only be said of several keys together; return whether the measurement has its place."""
+def _check_together(table: Table, measurement: Measurement) -> bool:
+    """Add the problems of keys that contradict each other; return whether its registers exist."""
     low, high = measurement.minimum, measurement.maximum
     if low is not None and high is not None and low > high:
         table.problem("minimum", f"{show(low)} is over maximum, {show(high)}; swap them")
@@ -101,7 +101,7 @@ def _read_sentinel(table: Table, kind: DataType) -> float | None:
     if value is None:
         return None
     if kind is DataType.TIMESTAMP:
-        table.problem("sentinel", "a timestamp has none: it stays what it is; leave the key out")
+        table.problem("sentinel", "a timestamp has no sentinel; leave the key out")
         return None
     if kind.limits is not None:
         low, high = kind.limits

@@ -1,4 +1,4 @@
-"""Reads the meters: their unit identifiers, freshness, and who may do what with them."""
+"""Reads the meters: unit identifiers, freshness, and access rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smart_meter.registers.register_map import PV_MAP, RegisterMap
 
 
 def read_meters(root: Table, zones: tuple[ZoneConfig, ...]) -> tuple[MeterConfig, ...]:
-    """Return the meters that could be read; what is wrong with the others is noted."""
+    """Return the valid meters; the problems of the others are added to their tables."""
     tables = root.tables("meters")
     if tables is None:
         return Config().meters
@@ -66,7 +66,7 @@ def _read_rules(table: Table, zones: tuple[ZoneConfig, ...]) -> tuple[AccessRule
 def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None:
     before = len(table.problems)
     names = [zone.name for zone in zones]
-    # If no zone could be read, that is the problem, and not the rule.
+    # If no zone is valid, that is the problem, not the rule.
     zone_name = (
         table.choice("zone", "", names) if names else table.text("zone", "", IDENTIFIER, IDENTIFIER_HINT)
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, NamedTuple
 
+from smart_meter.config.listen_address import listen_fault
 from smart_meter.config.names import (
     IDENTIFIER,
     IDENTIFIER_HINT,
@@ -19,7 +20,8 @@ from smart_meter.config.names import (
     LABEL,
     LABEL_HINT,
 )
-from smart_meter.config.settings import Choice, Integer, Number, Other, Seconds, Text, choices
+from smart_meter.config.paths import path_fault
+from smart_meter.config.settings import Choice, CustomSetting, Integer, Number, Seconds, Text, choices
 from smart_meter.config.toml_table import Problem
 from smart_meter.registers.register_map import PV_MAP, RegisterMap
 
@@ -48,14 +50,14 @@ class Access(enum.Enum):
 
 
 class LogFormat(enum.Enum):
-    """How the journal's lines are written."""
+    """The format of the log."""
 
     TEXT = "text"
     JSON = "json"
 
 
 class OnStale(enum.Enum):
-    """What a reader gets of a meter whose last sample is too old, or that never had one."""
+    """What a reader gets from a meter whose last sample is too old, or that never had one."""
 
     HOLD = "hold"
     """The last values (0 before the first), as if nothing had happened."""
@@ -66,36 +68,20 @@ class OnStale(enum.Enum):
 
 
 class Publish(enum.Enum):
-    """When readers see what is written."""
+    """When readers see the values of a write."""
 
     IMMEDIATE = "immediate"
     COMPLETE = "complete"
-    """Once the sample is whole."""
+    """Once the sample is complete."""
 
 
 class OutOfRange(enum.Enum):
     """What happens to a value outside its measurement's minimum and maximum."""
 
     FLAG = "flag"
-    """It is taken, and marked in the journal, the status block and the history."""
+    """It is accepted, and marked in the log, the status block and the history."""
     REFUSE = "refuse"
-    """The write gets exception 03, and nothing of it is taken."""
-
-
-def _host_fault(value: str) -> str:
-    try:
-        address = ip_address(value)
-    except ValueError:
-        return "is not an IP address"
-    if address.is_multicast or address == IPv4Address("255.255.255.255"):
-        return "is not the address of a host"
-    return ""
-
-
-def _path_fault(value: str) -> str:
-    if value and (not value.startswith("/") or value.endswith("/")):
-        return "is not the absolute path of a file"
-    return ""
+    """The write gets exception 03 and changes nothing."""
 
 
 class ServerConfig(NamedTuple):
@@ -106,9 +92,9 @@ class ServerConfig(NamedTuple):
         Text(
             "The address that the server listens on.",
             "an address of this machine, or 0.0.0.0 for all of them",
-            fault=_host_fault,
+            fault=listen_fault,
         ),
-    ] = "0.0.0.0"  # noqa: S104 - both zones reach the one port; the zones decide who is let in.
+    ] = "0.0.0.0"  # noqa: S104 - both zones use the one port; the zones decide who may connect.
     port: Annotated[int, Integer("The TCP port that the server listens on.", 1, 65535)] = 502
     max_connections: Annotated[
         int,
@@ -142,7 +128,7 @@ class ServerConfig(NamedTuple):
 
 
 class JournalConfig(NamedTuple):
-    """What the service writes to the journal."""
+    """What the service logs."""
 
     format: Annotated[
         LogFormat,
@@ -176,7 +162,7 @@ class HistoryConfig(NamedTuple):
         Text(
             "The SQLite file in which every sample is kept; an empty string keeps no history.",
             'an absolute path, such as "/var/lib/smart-meter/history.db", or "" for no history',
-            fault=_path_fault,
+            fault=path_fault,
         ),
     ] = ""
     commit_interval: Annotated[
@@ -231,7 +217,7 @@ class AccessRule(NamedTuple):
     zone: Annotated[str, Text("A zone's name.", "the name of a zone", IDENTIFIER)]
     clients: Annotated[
         tuple[IPv4Network, ...],
-        Other(
+        CustomSetting(
             "Addresses or networks within the zone; without it, the whole zone.",
             'a list of addresses, such as ["192.168.1.50"]',
             "list",
@@ -241,7 +227,7 @@ class AccessRule(NamedTuple):
     access: Annotated[Access, choices("What these clients may do.", Access)] = Access.READ
     functions: Annotated[
         frozenset[int],
-        Other(
+        CustomSetting(
             "Function codes; without it, all that the access allows.",
             "a list of function codes",
             "list",
@@ -273,7 +259,7 @@ class MeterConfig(NamedTuple):
         OutOfRange, choices("Whether a value outside its range is flagged or refused.", OutOfRange)
     ] = OutOfRange.FLAG
     access: tuple[AccessRule, ...] = ()
-    """The first rule that matches a client decides, and none means no access; empty: as its zone has it."""
+    """The first rule that matches a client applies; no match: no access. No rules at all: as in its zone."""
 
 
 FIELD_ZONE = ZoneConfig(
@@ -297,7 +283,7 @@ CONTROL_ZONE = ZoneConfig(
 
 
 class Config(NamedTuple):
-    """Everything that the service needs to know."""
+    """The whole configuration."""
 
     name: Annotated[str, Text("The device's name in the journal's banner.", LABEL_HINT, LABEL)] = "RPI#1"
     server: ServerConfig = ServerConfig()
@@ -308,7 +294,7 @@ class Config(NamedTuple):
 
 
 class ConfigError(Exception):
-    """A refused configuration; `problems` holds everything that is wrong with it."""
+    """A configuration is invalid; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = list(problems)

@@ -1,6 +1,6 @@
-"""What names may look like.
+"""Which characters a name may have.
 
-A journal line is cut at blanks, "|" and the brackets of its tag: no name may forge any of them.
+Programs split log lines at blanks, "|" and the brackets of the tag; a name must not look like one of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ANY_TEXT = re.compile(r".*")
 
 
 def check_unique(tables: list[Table], key: str, *, fold: bool) -> None:
-    """Note every table whose string under a key was there before; `fold`: letters' case does not count."""
+    """Add a problem to each table whose string under a key was used before. fold: ignore case."""
     seen: dict[str, Table] = {}
     for table in tables:
         value = table.data.get(key)

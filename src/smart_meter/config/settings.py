@@ -108,13 +108,13 @@ class Choice(NamedTuple):
         return one_of(self.values)
 
     def read(self, table: Table, name: str, default: enum.Enum) -> enum.Enum | None:
-        """Return the member whose value stands under a key, or None and a problem."""
+        """Return the member with the value under a key, or None and a problem."""
         value = table.choice(name, str(default.value), self.values)
         return None if value is None else type(default)(value)
 
 
-class Other(NamedTuple):
-    """A setting that code of its own reads; `kind` and `elements` are types of Ansible's argument specs."""
+class CustomSetting(NamedTuple):
+    """A setting that is read by its own code; `kind` and `elements` are types of Ansible's argument specs."""
 
     description: str
     hint: str
@@ -122,7 +122,7 @@ class Other(NamedTuple):
     elements: str = ""
 
 
-Setting = Text | Integer | Number | Seconds | Choice | Other
+Setting = Text | Integer | Number | Seconds | Choice | CustomSetting
 
 
 def choices(description: str, kind: type[enum.Enum]) -> Choice:
@@ -151,7 +151,7 @@ def read_values(table: Table, settings: dict[str, Setting], defaults: dict[str, 
     return {
         name: kind.read(table, name, defaults.get(name))  # type: ignore[arg-type]  # of the field's type
         for name, kind in settings.items()
-        if not isinstance(kind, Other)
+        if not isinstance(kind, CustomSetting)
     }
 
 

@@ -1,4 +1,4 @@
-"""Reads small files that another program or user may have put there, without waiting and without end."""
+"""Reads small files that others may have written: it neither blocks nor reads without end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def read_small(path: Path, limit: int = MAX_BYTES) -> bytes:
     """Return the content of a file.
 
     A pipe that this process was given (`/dev/stdin`, `/dev/fd/63`) is read to its end. A named pipe is
-    refused: opening one waits until somebody writes, which may be never.
+    refused: opening one blocks until another program opens it for writing.
     Raises OSError; its errno is EFBIG if the content is longer than `limit` bytes.
     """
     # O_NONBLOCK: open(2) of a named pipe that has no writer returns at once.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
-        # What /dev/stdin leads to ("pipe:[123]") has no name in any folder.
+        # The target of /dev/stdin ("pipe:[123]") is not a path of the file system.
         if stat.S_ISFIFO(os.fstat(descriptor).st_mode) and path.resolve().is_fifo():
             raise OSError(errno.EINVAL, "it is a named pipe, not a file", str(path))
         os.set_blocking(descriptor, True)

@@ -1,4 +1,4 @@
-"""Reads TOML tables key by key and collects everything that is wrong, so that one run names it all."""
+"""Reads TOML tables key by key and collects all problems, so that one run reports them all."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Problem(NamedTuple):
 
 
 def show(value: object) -> str:
-    """Return a value as a message may carry it: on one line, escaped, cut if it is long."""
+    """Return a value for a message: on one line, escaped, shortened if it is long."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=not value.isprintable())
     elif isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, int) and abs(value) >= 10**_MAX_SHOWN:
-        # Python refuses to print an integer of some thousand digits; a hexadecimal one can get in.
+        # Python refuses to print an integer of some thousand digits; TOML can have one in hexadecimal.
         text = f"an integer of {value.bit_length()} bits"
     elif isinstance(value, list | dict):
         text = _show_container(value)
@@ -48,7 +48,7 @@ def _show_container(value: list[Any] | dict[str, Any]) -> str:
     try:
         text = repr(value)
     except (ValueError, RecursionError):
-        # An integer of that kind in it, or containers nested too deep to be written out.
+        # It contains such an integer, or is nested too deeply.
         text = ""
     if text.isprintable() and 0 < len(text) <= _MAX_SHOWN:
         return text
@@ -105,7 +105,7 @@ def parse_toml(text: str, source: str, problems: list[Problem]) -> dict[str, Any
 
 
 class Table:
-    """One TOML table; each reading method returns None and notes a problem if the value is wrong."""
+    """One TOML table; each reading method returns None and adds a problem if the value is wrong."""
 
     def __init__(self, source: str, path: str, data: dict[str, Any], problems: list[Problem]) -> None:
         self.source = source
@@ -119,7 +119,7 @@ class Table:
         return f"{self.path}.{show_key(name)}" if self.path else show_key(name)
 
     def problem(self, name: str, message: str) -> None:
-        """Note what is wrong with a key; an empty name stands for the table itself."""
+        """Add a problem with a key, or with the table itself if the name is empty."""
         self.problems.append(Problem(self.source, self.key(name) if name else self.path, message))
 
     def text(self, name: str, default: str | None, pattern: re.Pattern[str], hint: str) -> str | None:
@@ -182,7 +182,7 @@ class Table:
         return self.number(name, default, low, high, hint)
 
     def anything(self, name: str) -> Any:
-        """Return the value as it stands, or None if the key is left out."""
+        """Return the value unchanged, or None if the key is left out."""
         self._known.append(name)
         return self.data.get(name)
 
@@ -227,7 +227,7 @@ class Table:
         return tables
 
     def close(self) -> None:
-        """Note every key of the table that nobody asked for."""
+        """Add a problem for every key of the table that was not read."""
         for name in self.data:
             if name not in self._known:
                 keys = f"; known here: {', '.join(dict.fromkeys(self._known))}"

@@ -14,7 +14,7 @@ DEFAULT_ZONES = (FIELD_ZONE, CONTROL_ZONE)
 
 
 def read_zones(root: Table) -> tuple[ZoneConfig, ...]:
-    """Return the zones that could be read; what is wrong with the others is noted."""
+    """Return the valid zones; the problems of the others are added to their tables."""
     before = len(root.problems)
     tables = root.tables("zones")
     if tables is None:

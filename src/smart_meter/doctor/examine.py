@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from smart_meter.config import Config, ConfigError, load
 from smart_meter.doctor import facts, installed, kernel, machine, network, port, service
@@ -14,6 +16,7 @@ from smart_meter.runtime import state_file
 from smart_meter.runtime.reload import RUNNING
 
 _UNIT, _SOCKET = "smart-meter.service", "smart-meter.socket"
+_UNIT_FILES = Path("/etc/systemd/system")
 _ROOT = Path("/opt/smart-meter")
 _USER = "smart-meter"
 
@@ -29,88 +32,144 @@ class Examined:
     checks: list[Check]
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The service, as systemd and its own state file describe it."""
+
+    runtime: Path
+    """The directory of its state file."""
+    unit: Mapping[str, str] | None
+    """The unit's properties; None if systemd does not answer."""
+    state: Mapping[str, Any] | None
+    """Content of its state file; None if it does not run."""
+    by_systemd: bool
+    """Whether smart-meter.socket opens its port."""
+    now: float
+    """When this was observed, in monotonic seconds."""
+
+    @property
+    def user(self) -> str:
+        """Return the user that it runs as."""
+        return (self.unit or {}).get("User") or _USER
+
+    @property
+    def pid(self) -> int | None:
+        """Return its process; None if it does not run."""
+        return int((self.unit or {}).get("MainPID", 0)) or (None if self.state is None else self.state["pid"])
+
+    @property
+    def running_for(self) -> float | None:
+        """Return for how many seconds it has run; None if it does not run."""
+        return None if self.state is None else self.now - self.state["started"]
+
+    def port(self, config: Config) -> int:
+        """Return the port that it has; the configured one if it does not run."""
+        return config.server.port if self.state is None else int(self.state["port"])
+
+
 def examine(path: Path, runtime: Path) -> Examined:
     """Run every check. path: the configuration file; runtime: the directory of the service's state file."""
-    refused: ConfigError | None = None
-    config: Config | None = None
+    config, refused = _configuration(path, runtime)
+    observed = _observe(runtime)
+    checks = [*_service_checks(path, refused, observed)]
+    if config is not None:
+        checks += _port_checks(config, observed)
+        checks += _network_checks(config, observed)
+        checks += _data_checks(config, observed)
+    checks += _machine_checks(path, config)
+    return Examined(config, refused, checks)
+
+
+def _configuration(path: Path, runtime: Path) -> tuple[Config | None, ConfigError | None]:
+    """Return the configuration to judge the Pi by, and why the file is not valid.
+
+    If the file is not valid, the configuration is the one that the service runs with.
+    """
     try:
-        config = load(path)
+        return load(path), None
     except ConfigError as error:
         refused = error
-        try:
-            # Then judge the Pi by the configuration that its service runs with.
-            config = load(runtime / RUNNING)
-        except ConfigError:
-            config = None
+    try:
+        return load(runtime / RUNNING), refused
+    except ConfigError:
+        return None, refused
+
+
+def _observe(runtime: Path) -> _Service:
     now = time.monotonic()
     state = state_file.read(runtime)
     alive = facts.alive(state, now, service.FRESH_STATE)
-    if not alive:
-        state = None
-    unit = facts.unit(_UNIT)
-    user = (unit or {}).get("User") or _USER
-    by_systemd = facts.is_active(_SOCKET)
-    checks = service.judge_unit(unit)
-    checks.append(
-        service.judge_configuration(
-            str(path),
-            [] if refused is None else [str(problem) for problem in refused.problems],
-            readable=facts.is_readable(path),
-            disk=facts.content(path),
-            running=facts.content(runtime / RUNNING),
-            alive=alive,
-        )
+    return _Service(runtime, facts.unit(_UNIT), state if alive else None, facts.is_active(_SOCKET), now)
+
+
+def _service_checks(path: Path, refused: ConfigError | None, observed: _Service) -> Iterator[Check]:
+    yield from service.judge_unit(
+        observed.unit,
+        written=facts.content(_UNIT_FILES / _UNIT),
+        started=facts.content(observed.runtime / _UNIT),
+    )
+    yield service.judge_configuration(
+        str(path),
+        [] if refused is None else [str(problem) for problem in refused.problems],
+        readable=facts.is_readable(path),
+        disk=facts.content(path),
+        running=facts.content(observed.runtime / RUNNING),
+        alive=observed.state is not None,
     )
     current = facts.link(_ROOT / "current")
     damage = "" if current is None else installed.damage(_ROOT / "current")
-    checks.append(service.judge_release(current, facts.link(runtime / "release"), damage))
-    if config is not None:
-        number = config.server.port if state is None else int(state["port"])
-        holder = int((unit or {}).get("MainPID", 0)) or (None if state is None else int(state["pid"]))
-        checks.append(
-            port.judge_port(
-                number,
-                listening=is_listening(number),
-                holders=port_holders(number),
-                service=holder,
-                by_systemd=by_systemd,
-            )
-        )
-        checks.append(
-            port.judge_permission(
-                number,
-                user=user,
-                by_systemd=by_systemd,
-                unprivileged=facts.unprivileged_port(),
-                authbind=facts.has_authbind(),
-                file=facts.port_file(number),
-            )
-        )
-        interfaces = facts.interfaces()
-        checks += [network.judge_zone(zone, interfaces) for zone in config.zones]
-        checks += network.judge_kernel(kernel.examine([zone.interface for zone in config.zones]))
-        checks += network.judge_firewall(
-            config.zones, number, facts.firewall(), installed=facts.has_firewall()
-        )
-        limit = service.quiet_limit(config)
-        checks += [service.judge_peer(zone, state, now, limit) for zone in config.zones]
-        host = facts.host_for(config)
-        running_for = None if state is None else now - state["started"]
-        checks += [
-            service.judge_meter(meter, facts.answer(host, number, meter), running_for)
-            for meter in config.meters
-        ]
-        file = facts.history_file(config.history.path) if config.history.path else None
-        reported = None if state is None else state.get("history")
-        checks.append(service.judge_history(config.history, file, reported, user))
-    checks.append(
-        machine.judge_clock(
-            time.time(), synchronised=facts.is_synchronised(), not_before=facts.installed_at(path)
-        )
+    yield service.judge_release(current, facts.link(observed.runtime / "release"), damage)
+
+
+def _port_checks(config: Config, observed: _Service) -> Iterator[Check]:
+    number = observed.port(config)
+    yield port.judge_port(
+        number,
+        listening=is_listening(number),
+        holders=port_holders(number),
+        service=observed.pid,
+        by_systemd=observed.by_systemd,
     )
-    checks += [machine.judge_disk(disk) for disk in facts.disks(config)]
-    checks.append(machine.judge_journal(facts.journal()))
-    checks.append(machine.judge_card(facts.card(), facts.uptime()))
-    checks.append(machine.judge_temperature(facts.temperature()))
-    checks.append(machine.judge_power(facts.throttled()))
-    return Examined(config, refused, checks)
+    yield port.judge_permission(
+        number,
+        user=observed.user,
+        by_systemd=observed.by_systemd,
+        unprivileged=facts.unprivileged_port(),
+        authbind=facts.has_authbind(),
+        file=facts.port_file(number),
+    )
+
+
+def _network_checks(config: Config, observed: _Service) -> Iterator[Check]:
+    interfaces = facts.interfaces()
+    for zone in config.zones:
+        yield network.judge_zone(zone, interfaces)
+    yield from network.judge_kernel(kernel.examine([zone.interface for zone in config.zones]))
+    yield from network.judge_firewall(
+        config.zones, observed.port(config), facts.firewall(), installed=facts.has_firewall()
+    )
+
+
+def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:
+    """Judge who writes and reads, the meters, and the history."""
+    limit = service.quiet_limit(config)
+    for zone in config.zones:
+        yield service.judge_peer(zone, observed.state, observed.now, limit)
+    host, number = facts.host_for(config), observed.port(config)
+    for meter in config.meters:
+        yield service.judge_meter(meter, facts.answer(host, number, meter), observed.running_for)
+    file = facts.history_file(config.history.path) if config.history.path else None
+    reported = None if observed.state is None else observed.state.get("history")
+    yield service.judge_history(config.history, file, reported, observed.user)
+
+
+def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
+    yield machine.judge_clock(
+        time.time(), synchronised=facts.is_synchronised(), not_before=facts.installed_at(path)
+    )
+    for disk in facts.disks(config):
+        yield machine.judge_disk(disk)
+    yield machine.judge_journal(facts.journal())
+    yield machine.judge_card(facts.card(), facts.uptime())
+    yield machine.judge_temperature(facts.temperature())
+    yield machine.judge_power(facts.throttled())

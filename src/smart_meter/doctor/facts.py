@@ -11,9 +11,7 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import stat
-import struct
 import subprocess
 import time
 from collections.abc import Mapping
@@ -27,12 +25,15 @@ from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
-from smart_meter.modbus.functions import FunctionCode
+from smart_meter.net.modbus_client import ExceptionReplyError, ModbusClient, ModbusError
 from smart_meter.registers.status_block import QUANTITY, START, decode
 
 _PROGRAM_SECONDS = 10.0
 _ANSWER_SECONDS = 3.0
-_PROPERTIES = "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User"
+_PROPERTIES = (
+    "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User,"
+    "NeedDaemonReload"
+)
 _MODES_NONE = 0
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 512  # struct timex takes 208; the rest is spare
@@ -195,7 +196,7 @@ def has_firewall() -> bool:
 
 
 def firewall() -> Firewall | None:
-    """Return ufw's status and rules; None if ufw fails or this user is not root, whom ufw requires."""
+    """Return ufw's status and rules; None if ufw fails or this user is not root, as ufw requires."""
     if os.geteuid() != 0:
         return None
     status, added = _output("ufw", "status", "verbose"), _output("ufw", "show", "added")
@@ -204,40 +205,15 @@ def firewall() -> Firewall | None:
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:
     """Read a meter's status block (FC04) from this machine, whose own programs may read."""
-    read = struct.pack(">BHH", FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY)
     try:
-        with socket.create_connection((host, port), _ANSWER_SECONDS) as connection:
-            # Whatever the reply is: after this, the read does not count as a client's.
-            _reply(connection, meter.unit_id, probe.PDU)
-            reply = _reply(connection, meter.unit_id, read)
-            if reply[0] != FunctionCode.READ_INPUT_REGISTERS:
-                return Answer(None, f"exception 0x{reply[1]:02X}")
-            return Answer(decode(reply[2:]))
-    except TimeoutError:
-        return Answer(None, f"{host}:{port} did not answer in {_ANSWER_SECONDS:.0f} s")
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        return Answer(None, f"{host}:{port}: {reason.lower()}")
-
-
-def _reply(connection: socket.socket, unit_id: int, request: bytes) -> bytes:
-    """Send a request's PDU and return the reply's PDU. Raises OSError."""
-    connection.sendall(struct.pack(">HHHB", 1, 0, len(request) + 1, unit_id) + request)
-    head = _receive(connection, 7)
-    pdu = _receive(connection, int.from_bytes(head[4:6]) - 1)
-    if len(pdu) < 2:
-        raise OSError("the reply is too short")
-    return pdu
-
-
-def _receive(connection: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        part = connection.recv(count - len(data))
-        if not part:
-            raise OSError("the connection was closed")
-        data += part
-    return data
+        with ModbusClient.connect(host, port, _ANSWER_SECONDS) as client:
+            # The read must not count as one of a zone's peer.
+            client.announce(meter.unit_id, probe.PDU)
+            return Answer(decode(client.read_input_registers(meter.unit_id, START, QUANTITY)))
+    except ExceptionReplyError as error:
+        return Answer(None, str(error))
+    except ModbusError as error:
+        return Answer(None, f"{host}:{port}: {error}")
 
 
 def history_file(path: str) -> HistoryFile | None:
@@ -259,7 +235,7 @@ def history_file(path: str) -> HistoryFile | None:
         owner=None if status is None else _user(status.st_uid),
         bytes=0 if status is None else status.st_size,
         read_only=bool(room.f_flag & os.ST_RDONLY),
-        set_aside=tuple(sorted(name for name in names if name.startswith(f"{file.name}.damaged-"))),
+        quarantined=tuple(sorted(name for name in names if name.startswith(f"{file.name}.damaged-"))),
     )
 
 

@@ -1,8 +1,8 @@
-"""Judges what the kernel does with packets that would take another way than they should.
+"""Judges the kernel's settings for forwarding, ICMP redirects, source routes and reverse-path filters.
 
-Not what was configured: what is in force on each interface. It needs nothing but Python, since the playbooks
-run this very file on Pis that have no release yet. It takes the zones' interfaces, and prints a list of JSON
-objects: name, found, expected, ok, key.
+It judges what is in force on each interface, not what was configured. It needs only Python, since the
+playbooks also run this file on Pis that have no release yet. Arguments: the zones' interfaces. It prints a
+list of JSON objects: name, found, expected, ok, key.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the acceptance, or of the doctor's."""
+    """The result of one check."""
 
     name: str
     found: str
     expected: str
     ok: bool
     key: str
-    """As sysctl(8) writes it, for all interfaces."""
+    """The settings, with `*` for the interface, as sysctl(8) names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Switch:
-    """A setting that has to be off. is_on: whether it is, by the value for all and the interface's own.
+    """A setting that must be off.
 
-    From ip-sysctl.rst of the kernel's documentation, for a host that does not forward.
+    is_on: whether it is on, by the value for all interfaces and the interface's own, according to
+    ip-sysctl.rst of the kernel's documentation, for a host that does not forward.
     """
 
     family: str
@@ -55,7 +56,7 @@ def _both(every: int, own: int) -> bool:
 
 
 def _smaller(every: int, own: int) -> bool:
-    # Less than 0 refuses still more than 0.
+    # A negative value is stricter than 0.
     return min(every, own) > 0
 
 
@@ -63,7 +64,7 @@ def _for_all(every: int, _: int) -> bool:
     return bool(every)
 
 
-# A name, what it is when it is off and on, and the switches.
+# The check's name, its result if all settings are off and if one is on, and the settings.
 _OFF: tuple[tuple[str, str, str, tuple[_Switch, ...]], ...] = (
     ("routing (IPv4)", "off", "on", (_Switch("ipv4", "forwarding", _own),)),
     ("routing (IPv6)", "off", "on", (_Switch("ipv6", "forwarding", _for_all),)),
@@ -85,7 +86,7 @@ _STRICT, _LOOSE = 1, 2
 
 
 def examine(zones: Sequence[str], sysctl: Path = SYSCTL) -> list[Finding]:
-    """Look at every interface that there is. zones: the zones' interfaces."""
+    """Check every interface of this machine. zones: the zones' interfaces."""
     return [*_switches(sysctl), *_filters(zones, sysctl)]
 
 
@@ -103,7 +104,10 @@ def _switches(sysctl: Path) -> Iterator[Finding]:
 
 
 def _filters(zones: Sequence[str], sysctl: Path) -> Iterator[Finding]:
-    """The reverse-path filter: strict for the zones, at least loose elsewhere. The larger value counts."""
+    """Check that the reverse-path filter is strict on the zones' interfaces, and on no other one off.
+
+    The larger of the value for all interfaces and the interface's own applies.
+    """
     levels = {
         interface: max(every, own)
         for interface, every, own in _values(sysctl / "ipv4", "rp_filter")
@@ -119,15 +123,15 @@ def _filters(zones: Sequence[str], sysctl: Path) -> Iterator[Finding]:
 
 
 def _values(family: Path, key: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (interface, value for all, its own); the next interface that comes is one of them.
+    """Yield (interface, value for all interfaces, its own), also of `default`, which new interfaces get.
 
-    Nothing where the kernel does not have the key: then there is nothing to switch off.
+    Yields nothing if the kernel does not have the setting: then there is nothing to turn off.
     """
     every = _number(family / "conf" / ALL / key)
     if every is None:
         return
     for folder in sorted((family / "conf").iterdir()):
-        # An interface may go while this looks.
+        # An interface may disappear at any time.
         if folder.name != ALL and (own := _number(folder / key)) is not None:
             yield folder.name, every, own
 

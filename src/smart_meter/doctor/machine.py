@@ -71,16 +71,16 @@ _JOURNAL, _SYSTEM = "/var/log/journal/", "/system.journal"
 
 
 def judge_journal(files: Sequence[str] | None) -> Check:
-    """Judge where journald writes. files: those that it has open; None where this user may not look."""
+    """Judge where journald writes. files: those that it has open; None if this user may not see them."""
     name = "journal"
     expected = "on the card, kept over restarts"
     if files is None:
-        return unknown(name, "which files journald has open is for root to see", expected, AS_ROOT)
+        return unknown(name, "only root can see which files journald has open", expected, AS_ROOT)
     system = [file for file in files if file.endswith(_SYSTEM)]
     if any(file.startswith(_JOURNAL) for file in system):
         return ok(name, expected, expected)
-    found = f"in memory only ({system[0]}), gone after a restart" if system else "written nowhere"
-    return bad(name, found, expected, f"sudo journalctl --flush; if it stays so, {PROVISION}")
+    found = f"in memory only ({system[0]}), lost at a restart" if system else "not stored at all"
+    return bad(name, found, expected, f"sudo journalctl --flush; if that does not help, {PROVISION}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Chec
 
 
 def judge_kernel(findings: Sequence[Finding]) -> list[Check]:
-    """Judge what the kernel does with packets that would take another way."""
+    """Judge the kernel's settings for routing, redirects and filters, as `kernel.examine` found them."""
     return [
         ok(finding.name, finding.found, finding.expected)
         if finding.ok
@@ -88,8 +88,8 @@ def judge_kernel(findings: Sequence[Finding]) -> list[Check]:
             finding.name,
             finding.found,
             finding.expected,
-            "sudo systemctl restart systemd-sysctl; if it stays, another file under /etc/sysctl.d sets "
-            f"{finding.key}",
+            "sudo systemctl restart systemd-sysctl; if that does not help, another file under /etc/sysctl.d "
+            f"sets {finding.key}",
         )
         for finding in findings
     ]
@@ -161,7 +161,7 @@ def _judge_rules(zone: ZoneConfig, port: int, rules: Sequence[_Rule]) -> Check:
         return bad(name, "no rule allows it", expected, fix)
     if decides.action not in ("allow", "limit"):
         first = f"sudo ufw insert 1 allow {rule}"
-        return bad(name, f"a rule says {decides.action}", expected, first)
+        return bad(name, f"the first rule that applies is {decides.action}", expected, first)
     if decides.action == "limit":
         return warning(name, "allowed, but at most six connections in 30 s", expected, fix)
     return ok(name, f"{port}/tcp allowed", expected)

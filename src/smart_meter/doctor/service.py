@@ -17,8 +17,14 @@ FRESH_STATE = 15.0
 _JOURNAL = "journalctl -u smart-meter -n 50"
 
 
-def judge_unit(unit: Mapping[str, str] | None) -> list[Check]:
-    """Judge the unit. unit: its properties from `systemctl show`; None if systemd does not answer."""
+def judge_unit(
+    unit: Mapping[str, str] | None, *, written: bytes | None = None, started: bytes | None = None
+) -> list[Check]:
+    """Judge the unit.
+
+    unit: its properties from `systemctl show`; None if systemd does not answer. written, started: content of
+    the unit file now, and when the service was started; None if not available.
+    """
     name = "service"
     if unit is None:
         return [unknown(name, "systemd does not answer", "active")]
@@ -31,6 +37,7 @@ def judge_unit(unit: Mapping[str, str] | None) -> list[Check]:
     else:
         fix = "sudo systemctl enable smart-meter"
         checks.append(bad("start at boot", enabled or "not known", "enabled", fix))
+    checks.append(_unit_file(unit, written, started))
     return checks
 
 
@@ -50,6 +57,17 @@ def _running(unit: Mapping[str, str]) -> Check:
         fix = f"{_JOURNAL} shows why; sudo systemctl restart smart-meter resets the count"
         return warning("service", f"{found}, restarted {times} by itself", "active, no restarts", fix)
     return ok("service", found, "active")
+
+
+def _unit_file(unit: Mapping[str, str], written: bytes | None, started: bytes | None) -> Check:
+    name, expected = "unit file", "as the service was started"
+    outdated = unit.get("NeedDaemonReload") == "yes"
+    if outdated or (written != started and written is not None and started is not None):
+        fix = "sudo systemctl daemon-reload; sudo systemctl restart smart-meter"
+        return bad(name, "changed since the service was started", expected, fix)
+    if written is None or started is None:
+        return unknown(name, "what the service was started with is not known", expected, AS_ROOT)
+    return ok(name, expected, expected)
 
 
 def judge_configuration(
@@ -206,8 +224,8 @@ class HistoryFile:
     bytes: int = 0
     read_only: bool = False
     """Whether its file system is read-only."""
-    set_aside: tuple[str, ...] = ()
-    """Damaged files beside it."""
+    quarantined: tuple[str, ...] = ()
+    """Names of the damaged files beside it."""
 
 
 def judge_history(
@@ -241,8 +259,10 @@ def judge_history(
     found = f"recorded, {size(file.bytes)}"
     if reported is not None and reported.get("lost"):
         return warning(name, f"{found}; {reported['lost']} samples were lost", expected, why)
-    if file.set_aside:
-        listed = ", ".join(file.set_aside)
-        fix = f"{PROGRAM} history --path {folder}/{file.set_aside[0]} may be able to read it; then remove it"
-        return warning(name, f"{found}; damaged and set aside: {listed}", expected, fix)
+    if file.quarantined:
+        listed = ", ".join(file.quarantined)
+        fix = (
+            f"{PROGRAM} history --path {folder}/{file.quarantined[0]} may be able to read it; then remove it"
+        )
+        return warning(name, f"{found}; damaged and quarantined: {listed}", expected, fix)
     return ok(name, found, expected)

@@ -1,4 +1,6 @@
-"""Reads a history's file: the one in use by the service, or a copy on any machine. Writes nothing.
+"""Reads a history's file for `smart-meter history`: the one in use, or a copy on any machine. Writes nothing.
+
+The service does not use it: it reads the last values through `Database.last`.
 
 A file without a WAL is opened as immutable, so that SQLite does not create files beside it that the service's
 user could not open. Each window of rows is a transaction of its own, so that the writer can checkpoint in

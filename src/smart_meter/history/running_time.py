@@ -39,7 +39,7 @@ def microseconds(seconds: float) -> int:
     return int(seconds * SECOND)
 
 
-def begin_segment(previous: Segment | None, last: int, boot: str, monotonic: int, wall: int) -> Segment:
+def first_segment(previous: Segment | None, last: int, boot: str, monotonic: int, wall: int) -> Segment:
     """Return the segment for the first rows after a start of the program, or in another file.
 
     previous: the segment of the last row; None on an empty file. last: that row's running time.

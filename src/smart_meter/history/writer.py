@@ -307,7 +307,7 @@ class Writer:
         segment = database.segment
         if segment is None:
             previous, boot = database.last_segment, self._clocks.boot
-            database.begin_segment(running_time.begin_segment(previous, database.running, boot, first, wall))
+            database.begin_segment(running_time.first_segment(previous, database.running, boot, first, wall))
         elif segment.wall_offset + segment.monotonic_offset != batch.offset:
             database.begin_segment(running_time.step_segment(segment, first, wall))
 

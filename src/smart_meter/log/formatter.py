@@ -1,4 +1,7 @@
-"""The log's lines: one method for each event that is logged. Pure: returns text, prints nothing."""
+"""The log's lines: one method for each event that is logged. Pure: returns text, prints nothing.
+
+Reasons are worded where they are decided; `notice` takes finished text.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class LogWriter:
         self._format_lost = format_lost
         self._waiting: SimpleQueue[str | threading.Event] = SimpleQueue()
         # Only one thread changes each of these, so none needs a lock.
-        self._refused = 0
+        self._dropped = 0
         self._unwritten = 0
         self._lost_reported = 0
         # A daemon: nothing can wait for it at exit if it is blocked in a write.
@@ -34,7 +34,7 @@ class LogWriter:
     def write(self, line: str) -> None:
         """Queue a line (or several, joined by newlines), or count it as lost. Any thread may call it."""
         if self._waiting.qsize() >= MAX_WAITING:
-            self._refused += 1
+            self._dropped += 1
         else:
             self._waiting.put(line)
 
@@ -48,7 +48,7 @@ class LogWriter:
         while True:
             batch = self._next_batch()
             lines = [item for item in batch if isinstance(item, str)]
-            lost = self._refused + self._unwritten - self._lost_reported
+            lost = self._dropped + self._unwritten - self._lost_reported
             if lost:
                 lines.append(self._format_lost(lost))
             # The configuration can't contain a surrogate, but no line may end this thread.

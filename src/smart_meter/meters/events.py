@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from smart_meter.registers.register_map import Measurement
 
 
-@dataclass(frozen=True, slots=True)
-class SampleCompleted:
+class SampleCompleted(NamedTuple):
     """Every register of the map was written since the last sample.
 
     Until the next write, the sample is what the meter holds: its registers, `arrived`, `measured()`, `flags`.

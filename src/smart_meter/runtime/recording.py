@@ -1,4 +1,7 @@
-"""Connects the concentrator with the history, which a reload can switch on and off."""
+"""Connects the concentrator with the history: restores the last values at start, then records samples.
+
+A reload can switch the history on and off.
+"""
 
 from __future__ import annotations
 

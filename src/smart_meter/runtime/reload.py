@@ -1,4 +1,7 @@
-"""Reload of the configuration: the service reads it, and `smart-meter reload` waits for the result."""
+"""Reload of the configuration: the service reads it, and `smart-meter reload` waits for the result.
+
+On SIGHUP, `Service._reload` calls `Reload.read` here, and `Service._apply` applies what it returns.
+"""
 
 from __future__ import annotations
 

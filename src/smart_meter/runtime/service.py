@@ -261,7 +261,7 @@ class Service:
         self._notice(f"[UNEXPECTED] {error!r}{place}")
 
     def _check_addresses(self) -> None:
-        # If the service listens on one address only, the other zones' addresses may be missing.
+        # If the service listens on only one address, the other zones' addresses may be missing.
         if not ip_address(self.host).is_unspecified:
             return
         for zone in self.config.zones:
@@ -280,7 +280,7 @@ def _limits(server: ServerConfig) -> Limits:
 def _tune_interpreter() -> None:
     """Keep Python's thread switching and garbage collection from delaying replies."""
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # The objects of the start live forever; examining them in each collection would take milliseconds.
+    # The objects that exist now live forever; each collection would spend milliseconds on them.
     gc.freeze()
 
 

@@ -1,4 +1,4 @@
-"""One fleet for all stories: booting and provisioning it takes longer than most of them."""
+"""One fleet for all tests of this package, since booting and provisioning it takes long."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def fleet() -> Iterator[Fleet]:
 
 @pytest.fixture(scope="package", autouse=True)
 def provisioned(fleet: Fleet) -> Played:
-    """What the first run of site.yml printed; the scale is 10."""
+    """The first run of site.yml; the scale is 10 afterwards."""
     return fleet.controller.playbook("site.yml")

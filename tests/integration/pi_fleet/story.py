@@ -1,6 +1,4 @@
-"""What the stories of a fleet are told with: three Pis on two sites with the same addresses, and what each
-has.
-"""
+"""What the tests on a fleet use: three Pis at two sites with the same addresses, and the state of each Pi."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ METER: dict[str, Any] = {
 
 
 def set_scale(fleet: Fleet, scale: int) -> None:
-    """Give the first measurement another scale, on all Pis."""
+    """Change the scale of the first measurement in the inventory, for all Pis."""
     first, *others = METER["measurements"]
     fleet.controller.site["concentrator_meters"] = [
         {**METER, "measurements": [{**first, "scale": scale}, *others]}
@@ -43,7 +41,7 @@ def set_scale(fleet: Fleet, scale: int) -> None:
 
 
 def scales(fleet: Fleet) -> dict[str, list[str]]:
-    """Return of each Pi the first scale in its file, and in what the service runs with."""
+    """Return each Pi's first scale, in its file and in the configuration that the service runs with."""
     return {
         name: [
             re.findall(r"^scale = (\d+)", fleet.pi(name).run(["cat", file]).stdout, re.MULTILINE)[0]
@@ -53,28 +51,26 @@ def scales(fleet: Fleet) -> dict[str, list[str]]:
     }
 
 
-def has(fleet: Fleet, name: str) -> int:
-    """Return the first scale that a Pi has; fail where it is between two: where what it has, what the service
-    runs with and what it serves are not one and the same.
-    """
+def scale_of(fleet: Fleet, name: str) -> int:
+    """Return a Pi's first scale. Fails unless its file, its running configuration and its replies agree."""
     pi = fleet.pi(name)
     text = pi.path(CONFIG).read_text()
     assert pi.path(RUNNING).read_text() == text
     config = loads(text, "config.toml")
-    asked = json.dumps(target(config, "192.168.2.1", 5))
-    # By the fingerprint of the map, which has the scales in it.
-    said = fleet.labs[name].run("control", [sys.executable, PROVE, asked])
-    assert json.loads(said.stdout) == []
+    request = json.dumps(target(config, "192.168.2.1", 5))
+    # It compares the fingerprint of the map, which depends on the scales.
+    proof = fleet.labs[name].run("control", [sys.executable, PROVE, request])
+    assert json.loads(proof.stdout) == []
     return int(config.meters[0].map.measurements[0].scale)
 
 
-def all_have(fleet: Fleet) -> dict[str, int]:
-    """Return of each Pi the first scale that it has, all through."""
-    return {name: has(fleet, name) for name in ALL}
+def consistent_scales(fleet: Fleet) -> dict[str, int]:
+    """Return each Pi's first scale, see `scale_of`."""
+    return {name: scale_of(fleet, name) for name in ALL}
 
 
-def when(condition: Callable[[], bool], controller: Running, seconds: float = 60) -> None:
-    """Return at the very moment at which the condition holds; fail where the playbook ends without it."""
+def wait_for_moment(condition: Callable[[], bool], controller: Running, seconds: float = 60) -> None:
+    """Return as soon as the condition holds. Fails if the playbook ends before."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert not controller.is_over, controller.wait().output
@@ -83,22 +79,28 @@ def when(condition: Callable[[], bool], controller: Running, seconds: float = 60
 
 
 def outcomes(played: Played) -> dict[str, str]:
-    """Return the last play's table."""
-    return dict(re.findall(r"^\s+-? *'?(pi-\w+) +(\w+)", played.output.rpartition("Sum up")[2], re.MULTILINE))
+    """Return the outcome of each Pi in the table of the last play."""
+    return dict(
+        re.findall(
+            r"^\s+-? *'?(pi-\w+) +(\w+)",
+            played.output.rpartition("Show the outcome of each Pi")[2],
+            re.MULTILINE,
+        )
+    )
 
 
 Edit = tuple[str, str, str]
-"""A file of the repository, a text in it, and another text for that."""
+"""A file of the repository, a text in it, and its replacement."""
 
 
 def version(prefix: str) -> Edit:
-    """Return what puts a prefix before the version."""
+    """Return an edit that puts a prefix before the version."""
     return "src/smart_meter/__init__.py", '__version__ = "', f'__version__ = "{prefix}'
 
 
 @contextmanager
 def another_release(fleet: Fleet, name: str, *edits: Edit) -> Iterator[None]:
-    """Have the operator's folder be one with another program."""
+    """Replace the operator's repository by a copy with edits to the program."""
     copy = fleet.controller.lab.folder / name
     for folder in ("src", "roles", "playbooks", "templates", "tools", "requirements"):
         shutil.copytree(REPOSITORY / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -116,21 +118,21 @@ def another_release(fleet: Fleet, name: str, *edits: Edit) -> Iterator[None]:
 
 
 def release(fleet: Fleet, link: str = "current") -> str:
-    """Return the release that a link on the first Pi leads to."""
+    """Return the release that a link on the first Pi points to."""
     return Path(fleet.pi(NORTH).run(["readlink", f"/opt/smart-meter/{link}"]).stdout.strip()).name
 
 
 @contextmanager
 def opta(fleet: Fleet, name: str) -> Iterator[dict[str, Any]]:
-    """Hold a connection to a Pi and ask on it all the while; afterwards, how often, and what was lost."""
+    """Read from a Pi over one connection during the block; the result is complete after the block."""
     program = [sys.executable, "-m", "tests.integration.opta", "hold", ADDRESSES[name]]
-    told: dict[str, Any] = {}
+    reads: dict[str, Any] = {}
     with fleet.labs[name].popen("control", program, cwd=REPOSITORY) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n", process.communicate()
         try:
-            yield told
+            yield reads
         finally:
-            text, complaint = process.communicate(timeout=30)
-    assert process.returncode == 0, complaint
-    told.update(json.loads(text))
+            text, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    reads.update(json.loads(text))

@@ -1,4 +1,4 @@
-"""Configurations and releases on a fleet of three Pis: one story, told in the order of the file."""
+"""Configurations and releases on a fleet of three Pis. The tests run in the order of the file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from tests.integration.pi_fleet.story import (
     set_scale,
     version,
 )
-from tests.integration.pi_people import chatty_login, greet_and_lecture
+from tests.integration.pi_oddities import enable_banner_and_lecture, printing_login_shell
 
 pytestmark = pytest.mark.pi
 
 
 def drift(fleet: Fleet, *arguments: str) -> Played:
-    seen_through = {
+    environment = {
         "ANSIBLE_STDOUT_CALLBACK": "drift",
         "ANSIBLE_CALLBACK_PLUGINS": str(REPOSITORY / "playbooks/callback_plugins"),
     }
     return fleet.controller.playbook(
-        "drift.yml", "--check", "--diff", *arguments, check=False, env=seen_through
+        "drift.yml", "--check", "--diff", *arguments, check=False, env=environment
     )
 
 
@@ -46,7 +46,7 @@ def test_all_are_provisioned_at_once(fleet: Fleet, provisioned: Played) -> None:
     assert scales(fleet) == {name: ["10", "10"] for name in ALL}
 
 
-def test_nothing_differs_so_that_nothing_is_done(fleet: Fleet) -> None:
+def test_a_configuration_without_a_difference_changes_nothing(fleet: Fleet) -> None:
     played = fleet.controller.playbook("configure.yml", "--diff")
 
     assert outcomes(played) == dict.fromkeys(ALL, "new")
@@ -64,34 +64,34 @@ def test_check_mode_shows_the_difference_and_changes_nothing(fleet: Fleet) -> No
     assert scales(fleet) == {name: ["10", "10"] for name in ALL}
 
 
-def test_a_scale_is_changed_on_all_and_no_connection_is_dropped(fleet: Fleet) -> None:
-    # And what a login prints beside it is not taken for the Pi's answer.
-    greet_and_lecture(fleet.pi(SOUTH))
+def test_a_scale_is_changed_on_all_pis_without_dropping_a_connection(fleet: Fleet) -> None:
+    # What a login prints as well must not be taken for the Pi's reply.
+    enable_banner_and_lecture(fleet.pi(SOUTH))
     with ExitStack() as stack:
-        stack.enter_context(chatty_login(fleet.pi(SOUTH)))
+        stack.enter_context(printing_login_shell(fleet.pi(SOUTH)))
         optas = [stack.enter_context(opta(fleet, name)) for name in ALL]
         played = fleet.controller.playbook("configure.yml", "--diff")
 
     assert outcomes(played) == dict.fromkeys(ALL, "new")
     assert scales(fleet) == {name: ["100", "100"] for name in ALL}
-    for told in optas:
-        assert told["asked"] > 10
-        assert told["lost"] == []
-    # The operator stands at the first site: there it asks itself; and behind the door, where another Pi has
-    # the same address, it has the Pi do so.
+    for reads in optas:
+        assert reads["reads"] > 10
+        assert reads["lost"] == []
+    # The operator is at the first site, where the controller proves the change itself. At the other site, a
+    # Pi has the same address, so that it has to prove the change itself.
     assert re.search(rf"{NORTH} +new configuration, proven from the controller", played.output)
     assert re.search(rf"{SOUTH} +new configuration, proven from the Pi itself", played.output)
     assert "scale = 10\n" in fleet.pi(SOUTH).run(["head", "-n", "50", f"{CONFIG}.old"]).stdout
 
 
-def test_what_configure_wrote_is_what_provisioning_would_write(fleet: Fleet) -> None:
+def test_configure_writes_the_same_as_provisioning(fleet: Fleet) -> None:
     found = drift(fleet, "--tags", "concentrator")
 
     assert found.output.strip() == "no drift"
     assert found.returncode == 0
 
 
-def test_what_was_changed_by_hand_is_shown_as_drift(fleet: Fleet) -> None:
+def test_a_change_by_hand_is_shown_as_drift(fleet: Fleet) -> None:
     fleet.pi(SECOND).run(["sed", "-i", "s/^scale = 100$/scale = 1000/", CONFIG])
 
     found = drift(fleet, "--tags", "concentrator")
@@ -101,20 +101,20 @@ def test_what_was_changed_by_hand_is_shown_as_drift(fleet: Fleet) -> None:
     assert SECOND in found.output
     assert NORTH not in found.output
     assert "no drift" not in found.output
-    # And the next rollout puts it back: it is held against what is there, not against what was sent before.
+    # The next rollout corrects it, since it compares with the Pi's file, not with what was sent before.
     played = fleet.controller.playbook("configure.yml")
     assert played.count(NORTH, "changed") == 0
     assert scales(fleet)[SECOND] == ["100", "100"]
 
 
-def test_a_change_that_cuts_the_reader_off_stops_at_the_canary_and_is_undone(fleet: Fleet) -> None:
+def test_a_change_that_cuts_off_the_reader_stops_at_the_canary_and_is_rolled_back(fleet: Fleet) -> None:
     good = dict(fleet.controller.site)
     set_scale(fleet, 1)
     zones = [
         {"name": "field", "peer": "ESP32", "medium": "WiFi", "interface": "wlan0", "access": "read-write"},
         {"name": "control", "peer": "Opta", "medium": "Ethernet", "interface": "eth0", "access": "read"},
     ]
-    # The network of the control zone holds the Pi, and no longer the controller and the Opta.
+    # The network of the control zone contains the Pi, but not the controller and the Opta any more.
     networks = [
         {
             "address": "{{ network_field_address | ansible.utils.ipaddr('address') }}",
@@ -136,14 +136,14 @@ def test_a_change_that_cuts_the_reader_off_stops_at_the_canary_and_is_undone(fle
     assert outcomes(played) == dict.fromkeys(ALL, "old")
     assert played.count(NORTH, "failed") == 1
     assert played.count(SECOND, "failed") == played.count(SOUTH, "failed") == 0
-    assert "is in no zone of it: it cuts off whoever reads there" in played.output
+    assert "is in no zone of the configuration, so it could not read" in " ".join(played.output.split())
     assert scales(fleet) == {name: ["100", "100"] for name in ALL}
-    with opta(fleet, NORTH) as told:
+    with opta(fleet, NORTH) as reads:
         pass
-    assert told["lost"] == []
+    assert reads["lost"] == []
 
 
-def test_a_pi_that_is_off_is_skipped_and_caught_up_by_the_next_run(fleet: Fleet) -> None:
+def test_a_pi_that_is_off_is_skipped_and_updated_by_the_next_run(fleet: Fleet) -> None:
     fleet.pi(SECOND).power_off()
     set_scale(fleet, 10)
 
@@ -160,42 +160,42 @@ def test_a_pi_that_is_off_is_skipped_and_caught_up_by_the_next_run(fleet: Fleet)
 
 @contextmanager
 def refusing_the_key(fleet: Fleet, name: str) -> Iterator[None]:
-    """Have a Pi not know the operator's key."""
+    """Remove the operator's key from a Pi."""
     keys = "/home/pi/.ssh/authorized_keys"
-    fleet.pi(name).run(["mv", keys, f"{keys}.aside"])
+    fleet.pi(name).run(["mv", keys, f"{keys}.saved"])
     yield
-    fleet.pi(name).run(["mv", f"{keys}.aside", keys])
+    fleet.pi(name).run(["mv", f"{keys}.saved", keys])
 
 
 @contextmanager
 def with_other_host_keys(fleet: Fleet, name: str) -> Iterator[None]:
-    """Have a Pi be another machine to SSH, as after it was flashed again."""
-    again = "systemctl restart ssh"
+    """Change a Pi's host keys, as if it had been flashed again."""
+    restart = "systemctl restart ssh"
     new = "mkdir /root/keys; mv /etc/ssh/ssh_host_*_key* /root/keys; ssh-keygen -q -A"
-    fleet.pi(name).run(["sh", "-ec", f"{new}; {again}"])
+    fleet.pi(name).run(["sh", "-ec", f"{new}; {restart}"])
     yield
-    fleet.pi(name).run(["sh", "-ec", f"mv -f /root/keys/* /etc/ssh; rmdir /root/keys; {again}"])
+    fleet.pi(name).run(["sh", "-ec", f"mv -f /root/keys/* /etc/ssh; rmdir /root/keys; {restart}"])
 
 
-def test_only_no_answer_counts_as_off(fleet: Fleet, tmp_path: Path) -> None:
+def test_only_a_pi_that_does_not_answer_counts_as_off(fleet: Fleet, tmp_path: Path) -> None:
     results = tmp_path / "doctor.json"
-    # The connections that the run before has kept open are of the Pis as they were.
+    # The run before has left connections open, which still work.
     new_connections = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
     set_scale(fleet, 100)
 
     with refusing_the_key(fleet, SECOND), with_other_host_keys(fleet, SOUTH):
         played = fleet.controller.playbook("configure.yml", check=False, env=new_connections)
-        looked = fleet.controller.playbook(
+        checked = fleet.controller.playbook(
             "doctor.yml", "-e", f"doctor_results={results}", check=False, env=new_connections
         )
 
-    said = " ".join(played.output.split())
+    output = " ".join(played.output.split())
     assert played.returncode != 0
-    assert outcomes(played) == {NORTH: "new", SECOND: "not", SOUTH: "not"}, "the others have it"
-    assert f"{SECOND}: pi@192.168.2.101: Permission denied (publickey" in said
-    assert "authorized_keys of that user (ssh-copy-id)" in said
-    assert f"{SOUTH}: Host key for {SOUTH} has changed" in said
-    assert f"ssh-keygen -R {SOUTH}" in said
+    assert outcomes(played) == {NORTH: "new", SECOND: "not", SOUTH: "not"}
+    assert f"{SECOND}: pi@192.168.2.101: Permission denied (publickey" in output
+    assert "authorized_keys of that user (ssh-copy-id)" in output
+    assert f"{SOUTH}: Host key for {SOUTH} has changed" in output
+    assert f"ssh-keygen -R {SOUTH}" in output
     assert scales(fleet) == {NORTH: ["100", "100"], SECOND: ["10", "10"], SOUTH: ["10", "10"]}
     found = {host["name"]: host for host in json.loads(results.read_text())["hosts"]}
     assert {name: host["state"] for name, host in found.items()} == {
@@ -204,7 +204,7 @@ def test_only_no_answer_counts_as_off(fleet: Fleet, tmp_path: Path) -> None:
         SOUTH: "failed",
     }
     assert f"BAD {SOUTH}: could not be asked: Host key for {SOUTH} has changed" in " ".join(
-        looked.output.split()
+        checked.output.split()
     )
 
     set_scale(fleet, 10)
@@ -212,7 +212,7 @@ def test_only_no_answer_counts_as_off(fleet: Fleet, tmp_path: Path) -> None:
     assert scales(fleet) == {name: ["10", "10"] for name in ALL}
 
 
-def test_a_new_release_is_switched_to_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:
+def test_a_new_release_is_activated_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:
     before = release(fleet)
     set_scale(fleet, 1000)
     with another_release(fleet, "next", version("9.")):
@@ -228,14 +228,14 @@ def test_a_new_release_is_switched_to_and_rolled_back_with_its_configuration(fle
     assert scales(fleet)[NORTH] == ["10", "10"]
 
 
-def test_a_release_that_does_not_serve_is_switched_back_by_itself(fleet: Fleet) -> None:
+def test_a_release_that_does_not_serve_is_rolled_back_automatically(fleet: Fleet) -> None:
     before = release(fleet)
     set_scale(fleet, 1000)
-    begins = "def execute(arguments: argparse.Namespace) -> int:\n"
+    start = "def execute(arguments: argparse.Namespace) -> int:\n"
     fails = (
         "src/smart_meter/cli/commands/run.py",
-        begins,
-        f"{begins}    raise SystemExit('it is a bad release')\n",
+        start,
+        f"{start}    raise SystemExit('it is a bad release')\n",
     )
     with another_release(fleet, "bad", fails):
         played = fleet.controller.playbook(
@@ -243,10 +243,10 @@ def test_a_release_that_does_not_serve_is_switched_back_by_itself(fleet: Fleet) 
         )
 
     assert played.returncode != 0
-    assert "was switched back" in played.output
+    assert "was rolled back" in played.output
     assert "it is a bad release" in played.output
     assert release(fleet) == before
     assert scales(fleet)[NORTH] == ["10", "10"]
-    with opta(fleet, NORTH) as told:
+    with opta(fleet, NORTH) as reads:
         pass
-    assert told["lost"] == []
+    assert reads["lost"] == []

@@ -1,4 +1,4 @@
-"""Rollouts that are broken off, meet each other, or ask for what can't be: told in the order of the file."""
+"""Interrupted, concurrent and refused rollouts. The tests run in the order of the file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.integration.pi_fleet.story import (
     ALL,
     CONFIG,
     RUNNING,
-    all_have,
+    consistent_scales,
     outcomes,
     set_scale,
-    when,
+    wait_for_moment,
 )
 from tests.virtual_pi import Pi
 
@@ -31,154 +31,158 @@ pytestmark = pytest.mark.pi
 GUARD = "/var/lib/smart-meter-guard"
 UNDECIDED = f"{GUARD}/configuration/paths"
 SECONDS = 8
-"""In which a Pi goes back, instead of a minute."""
-SOON_BACK = ("configure.yml", "-e", json.dumps({"concentrator_confirm_seconds": SECONDS}))
+"""Seconds until a Pi rolls back an unconfirmed change, instead of a minute."""
+QUICK_ROLLBACK = ("configure.yml", "-e", json.dumps({"concentrator_confirm_seconds": SECONDS}))
 WAITS = "waiting until that is decided"
-GUARDS_TURN = 10
-"""Seconds more that this may take on a machine that is busy."""
+GUARD_MARGIN = 10
+"""Additional seconds that this may take on a busy machine."""
 
 
-def taking(fleet: Fleet, name: str, _: Running) -> Callable[[], bool]:
-    """Whether the change has begun: nothing is written yet."""
+def begun(fleet: Fleet, name: str, _: Running) -> Callable[[], bool]:
+    """Return a condition: the change has begun, but nothing is written yet."""
     return fleet.pi(name).path(UNDECIDED).exists
 
 
-def taken(fleet: Fleet, name: str, _: Running) -> Callable[[], bool]:
-    """Whether the service runs with the new file, which nobody has proven yet."""
+def applied(fleet: Fleet, name: str, _: Running) -> Callable[[], bool]:
+    """Return a condition: the service runs with the new file, which is not proven yet."""
     undecided, running, config = (fleet.pi(name).path(path) for path in (UNDECIDED, RUNNING, CONFIG))
     before = running.read_text()
     return lambda: undecided.exists() and before != running.read_text() == config.read_text()
 
 
 def proven(fleet: Fleet, name: str, controller: Running) -> Callable[[], bool]:
-    """Whether the controller has asked the service, and hung up: it has told nobody yet."""
+    """Return a condition: the controller has read from the service and closed the connection, no more."""
     there = "".join(f"{int(part):02X}" for part in reversed(ADDRESSES[name].split("."))) + ":01F6"
 
-    def hung_up(table: str) -> set[str]:
+    def closed(table: str) -> set[str]:
         rows = (line.split() for line in table.splitlines()[1:])
-        # TIME_WAIT of Linux's net/tcp_states.h, which lasts a minute: some may be from before.
+        # TIME_WAIT in Linux's net/tcp_states.h. It lasts a minute, so some connections may be older.
         return {row[1] for row in rows if row[2] == there and row[3] == "06"}
 
-    before = hung_up(fleet.labs[name].run("control", ["cat", "/proc/net/tcp"]).stdout)
+    before = closed(fleet.labs[name].run("control", ["cat", "/proc/net/tcp"]).stdout)
     table = Path(f"/proc/{controller.pid}/net/tcp")
-    return lambda: bool(hung_up(table.read_text()) - before)
+    return lambda: bool(closed(table.read_text()) - before)
 
 
 @pytest.mark.parametrize(
     ("scale", "name", "moment"),
     [
-        pytest.param(20, NORTH, taken, id="between take and proof"),
-        pytest.param(30, NORTH, proven, id="between proof and keep"),
-        pytest.param(40, SECOND, taking, id="while the second takes"),
+        pytest.param(20, NORTH, applied, id="between apply and proof"),
+        pytest.param(30, NORTH, proven, id="between proof and confirm"),
+        pytest.param(40, SECOND, begun, id="while the second applies"),
     ],
 )
-def test_a_killed_controller_leaves_each_pi_with_the_old_or_with_the_new(
+def test_a_killed_controller_leaves_each_pi_with_the_old_or_the_new_configuration(
     fleet: Fleet, scale: int, name: str, moment: Callable[[Fleet, str, Running], Callable[[], bool]]
 ) -> None:
-    before = all_have(fleet)
+    before = consistent_scales(fleet)
     set_scale(fleet, scale)
-    with fleet.controller.started(*SOON_BACK) as controller:
-        when(moment(fleet, name, controller), controller)
+    with fleet.controller.started(*QUICK_ROLLBACK) as controller:
+        wait_for_moment(moment(fleet, name, controller), controller)
         controller.kill()
 
-    goes_back(fleet.pi(name))
+    wait_for_rollback(fleet.pi(name))
 
-    assert all_have(fleet) == {**before, name: before[name], **({NORTH: scale} if name == SECOND else {})}
+    assert consistent_scales(fleet) == {
+        **before,
+        name: before[name],
+        **({NORTH: scale} if name == SECOND else {}),
+    }
     assert "PLAY RECAP" not in controller.output
 
 
-def goes_back(pi: Pi) -> None:
-    """Wait until a Pi has taken its undecided change back by itself, as soon as it said that it would."""
-    pi.wait_for(lambda: not pi.path(f"{GUARD}/configuration").exists(), SECONDS + GUARDS_TURN, "waits")
+def wait_for_rollback(pi: Pi) -> None:
+    """Wait until a Pi has rolled back its unconfirmed change. Fails if that is late."""
+    pi.wait_for(lambda: not pi.path(f"{GUARD}/configuration").exists(), SECONDS + GUARD_MARGIN, "waits")
 
 
-def test_the_next_run_brings_all_to_the_new_one(fleet: Fleet) -> None:
+def test_the_next_run_brings_all_pis_to_the_new_configuration(fleet: Fleet) -> None:
     played = fleet.controller.playbook("configure.yml")
 
     assert outcomes(played) == dict.fromkeys(ALL, "new")
-    assert all_have(fleet) == dict.fromkeys(ALL, 40)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 40)
 
 
-def test_the_next_run_waits_where_the_pi_has_not_gone_back_yet(fleet: Fleet) -> None:
+def test_the_next_run_waits_until_the_pi_has_rolled_back(fleet: Fleet) -> None:
     set_scale(fleet, 50)
-    with fleet.controller.started(*SOON_BACK) as controller:
-        when(taken(fleet, NORTH, controller), controller)
+    with fleet.controller.started(*QUICK_ROLLBACK) as controller:
+        wait_for_moment(applied(fleet, NORTH, controller), controller)
         controller.kill()
 
     played = fleet.controller.playbook("configure.yml")
 
     assert WAITS in " ".join(played.output.split())
     assert outcomes(played) == dict.fromkeys(ALL, "new")
-    assert all_have(fleet) == dict.fromkeys(ALL, 50)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 50)
 
 
-def test_a_pi_that_loses_its_power_while_it_takes_has_the_old_one_at_the_next_boot(fleet: Fleet) -> None:
+def test_a_power_cut_during_a_change_restores_the_old_configuration(fleet: Fleet) -> None:
     pi = fleet.pi(NORTH)
     set_scale(fleet, 60)
     with fleet.controller.started("configure.yml") as controller:
         config, before = pi.path(CONFIG), pi.path(CONFIG).read_text()
-        when(lambda: config.read_text() != before, controller)
+        wait_for_moment(lambda: config.read_text() != before, controller)
         pi.power_cut()
         pi.power_on()
 
-        assert all_have(fleet) == dict.fromkeys(ALL, 50)
+        assert consistent_scales(fleet) == dict.fromkeys(ALL, 50)
         assert not pi.path(f"{GUARD}/configuration").exists()
         played = controller.wait()
     assert played.returncode != 0
     assert outcomes(played) == {NORTH: "old", SECOND: "old", SOUTH: "old"}
     fleet.controller.playbook("configure.yml")
-    assert all_have(fleet) == dict.fromkeys(ALL, 60)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 60)
 
 
 @pytest.mark.parametrize("cut", [20, 200], ids=["within its end", "within the text"])
-def test_a_configuration_that_came_in_part_is_not_taken(fleet: Fleet, cut: int) -> None:
+def test_an_incomplete_configuration_is_not_applied(fleet: Fleet, cut: int) -> None:
     pi = fleet.pi(NORTH)
     text = pi.path(CONFIG).read_text().replace("scale = 60", "scale = 61")
-    came = assembled("take.sh", text)[:-cut]
+    received = assembled("apply.sh", text)[:-cut]
     wanted = hashlib.sha256(text.encode()).hexdigest()
 
-    done = pi.run(["env", "CONTROLLER=a test", "sh", "-s", "60", wanted, "", ""], stdin=came, check=False)
+    done = pi.run(["env", "CONTROLLER=a test", "sh", "-s", "60", wanted, "", ""], stdin=received, check=False)
 
     assert "nothing was changed" in done.stdout
-    assert all_have(fleet) == dict.fromkeys(ALL, 60)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 60)
 
 
 @contextmanager
-def held(pi: Pi) -> Iterator[None]:
-    """Hold the guard's own lock, so that nothing on the Pi is begun, kept or taken back meanwhile."""
+def guard_locked(pi: Pi) -> Iterator[None]:
+    """Hold the guard's lock, so that it neither begins, confirms nor rolls back a change meanwhile."""
     with pi.path(f"{GUARD}/lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def test_of_two_controllers_at_once_the_second_waits_and_is_refused(fleet: Fleet) -> None:
+def test_with_two_controllers_the_second_one_waits_and_is_refused(fleet: Fleet) -> None:
     set_scale(fleet, 70)
     with ExitStack() as stack:
         first = stack.enter_context(fleet.controller.started("configure.yml"))
-        when(taken(fleet, NORTH, first), first)
-        with held(fleet.pi(NORTH)):
+        wait_for_moment(applied(fleet, NORTH, first), first)
+        with guard_locked(fleet.pi(NORTH)):
             set_scale(fleet, 80)
             second = stack.enter_context(fleet.controller.started("configure.yml"))
-            when(lambda: WAITS in " ".join(second.output.split()), second)
-        kept, refused = first.wait(), second.wait()
+            wait_for_moment(lambda: WAITS in " ".join(second.output.split()), second)
+        confirmed, refused = first.wait(), second.wait()
 
-    assert outcomes(kept) == dict.fromkeys(ALL, "new")
-    assert kept.returncode == 0
+    assert outcomes(confirmed) == dict.fromkeys(ALL, "new")
+    assert confirmed.returncode == 0
     assert refused.returncode != 0
-    assert "somebody else has changed its configuration meanwhile" in " ".join(refused.output.split())
+    assert "another run has changed its configuration meanwhile" in " ".join(refused.output.split())
     assert outcomes(refused)[NORTH] == "not"
-    assert all_have(fleet) == dict.fromkeys(ALL, 70)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 70)
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "has_been", "arguments"),
+    ("variable", "value", "current", "arguments"),
     [
         ("concentrator_port", 1502, "502", []),
-        ("concentrator_host", "192.168.2.100", "0.0.0.0", ["--check"]),  # noqa: S104 - as it is told.
+        ("concentrator_host", "192.168.2.100", "0.0.0.0", ["--check"]),  # noqa: S104 - as in the message
     ],
 )
-def test_what_a_reload_can_t_change_on_one_pi_is_refused_before_any_is_touched(
-    fleet: Fleet, variable: str, value: Any, has_been: str, arguments: list[str]
+def test_what_a_reload_can_t_change_is_refused_before_any_pi_is_touched(
+    fleet: Fleet, variable: str, value: Any, current: str, arguments: list[str]
 ) -> None:
     fleet.controller.hosts[SOUTH][variable] = value
     fleet.controller.write()
@@ -188,18 +192,18 @@ def test_what_a_reload_can_t_change_on_one_pi_is_refused_before_any_is_touched(
     del fleet.controller.hosts[SOUTH][variable]
     fleet.controller.write()
     assert played.returncode != 0
-    said = " ".join(played.output.split())
-    assert f"host_vars/{SOUTH}.yml" in said
-    assert f"{variable}: is {value}, and the Pi has {has_been}: " in said
-    assert f"run make provision LIMIT={SOUTH}" in said
-    assert "Take |" not in said
-    assert all_have(fleet) == dict.fromkeys(ALL, 70)
+    output = " ".join(played.output.split())
+    assert f"host_vars/{SOUTH}.yml" in output
+    assert f"{variable}: is {value}, and the Pi has {current}: " in output
+    assert f"run make provision LIMIT={SOUTH}" in output
+    assert "Apply |" not in output
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 70)
 
 
-def test_a_guard_of_an_older_release_is_told_before_anything_is_written(fleet: Fleet) -> None:
+def test_a_guard_of_an_older_release_is_reported_before_anything_is_written(fleet: Fleet) -> None:
     pi = fleet.pi(NORTH)
     program = "/usr/local/sbin/smart-meter-guard"
-    # One that did not know of configurations yet: it would put the file back and tell the service nothing.
+    # An older guard would restore the file, but not reload the service.
     pi.run(["sed", "-i.new", "s/^    supports | knows)$/    unheard-of)/", program])
 
     played = fleet.controller.playbook("configure.yml", check=False)
@@ -208,6 +212,6 @@ def test_a_guard_of_an_older_release_is_told_before_anything_is_written(fleet: F
     assert "is of an older release" in played.output
     assert "run make provision for it once" in " ".join(played.output.split())
     assert outcomes(played) == {NORTH: "not", SECOND: "old", SOUTH: "old"}
-    assert all_have(fleet) == dict.fromkeys(ALL, 70)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 70)
     assert outcomes(fleet.controller.playbook("configure.yml")) == dict.fromkeys(ALL, "new")
-    assert all_have(fleet) == dict.fromkeys(ALL, 80)
+    assert consistent_scales(fleet) == dict.fromkeys(ALL, 80)

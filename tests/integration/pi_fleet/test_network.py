@@ -1,4 +1,4 @@
-"""Wrong gateways, on the fleet's first Pi: one story, told in the order of the file."""
+"""Wrong gateways on the fleet's first Pi. The tests run in the order of the file."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from tests.virtual_pi import Pi
 pytestmark = pytest.mark.pi
 
 ROUTER, NOBODY = "192.168.2.1", "192.168.2.254"
-BEHIND_IT = "10.55.0.1"
+BEHIND_ROUTER = "10.55.0.1"
 
 
-def with_nobody_for_a_gateway(controller: Controller) -> Played:
-    """Give the first Pi a gateway that is none."""
+def provision_with_missing_gateway(controller: Controller) -> Played:
+    """Configure a gateway that does not exist for the first Pi."""
     controller.hosts[NORTH]["network_control_gateway"] = NOBODY
     controller.write()
     return controller.playbook("site.yml", "--limit", NORTH, "--tags", "network", check=False)
 
 
 def gateways(pi: Pi) -> tuple[str, list[str]]:
-    """Return the gateway that NetworkManager keeps, and those that the kernel has."""
+    """Return the gateway in NetworkManager's profile, and the kernel's gateways."""
     kept = pi.run(["nmcli", "--get-values", "ipv4.gateway", "connection", "show", "smart-meter-control"])
     routes = pi.run(["ip", "route", "show", "default", "dev", "eth0"]).stdout
     return kept.stdout.strip(), re.findall(r"default via (\S+)", routes)
 
 
-def test_a_gateway_that_does_not_answer_is_told_and_undone_at_once(fleet: Fleet) -> None:
+def test_a_gateway_that_does_not_answer_is_reported_and_rolled_back_at_once(fleet: Fleet) -> None:
     before = gateways(fleet.pi(NORTH))
 
-    played = with_nobody_for_a_gateway(fleet.controller)
+    played = provision_with_missing_gateway(fleet.controller)
 
-    said = " ".join(played.output.split())
+    output = " ".join(played.output.split())
     assert played.count(NORTH, "failed") == 1, played.output
-    assert f"network_control_gateway: {NOBODY} does not answer on eth0; give the router's address" in said
-    assert "the network change was rolled back by the Pi" in said
+    assert f"network_control_gateway: {NOBODY} does not answer on eth0; give the router's address" in output
+    assert "the network change was rolled back by the Pi" in output
     assert gateways(fleet.pi(NORTH)) == before
     assert fleet.controller.ssh(fleet.pi(NORTH), "true").returncode == 0
 
 
 @pytest.fixture
 def behind_the_router(fleet: Fleet) -> Iterator[Controller]:
-    """Have the operator come from another network, to which there is no way but the Pi's gateway."""
+    """Let the operator connect from another network, which the Pi only reaches through its gateway."""
     pi, controller, variables = fleet.pi(NORTH), fleet.controller, fleet.controller.hosts[NORTH]
-    fleet.labs[NORTH].run("control", ["ip", "address", "add", f"{BEHIND_IT}/32", "dev", "lo"])
+    fleet.labs[NORTH].run("control", ["ip", "address", "add", f"{BEHIND_ROUTER}/32", "dev", "lo"])
     pi.link("uplink0").down()
     pi.run(["nmcli", "connection", "modify", "smart-meter-control", "ipv4.gateway", ROUTER])
     pi.run(["nmcli", "connection", "up", "smart-meter-control"])
-    pi.run(["ufw", "allow", "in", "proto", "tcp", "from", BEHIND_IT, "to", "any", "port", "22"])
-    options = f"-o UserKnownHostsFile={controller.known_hosts} -o BindAddress={BEHIND_IT}"
+    pi.run(["ufw", "allow", "in", "proto", "tcp", "from", BEHIND_ROUTER, "to", "any", "port", "22"])
+    options = f"-o UserKnownHostsFile={controller.known_hosts} -o BindAddress={BEHIND_ROUTER}"
     variables["ansible_ssh_extra_args"] = options
-    variables["firewall_ssh_from"] = ["192.168.2.0/24", BEHIND_IT]
+    variables["firewall_ssh_from"] = ["192.168.2.0/24", BEHIND_ROUTER]
     yield controller
     for name in ("ansible_ssh_extra_args", "firewall_ssh_from", "network_control_gateway"):
         variables.pop(name, None)
@@ -63,17 +63,17 @@ def behind_the_router(fleet: Fleet) -> Iterator[Controller]:
     pi.link("uplink0").up()
 
 
-def test_a_gateway_that_cuts_the_controller_off_undoes_itself(
+def test_a_gateway_that_cuts_off_the_controller_is_rolled_back(
     fleet: Fleet, behind_the_router: Controller
 ) -> None:
     before = gateways(fleet.pi(NORTH))
 
-    played = with_nobody_for_a_gateway(behind_the_router)
+    played = provision_with_missing_gateway(behind_the_router)
 
     assert played.count(NORTH, "failed") == 1, played.output
-    said = " ".join(played.output.split())
-    assert "the network change was rolled back by the Pi, and it answers at 192.168.2.100 as before" in said
-    assert "Activate | Reconnect" in said
+    output = " ".join(played.output.split())
+    assert "the network change was rolled back by the Pi, and it answers at 192.168.2.100 as before" in output
+    assert "Activate | Reconnect" in output
     assert gateways(fleet.pi(NORTH)) == before
-    reached = fleet.labs[NORTH].run("control", ["ping", "-c1", "-W2", "-I", BEHIND_IT, "192.168.2.100"])
+    reached = fleet.labs[NORTH].run("control", ["ping", "-c1", "-W2", "-I", BEHIND_ROUTER, "192.168.2.100"])
     assert "1 received" in reached.stdout

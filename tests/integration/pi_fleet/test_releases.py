@@ -1,4 +1,4 @@
-"""Releases that meet each other, or a power cut, on the fleet's first Pi: told in the order of the file."""
+"""Concurrent and interrupted upgrades of the fleet's first Pi. The tests run in the order of the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from roles.concentrator.rollout.pi import assembled
 
 from tests.controller import Played
 from tests.fleet import NORTH, Fleet
-from tests.integration.pi_fleet.story import another_release, opta, release, version, when
+from tests.integration.pi_fleet.story import another_release, opta, release, version, wait_for_moment
 
 pytestmark = pytest.mark.pi
 
@@ -19,45 +19,47 @@ UPGRADE = ("site.yml", "--tags", "concentrator", "--limit", NORTH)
 
 
 def script(fleet: Fleet, name: str, *arguments: str, run: str) -> tuple[int, str]:
-    """Run one of the rollout's scripts on the Pi as a run has it; return its exit status and text."""
+    """Run one of the rollout's scripts on the Pi, as a run does; return its exit status and output."""
     command = ["env", f"CONTROLLER={run}", "sh", "-s", "--", *arguments]
     done = fleet.pi(NORTH).run(command, stdin=assembled(name, ""), check=False)
     return done.returncode, done.stdout.strip()
 
 
 def serves(fleet: Fleet) -> bool:
-    """Return whether the Opta is answered, and never left without an answer."""
-    with opta(fleet, NORTH) as asked:
+    """Return whether every read of an Opta is answered."""
+    with opta(fleet, NORTH) as reads:
         pass
-    return bool(asked["asked"] and asked["lost"] == [])
+    return bool(reads["reads"] and reads["lost"] == [])
 
 
-def test_a_pi_that_another_run_holds_is_refused_by_that_run_s_name(fleet: Fleet) -> None:
+def test_a_pi_that_another_run_has_claimed_is_refused_with_that_run_s_name(fleet: Fleet) -> None:
     before = release(fleet)
-    # As a colleague's laptop has it, of whose processes nothing is known here.
+    # The claim of a colleague's laptop, whose processes are not known here.
     assert script(fleet, "claim.sh", "claim", "600", run="anna@elsewhere, process 7") == (0, "")
 
     with another_release(fleet, "refused", version("3.")):
         played = fleet.controller.playbook(*UPGRADE, "-e", '{"concentrator_claim_patience": 0}', check=False)
 
-    said = " ".join(played.output.split())
+    output = " ".join(played.output.split())
     assert played.returncode != 0
     assert (
         f"{NORTH}: anna@elsewhere, process 7 is changing this Pi; wait until that is over (its claim ends in"
-        in said
+        in output
     )
-    assert "Nothing was changed" in said
+    assert "Nothing was changed" in output
     assert release(fleet) == before
-    assert fleet.pi(NORTH).run(["cat", CLAIM]).stdout.endswith("anna@elsewhere, process 7\n"), "it stays hers"
+    assert fleet.pi(NORTH).run(["cat", CLAIM]).stdout.endswith("anna@elsewhere, process 7\n"), (
+        "the claim changed"
+    )
 
 
-def test_a_configuration_is_not_taken_while_a_run_holds_the_pi(fleet: Fleet) -> None:
-    taken = script(fleet, "take.sh", "60", "", "", "", run="bert@elsewhere, process 8")
+def test_a_configuration_is_not_applied_while_another_run_has_claimed_the_pi(fleet: Fleet) -> None:
+    applied = script(fleet, "apply.sh", "60", "", "", "", run="bert@elsewhere, process 8")
 
-    assert taken == (75, "anna@elsewhere, process 7 is provisioning it")
+    assert applied == (75, "anna@elsewhere, process 7 is provisioning it")
 
 
-def test_a_run_whose_claim_was_taken_over_is_stopped_by_name(fleet: Fleet) -> None:
+def test_a_run_that_has_lost_its_claim_is_stopped_with_the_new_holder_s_name(fleet: Fleet) -> None:
     assert script(fleet, "claim.sh", "renew", "600", run="bert@elsewhere, process 8") == (
         3,
         "anna@elsewhere, process 7",
@@ -66,17 +68,18 @@ def test_a_run_whose_claim_was_taken_over_is_stopped_by_name(fleet: Fleet) -> No
     assert script(fleet, "claim.sh", "claim", "1", run="anna@elsewhere, process 7") == (0, "")
     fleet.pi(NORTH).run(["sleep", "1.1"])
     assert script(fleet, "claim.sh", "claim", "600", run="bert@elsewhere, process 8") == (0, ""), (
-        "hers has ended"
+        "the expired claim was not replaced"
     )
     assert script(fleet, "claim.sh", "release", "", run="bert@elsewhere, process 8") == (0, "")
     assert not fleet.pi(NORTH).path(CLAIM).exists()
 
 
-def test_of_two_releases_at_once_the_second_waits_and_both_stay(fleet: Fleet) -> None:
+def test_of_two_concurrent_upgrades_the_second_waits_and_both_releases_are_kept(fleet: Fleet) -> None:
     with another_release(fleet, "one", version("4.")), fleet.controller.started(*UPGRADE) as one:
-        when(fleet.pi(NORTH).path(CLAIM).exists, one)
+        wait_for_moment(fleet.pi(NORTH).path(CLAIM).exists, one)
         with another_release(fleet, "two", version("5.")):
-            second = fleet.controller.playbook(*UPGRADE)
+            # On a busy machine the first run may take longer than the default patience.
+            second = fleet.controller.playbook(*UPGRADE, "-e", '{"concentrator_claim_patience": 600}')
         first = one.wait()
 
     assert first.returncode == 0, first.output
@@ -92,9 +95,9 @@ def whole(fleet: Fleet, name: str) -> str:
     return script(fleet, "whole.sh", name, run="a test")[1]
 
 
-def test_the_claim_of_a_killed_run_does_not_keep_its_controller_out(fleet: Fleet) -> None:
+def test_the_claim_of_a_killed_run_does_not_block_the_same_controller(fleet: Fleet) -> None:
     with fleet.controller.started(*UPGRADE) as killed:
-        when(fleet.pi(NORTH).path(CLAIM).exists, killed)
+        wait_for_moment(fleet.pi(NORTH).path(CLAIM).exists, killed)
         killed.kill()
     assert fleet.pi(NORTH).path(CLAIM).exists()
 
@@ -104,12 +107,12 @@ def test_the_claim_of_a_killed_run_does_not_keep_its_controller_out(fleet: Fleet
     assert not fleet.pi(NORTH).path(CLAIM).exists()
 
 
-def test_pruning_never_removes_what_runs_nor_what_the_links_lead_to(fleet: Fleet) -> None:
+def test_pruning_keeps_the_running_release_and_the_targets_of_the_links(fleet: Fleet) -> None:
     pi = fleet.pi(NORTH)
     needed = {release(fleet), release(fleet, "previous")}
     pi.run(["mkdir", "-p", "/opt/smart-meter/releases/older", "/opt/smart-meter/releases/newest"])
     pi.run(["touch", "-d", "1 hour ago", "/opt/smart-meter/releases/older"])
-    # As a run sees it that has just installed another one, beside the one that runs.
+    # As in a run that has just installed another release.
     assert script(fleet, "prune.sh", "newest", "1", run="a test") == (0, "older")
 
     left = pi.run(["ls", "/opt/smart-meter/releases"]).stdout.split()
@@ -118,14 +121,14 @@ def test_pruning_never_removes_what_runs_nor_what_the_links_lead_to(fleet: Fleet
     assert set(left) == {*needed, "newest"}
 
 
-def upgrade_that_loses_its_power(fleet: Fleet) -> Played:
-    """Begin an upgrade to a release whose unit gives it a new option; cut the power once it is switched."""
+def upgrade_with_power_cut(fleet: Fleet) -> Played:
+    """Start an upgrade to a release whose unit passes a new option; cut the power once it is activated."""
     pi = fleet.pi(NORTH)
     current = pi.path("/opt/smart-meter/current")
     before = os.readlink(current)
     option = '    run.add_argument("--config", metavar="FILE"'
-    knows = (
-        "src/smart_meter/cli/main.py",
+    accepts = (
+        "src/smart_meter/cli/parser.py",
         option,
         f'    run.add_argument("--new", action="store_true")\n{option}',
     )
@@ -135,19 +138,19 @@ def upgrade_that_loses_its_power(fleet: Fleet) -> Played:
         "smart-meter run --new --config",
     )
     with (
-        another_release(fleet, "option", version("6."), knows, passes),
+        another_release(fleet, "option", version("6."), accepts, passes),
         fleet.controller.started(*UPGRADE) as upgrade,
     ):
-        when(lambda: os.readlink(current) != before, upgrade)
+        wait_for_moment(lambda: os.readlink(current) != before, upgrade)
         pi.power_cut()
         pi.power_on()
         return upgrade.wait(300)
 
 
-def test_after_a_power_cut_in_an_upgrade_the_old_release_runs_under_its_old_unit(fleet: Fleet) -> None:
+def test_after_a_power_cut_in_an_upgrade_the_old_release_runs_with_its_old_unit(fleet: Fleet) -> None:
     before = release(fleet)
 
-    upgrade_that_loses_its_power(fleet)
+    upgrade_with_power_cut(fleet)
 
     pi = fleet.pi(NORTH)
     assert release(fleet) == before

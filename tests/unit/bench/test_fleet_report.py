@@ -32,8 +32,8 @@ def test_the_goals_are_judged_by_ratios_within_a_round() -> None:
 def test_what_was_missed_is_told_as_such() -> None:
     lines = render(figures(), [1], [], "Said before.").splitlines()
 
-    missed = next(line for line in lines if "nothing to change: time to that of `ssh PI true`" in line)
-    reached = next(line for line in lines if "a scale changed: time to that of `ssh PI true`" in line)
+    missed = next(line for line in lines if "nothing to change: time relative to `ssh PI true`" in line)
+    reached = next(line for line in lines if "a scale changed: time relative to `ssh PI true`" in line)
     assert [cell.strip() for cell in missed.split("|")[2:-1]] == [
         "≤ 1.50",
         "4.50",

@@ -1,4 +1,4 @@
-"""The rows of a history, held against what was acknowledged."""
+"""The rows of a history are compared with the acknowledged samples."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from smart_meter.cli.main import MAX_PID, main, parser
+from smart_meter.cli.arguments import MAX_PID
+from smart_meter.cli.main import main
+from smart_meter.cli.parser import make_parser
 
 HUGE = "9" * 5000
 NUMBERS = [
@@ -113,7 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
-    # Nothing here has a reason to wait: a command that waits would wait for ever.
+    # No command here has a reason to wait, so one that waits would wait forever.
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(30)
     yield
@@ -121,7 +123,7 @@ def _no_waiting() -> Iterator[None]:
 
 
 def sub_commands() -> dict[str, argparse.ArgumentParser]:
-    [commands] = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    [commands] = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return dict(commands.choices)
 
 

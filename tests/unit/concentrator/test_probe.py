@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from roles.concentrator.files import prove
 
 from smart_meter.concentrator import probe
 from smart_meter.concentrator.concentrator import Concentrator
@@ -273,13 +272,6 @@ def test_as_json_a_probe_is_an_event_of_its_own() -> None:
         "functions": [3, 4],
         "suppressed": 2,
     }
-
-
-# What stands in two places
-
-
-def test_the_proof_of_a_rollout_announces_itself_with_the_same_bytes() -> None:
-    assert prove._ANNOUNCE == probe.PDU
 
 
 def test_the_announcement_has_whole_registers_and_fits_into_a_request() -> None:

@@ -123,7 +123,7 @@ def test_the_configuration_can_not_be_changed() -> None:
             setattr(part, field, "changed")
 
 
-def test_a_zone_may_only_read_unless_told_otherwise_and_is_wired() -> None:
+def test_a_zone_by_default_only_reads_and_is_ethernet() -> None:
     control = loads(FIELD + CONTROL, "c.toml").zones[1]
     assert (control.access, control.medium) == (Access.READ, "Ethernet")
     assert (control.address, control.network) == (IPv4Address("192.168.2.100"), IPv4Network("192.168.2.0/24"))
@@ -134,7 +134,7 @@ def test_a_meter_without_measurements_has_the_pv_map() -> None:
     assert [(m.name, m.unit_id, m.map) for m in config.meters] == [("a", 1, PV_MAP), ("b", 247, PV_MAP)]
 
 
-def test_a_measurement_needs_a_name_and_an_address_alone() -> None:
+def test_a_measurement_needs_only_a_name_and_an_address() -> None:
     measurement = loads(meter('name = "x", address = 65535'), "c.toml").meters[0].map.measurements[0]
     assert (measurement.type, measurement.scale, measurement.unit, measurement.decimals) == (
         DataType.UINT16,
@@ -159,7 +159,7 @@ def test_a_server_may_listen_on_ipv6_and_log_json_without_statistics() -> None:
     )
 
 
-def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_bytes(b"\xef\xbb\xbf" + DOCUMENTED.encode())
     assert load(path) == Config()
@@ -342,7 +342,7 @@ def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, messa
     assert len(found) == (2 if "already the address" in message else 1), found
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     found = problems('nmae = 1\n[server]\nport = 0\n[journal]\nformat = "xml"\n[[meters]]\nname = "x"\n')
     assert [problem.split(": ")[1] for problem in found] == [
         "server.port",
@@ -369,24 +369,24 @@ def test_what_is_not_toml_is_reported_with_its_line(text: str, message: str) -> 
     assert found[0].startswith(message)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: there is no such file; create it, or name another"):
         load(tmp_path / "none.toml")
 
 
-def test_a_directory_is_told(tmp_path: Path) -> None:
+def test_a_directory_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a directory; name the TOML file in it"):
         load(tmp_path)
 
 
-def test_a_file_that_is_not_utf_8_is_told_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_bytes(b'name = "x"\n# caf\xe9\n')
     with pytest.raises(ConfigError, match=r"c\.toml: line 2: byte 0xe9 is not UTF-8; save the file as UTF-8"):
         load(path)
 
 
-def test_a_file_that_never_ends_is_not_read_to_its_end() -> None:
+def test_an_endless_file_is_not_read_to_its_end() -> None:
     with pytest.raises(ConfigError, match="/dev/zero: is over 1 MiB long"):
         load("/dev/zero")
 

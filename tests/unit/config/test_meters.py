@@ -29,7 +29,7 @@ def measured(text: str) -> str:
     return METER + "[[meters.measurements]]\n" + text.replace(", ", "\n") + "\n"
 
 
-def test_every_key_has_the_default_that_leaves_the_documented_behaviour() -> None:
+def test_the_defaults_give_the_documented_behaviour() -> None:
     config = Config()
     server = config.server
     assert (server.port, server.max_connections, server.max_connections_per_client) == (502, 1000, 100)
@@ -40,7 +40,7 @@ def test_every_key_has_the_default_that_leaves_the_documented_behaviour() -> Non
     assert (meter.out_of_range, meter.access) == (OutOfRange.FLAG, ())
 
 
-def test_limits_and_history_are_taken() -> None:
+def test_limits_and_history_are_read() -> None:
     config = loads(
         "[server]\nmax_connections = 50\nmax_connections_per_client = 5\nidle_timeout = 0\n"
         "frame_timeout = 2.5\n"
@@ -55,7 +55,7 @@ def test_limits_and_history_are_taken() -> None:
     assert config.journal.lines_per_second == 0
 
 
-def test_a_meter_says_when_it_is_stale_and_what_its_readers_get() -> None:
+def test_a_meter_configures_when_it_is_stale_and_what_readers_get() -> None:
     [meter] = loads(
         METER + 'stale_after = 5\non_stale = "sentinel"\npublish = "complete"\nout_of_range = "refuse"\n', "c"
     ).meters
@@ -87,7 +87,7 @@ def test_a_measurement_has_type_order_offset_range_and_sentinel() -> None:
     )
 
 
-def test_the_sentinel_of_a_float_may_be_no_number() -> None:
+def test_the_sentinel_of_a_float_may_be_not_a_number() -> None:
     text = 'name = "E", address = 0, type = "float32", sentinel = {}'
     for value, expected in (("nan", math.nan), ("-1.5", -1.5), ("7", 7)):
         [measurement] = loads(measured(text.format(value)), "c").meters[0].map.measurements
@@ -188,7 +188,7 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
         ),
         (
             measured('name = "t", address = 0, type = "timestamp", sentinel = 0'),
-            "sentinel: a timestamp has none: it stays what it is; leave the key out",
+            "sentinel: a timestamp has no sentinel; leave the key out",
         ),
         (
             measured('name = "t", address = 0, type = "timestamp", offset = 1'),
@@ -207,7 +207,7 @@ def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, messa
     assert [message in problem for problem in found] == [True], found
 
 
-def test_rules_are_not_blamed_for_zones_that_could_not_be_read() -> None:
+def test_invalid_zones_cause_no_problems_in_access_rules() -> None:
     text = "[[zones]]\nname = 7\n" + RULE + 'zone = "field"\naccess = "write"\n'
     with pytest.raises(ConfigError) as refused:
         loads(text, "c.toml")

@@ -1,4 +1,4 @@
-"""Small files that others may have put there: read whole, or refused, and never waited for."""
+"""Small files that others may have written: read completely or refused, without blocking."""
 
 import errno
 import os
@@ -10,14 +10,14 @@ import pytest
 from smart_meter.config.small_file import read_small
 
 
-def test_a_file_is_read_whole(tmp_path: Path) -> None:
+def test_a_file_is_read_completely(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a = 1\n")
     assert read_small(tmp_path / "file") == b"a = 1\n"
     (tmp_path / "link").symlink_to("file")
     assert read_small(tmp_path / "link", limit=6) == b"a = 1\n"
 
 
-def test_what_is_too_long_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"1234567")
     for path in (tmp_path / "file", Path("/dev/zero")):
         with pytest.raises(OSError, match="longer than 6 bytes") as refused:
@@ -25,7 +25,7 @@ def test_what_is_too_long_is_refused(tmp_path: Path) -> None:
         assert refused.value.errno == errno.EFBIG
 
 
-def test_a_named_pipe_is_refused_whether_or_not_somebody_writes(tmp_path: Path) -> None:
+def test_a_named_pipe_is_refused_with_or_without_a_writer(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="it is a named pipe, not a file"):
@@ -38,7 +38,7 @@ def test_a_named_pipe_is_refused_whether_or_not_somebody_writes(tmp_path: Path) 
         os.close(writer)
 
 
-def test_a_pipe_that_was_handed_over_is_read_to_its_end() -> None:
+def test_an_inherited_pipe_is_read_to_its_end() -> None:
     out, into = os.pipe()
     text = b"#" * 200_000  # More than a pipe holds.
 
@@ -55,7 +55,7 @@ def test_a_pipe_that_was_handed_over_is_read_to_its_end() -> None:
         os.close(out)
 
 
-def test_what_can_not_be_read_is_an_oserror(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_read_raises_an_oserror(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", tmp_path / ("x" * 300)):
         with pytest.raises(OSError, match=r"\[Errno"):
             read_small(path)

@@ -1,4 +1,4 @@
-"""What the kernel does with packets that would take another way: in force, not as configured."""
+"""The kernel's settings for forwarding, redirects, source routes and filters, as they are in force."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from smart_meter.doctor import kernel
 
 ZONES = ("wlan0", "eth0")
-# What templates/etc/sysctl.d/60-smart-meter.conf.j2 brings about.
+# The effect of templates/etc/sysctl.d/60-smart-meter.conf.j2.
 REFUSING = {
     "ipv4": {
         "forwarding": 0,
@@ -46,7 +46,7 @@ def wrong(sysctl: Path) -> dict[str, str]:
     return {each.name: each.found for each in kernel.examine(ZONES, sysctl) if not each.ok}
 
 
-def test_a_pi_that_goes_nobodys_way_is_good(sysctl: Path) -> None:
+def test_a_provisioned_pi_is_good(sysctl: Path) -> None:
     assert wrong(sysctl) == {}
     assert [each.found for each in kernel.examine(ZONES, sysctl)] == [
         "off",
@@ -61,7 +61,7 @@ def test_a_pi_that_goes_nobodys_way_is_good(sysctl: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "found"),
     [
-        # As it was for long: "all" refuses, and the interface accepts all the same.
+        # "all" refuses, but the interface accepts nevertheless.
         ("ipv4/eth0/accept_redirects", {"ICMP redirects": "accepted: eth0 (IPv4)"}),
         ("ipv6/eth0/accept_redirects", {"ICMP redirects": "accepted: eth0 (IPv6)"}),
         ("ipv4/uplink0/accept_redirects", {"ICMP redirects": "accepted: uplink0 (IPv4)"}),
@@ -69,7 +69,7 @@ def test_a_pi_that_goes_nobodys_way_is_good(sysctl: Path) -> None:
         ("ipv6/default/accept_redirects", {"ICMP redirects": "accepted: an interface that is added (IPv6)"}),
         ("ipv4/wlan0/send_redirects", {"ICMP redirects of its own": "sent: wlan0 (IPv4)"}),
         ("ipv4/eth0/forwarding", {"routing (IPv4)": "on: eth0 (IPv4)"}),
-        # Of no effect by themselves.
+        # These have no effect by themselves.
         ("ipv6/all/accept_redirects", {}),
         ("ipv6/eth0/forwarding", {}),
         ("ipv4/all/accept_source_route", {}),
@@ -83,7 +83,7 @@ def test_one_setting_that_is_on(sysctl: Path, path: str, found: dict[str, str]) 
     assert wrong(sysctl) == found
 
 
-def test_all_counts_for_each_interface_where_the_kernel_says_so(sysctl: Path) -> None:
+def test_the_value_for_all_interfaces_applies_where_the_kernel_defines_it_so(sysctl: Path) -> None:
     put(sysctl, "ipv4/all/accept_redirects", 1)
     put(sysctl, "ipv6/all/forwarding", 1)
     found = wrong(sysctl)
@@ -92,7 +92,7 @@ def test_all_counts_for_each_interface_where_the_kernel_says_so(sysctl: Path) ->
 
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6"])
-def test_a_source_route_is_accepted_where_both_say_so(sysctl: Path, family: str) -> None:
+def test_a_source_route_is_accepted_if_both_values_accept_it(sysctl: Path, family: str) -> None:
     put(sysctl, f"{family}/all/accept_source_route", 1)
     put(sysctl, f"{family}/eth0/accept_source_route", 1)
     assert list(wrong(sysctl)) == ["source routes"]
@@ -110,7 +110,9 @@ def test_a_source_route_is_accepted_where_both_say_so(sysctl: Path, family: str)
         ("ipv4/lo/rp_filter", 2, None),
     ],
 )
-def test_the_larger_of_two_filters_counts(sysctl: Path, path: str, value: int, found: str | None) -> None:
+def test_the_larger_of_two_filter_values_applies(
+    sysctl: Path, path: str, value: int, found: str | None
+) -> None:
     put(sysctl, path, value)
     assert wrong(sysctl).get("reverse path filter") == found
 
@@ -121,13 +123,13 @@ def test_a_filter_that_is_off_is_found(sysctl: Path) -> None:
     assert wrong(sysctl) == {"reverse path filter": "off on uplink0"}
 
 
-def test_a_kernel_without_ipv6_and_a_pi_without_a_zones_interface_break_nothing(sysctl: Path) -> None:
+def test_a_kernel_without_ipv6_and_a_missing_interface_of_a_zone_are_no_errors(sysctl: Path) -> None:
     (sysctl / "ipv6").rename(sysctl / "gone")
     (sysctl / "ipv4/conf/wlan0").rename(sysctl / "unplugged")
     assert wrong(sysctl) == {}
 
 
-def test_it_runs_by_itself_as_the_playbooks_run_it() -> None:
+def test_it_runs_without_the_package_as_the_playbooks_run_it() -> None:
     source = Path(kernel.__file__).read_text()
     done = subprocess.run(
         [sys.executable, "-I", "-", *ZONES], input=source, check=True, capture_output=True, text=True

@@ -67,11 +67,11 @@ ID = "cba34647cfd44495a679e8c645cd90ee"
         (
             [f"/run/log/journal/{ID}/system.journal"],
             Level.BAD,
-            f"in memory only (/run/log/journal/{ID}/system.journal), gone after a restart",
+            f"in memory only (/run/log/journal/{ID}/system.journal), lost at a restart",
         ),
-        ([], Level.BAD, "written nowhere"),
-        ([f"/var/log/journal/{ID}/user-1000.journal"], Level.BAD, "written nowhere"),
-        (None, Level.UNKNOWN, "which files journald has open is for root to see"),
+        ([], Level.BAD, "not stored at all"),
+        ([f"/var/log/journal/{ID}/user-1000.journal"], Level.BAD, "not stored at all"),
+        (None, Level.UNKNOWN, "only root can see which files journald has open"),
     ],
 )
 def test_where_the_journal_is(files: list[str] | None, level: Level, found: str) -> None:

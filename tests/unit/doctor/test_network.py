@@ -39,7 +39,7 @@ def test_an_interface_with_its_address_is_good() -> None:
         (replace(WLAN, name="eth7"), "no such interface; there are: eth7", "make provision"),
     ],
 )
-def test_an_interface_that_is_not_as_its_zone_says_is_bad(interface: Interface, found: str, fix: str) -> None:
+def test_an_interface_that_differs_from_its_zone_is_bad(interface: Interface, found: str, fix: str) -> None:
     check = judge_zone(FIELD_ZONE, [interface])
     assert (check.level, check.found) == (Level.BAD, found)
     assert fix in check.fix
@@ -60,7 +60,7 @@ def test_interfaces_that_cannot_be_seen_are_unknown() -> None:
     assert judge_zone(FIELD_ZONE, None).level is Level.UNKNOWN
 
 
-def test_a_kernel_that_goes_anothers_way_is_bad_with_the_key() -> None:
+def test_a_kernel_setting_that_is_on_is_bad_with_its_key() -> None:
     key = "net.ipv4.conf.*.accept_redirects"
     good = Finding("ICMP redirects", "refused", "refused", ok=True, key=key)
     wrong = replace(good, found="accepted: eth0 (IPv4)", ok=False)
@@ -101,7 +101,7 @@ def test_rules_that_allow_both_zones_are_good(added: list[str]) -> None:
         (FIELD_RULE.replace("wlan0", "eth0"), "no rule allows it"),
         (FIELD_RULE.replace("1.0/24", "1.0/25"), "no rule allows it"),
         (FIELD_RULE.replace("tcp", "udp"), "no rule allows it"),
-        (f"ufw deny 502/tcp\n{FIELD_RULE}", "a rule says deny"),
+        (f"ufw deny 502/tcp\n{FIELD_RULE}", "the first rule that applies is deny"),
     ],
 )
 def test_a_zone_that_is_not_allowed_is_bad_with_the_missing_rule(rule: str, found: str) -> None:

@@ -24,27 +24,48 @@ ACTIVE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running",
 
 
 def unit(**properties: str) -> list[Level]:
-    return [check.level for check in judge_unit({**ACTIVE, **properties})]
+    checks = judge_unit({**ACTIVE, **properties}, written=b"a", started=b"a")
+    return [check.level for check in checks]
 
 
 def test_a_unit_that_runs_and_starts_at_boot_is_good() -> None:
-    assert unit(NRestarts="0") == [Level.OK, Level.OK]
+    assert unit(NRestarts="0") == [Level.OK, Level.OK, Level.OK]
 
 
 def test_a_unit_that_restarted_by_itself_is_a_warning() -> None:
-    [check, _] = judge_unit({**ACTIVE, "NRestarts": "3"})
+    [check, _, _] = judge_unit({**ACTIVE, "NRestarts": "3"})
     assert (check.level, check.found) == (Level.WARNING, "active (running), restarted 3 times by itself")
 
 
 def test_a_unit_that_failed_is_bad_with_its_exit_code() -> None:
     failed = {"ActiveState": "failed", "SubState": "failed", "Result": "exit-code", "ExecMainStatus": "2"}
-    [check, _] = judge_unit({**ACTIVE, **failed})
+    [check, _, _] = judge_unit({**ACTIVE, **failed})
     assert (check.level, check.found) == (Level.BAD, "failed (failed), exit-code, exit code 2")
     assert check.fix.startswith("sudo systemctl start smart-meter")
 
 
 def test_a_unit_that_does_not_start_at_boot_is_bad() -> None:
-    assert unit(UnitFileState="disabled") == [Level.OK, Level.BAD]
+    assert unit(UnitFileState="disabled") == [Level.OK, Level.BAD, Level.OK]
+
+
+@pytest.mark.parametrize(
+    ("properties", "written", "started", "level"),
+    [
+        ({}, b"a", b"a", Level.OK),
+        ({"NeedDaemonReload": "no"}, b"a", b"a", Level.OK),
+        ({}, b"b", b"a", Level.BAD),
+        ({"NeedDaemonReload": "yes"}, b"a", b"a", Level.BAD),
+        ({"NeedDaemonReload": "yes"}, b"a", None, Level.BAD),
+        ({}, b"a", None, Level.UNKNOWN),
+        ({}, None, b"a", Level.UNKNOWN),
+    ],
+)
+def test_a_unit_file_that_changed_since_the_start_is_bad(
+    properties: dict[str, str], written: bytes | None, started: bytes | None, level: Level
+) -> None:
+    check = judge_unit({**ACTIVE, **properties}, written=written, started=started)[-1]
+    assert (check.name, check.level) == ("unit file", level)
+    assert bool(check.fix) == (level is not Level.OK)
 
 
 def test_without_a_unit_it_is_bad_and_without_systemd_unknown() -> None:
@@ -204,7 +225,7 @@ def test_a_history_that_is_recorded_is_good_and_so_is_one_that_is_not_configured
         (replace(FILE, owner=None), {}, Level.BAD, "there is no file"),
         (replace(FILE, owner="root"), {}, Level.BAD, "its file belongs to root"),
         (FILE, {"lost": 3}, Level.WARNING, "recorded, 5 MB; 3 samples were lost"),
-        (replace(FILE, set_aside=("x",)), {}, Level.WARNING, "recorded, 5 MB; damaged and set aside: x"),
+        (replace(FILE, quarantined=("x",)), {}, Level.WARNING, "recorded, 5 MB; damaged and quarantined: x"),
         (None, {}, Level.UNKNOWN, "this user may not see /var/lib/smart-meter"),
     ],
 )

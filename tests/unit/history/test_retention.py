@@ -7,7 +7,7 @@ import pytest
 from smart_meter.config import HistoryConfig
 from smart_meter.history.database import Database
 from smart_meter.history.limits import PAGE, StorageLimits
-from smart_meter.history.running_time import DAY, SECOND, begin_segment
+from smart_meter.history.running_time import DAY, SECOND, first_segment
 from smart_meter.history.sample_queue import QueuedSample
 from tests.unit.history.bench import meter, query
 
@@ -34,7 +34,7 @@ class Filling:
         self.database.shrink()
         with self.database.transaction():
             if self.database.segment is None:
-                self.database.begin_segment(begin_segment(None, 0, "a", 0, 1_600_000_000 * SECOND))
+                self.database.begin_segment(first_segment(None, 0, "a", 0, 1_600_000_000 * SECOND))
             self.database.make_room(count, size)
             self.database.insert(batch, METERS)
             self.more = self.database.expire(self.database.running, count)
@@ -128,7 +128,7 @@ def test_clock_segments_without_rows_are_deleted_except_the_current_one(tmp_path
         with filling.database.transaction():
             before = filling.database.segment
             filling.database.begin_segment(
-                begin_segment(
+                first_segment(
                     before, filling.database.running, str(number), filling.recorded * HOUR * SECOND, number
                 )
             )

@@ -11,7 +11,7 @@ from smart_meter.history.running_time import (
     SECOND,
     STEP,
     Segment,
-    begin_segment,
+    first_segment,
     has_stepped,
     microseconds,
     step_segment,
@@ -41,7 +41,7 @@ def test_rows_keep_their_order_and_wall_clock_through_jumps_restarts_and_reboots
     story: list[Event],
 ) -> None:
     monotonic, wall, boots = 5 * SECOND, NOW, 0
-    segment = begin_segment(None, 0, "boot 0", monotonic, wall)
+    segment = first_segment(None, 0, "boot 0", monotonic, wall)
     last = segment.running
     for event in story:
         previous = last
@@ -50,11 +50,11 @@ def test_rows_keep_their_order_and_wall_clock_through_jumps_restarts_and_reboots
         if event.what == "jump":
             segment = step_segment(segment, monotonic, wall)
         elif event.what == "restart":
-            segment = begin_segment(segment, last, f"boot {boots}", monotonic, wall)
+            segment = first_segment(segment, last, f"boot {boots}", monotonic, wall)
         elif event.what == "reboot":
             boots += 1
             monotonic = 7 * SECOND
-            segment = begin_segment(segment, last, f"boot {boots}", monotonic, wall)
+            segment = first_segment(segment, last, f"boot {boots}", monotonic, wall)
         last = monotonic + segment.monotonic_offset
         assert last >= previous
         assert last + segment.wall_offset == wall
@@ -66,24 +66,24 @@ def test_rows_keep_their_order_and_wall_clock_through_jumps_restarts_and_reboots
 
 @given(spans, spans)
 def test_the_first_row_begins_the_running_time(monotonic: int, wall: int) -> None:
-    assert begin_segment(None, 0, "a", monotonic, wall) == Segment("a", 0, -monotonic, wall)
+    assert first_segment(None, 0, "a", monotonic, wall) == Segment("a", 0, -monotonic, wall)
 
 
 @given(st.integers(0, DAY))
 def test_time_without_power_is_taken_from_the_wall_clock(off: int) -> None:
     before = Segment("a", 0, 0, NOW)
-    assert begin_segment(before, 50, "b", 0, NOW + 50 + off).running == 50 + off
+    assert first_segment(before, 50, "b", 0, NOW + 50 + off).running == 50 + off
 
 
 def test_time_without_power_counts_as_at_most_a_day_and_never_less_than_0() -> None:
     before = Segment("a", 0, 0, NOW)
-    assert begin_segment(before, 50, "b", 0, NOW + TEN_YEARS).running == 50 + DAY
-    assert begin_segment(before, 50, "b", 0, NOW - TEN_YEARS).running == 50
+    assert first_segment(before, 50, "b", 0, NOW + TEN_YEARS).running == 50 + DAY
+    assert first_segment(before, 50, "b", 0, NOW - TEN_YEARS).running == 50
 
 
 def test_a_monotonic_clock_that_goes_back_does_not_take_the_running_time_back() -> None:
     before = Segment("a", 0, 0, NOW)
-    assert begin_segment(before, 50, "a", 20, NOW) == Segment("a", 50, 30, NOW - 50)
+    assert first_segment(before, 50, "a", 20, NOW) == Segment("a", 50, 30, NOW - 50)
 
 
 @given(st.integers(-TEN_YEARS, TEN_YEARS), spans)

@@ -62,7 +62,7 @@ class Queue(RuleBasedStateMachine):
         self.given_up |= set(lost)
 
     @invariant()
-    def every_ticket_has_the_end_that_it_should(self) -> None:
+    def every_ticket_has_the_expected_status(self) -> None:
         for ticket in range(1, self.recorded + 1):
             found = self.queue.is_stored(ticket)
             if found is None:

@@ -49,7 +49,7 @@ os.execv("/bin/sh", ["sh", "-c", command + "; status=$?; echo goodbye; exit $sta
 
 
 def install(folder: Path, *, noise: str = "", refusals: Sequence[str] = ()) -> dict[str, str]:
-    """Put it into a folder; return the environment that has Ansible use it."""
+    """Install the program in a folder; return the environment that makes Ansible use it."""
     folder.mkdir(exist_ok=True)
     program = folder / "ssh"
     program.write_text(_PROGRAM)

@@ -14,7 +14,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# What stands in the inventory's vault; no output may ever hold it.
+# The secrets of the inventory's vault; no output may contain them.
 PASSPHRASE = "correct-horse-battery"  # noqa: S105 - used nowhere else.
 SUDO_PASSWORD = "staple-of-sudo"  # noqa: S105
 FROM_VAULT = {"sudo": '"{{ vault_sudo }}"', "psk": '"{{ vault_psk }}"'}
@@ -58,7 +58,7 @@ def encrypted(text: str) -> str:
 
 
 def good_host(number: int) -> str:
-    """Return the variables of a Pi that nothing is wrong with."""
+    """Return the variables of a Pi without problems."""
     return f"network_field_address: 192.168.1.{number}/24\nnetwork_control_address: 192.168.2.{number}/24\n"
 
 
@@ -112,7 +112,7 @@ class Site:
     def play(
         self, *arguments: str, playbook: str = "site.yml", inventory: str = "inventory", **environment: str
     ) -> Outcome:
-        """Run a playbook over the inventory; an empty one: what the arguments say."""
+        """Run a playbook over the inventory; an empty name: that in the arguments."""
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         run = subprocess.run(
             [program, *(["-i", inventory] if inventory else []), playbook, *arguments],

@@ -1,4 +1,4 @@
-"""What the role appliance makes of the Pi's names, and of the journal's cap."""
+"""The role appliance: the Pi's names, and the journal's size limit."""
 
 from __future__ import annotations
 

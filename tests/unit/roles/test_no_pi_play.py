@@ -1,4 +1,4 @@
-"""A run that would reach no Pi fails, whichever playbook or make target it is."""
+"""A run that would select no Pi fails, in every playbook and make target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TARGETS = ["check", "provision", "configure", "rollback", "drift", "verify", "do
 GOOD = "smart_meters:\n  children:\n    site_north:\n      hosts:\n        pi-north:\n    site_new:\n"
 MISSPELT = GOOD.replace("smart_meters:", "smart_meter:")
 RENAME = (
-    "inventory/hosts.yml:1: there is no group smart_meters, which every playbook is for; "
+    "inventory/hosts.yml:1: there is no group smart_meters, on which every playbook runs; "
     "rename smart_meter to smart_meters"
 )
 
@@ -53,7 +53,7 @@ def test_a_limit_without_a_pi_fails_every_playbook(site: Site, playbook: str) ->
     outcome = play(site, f"{GOOD}office:\n  hosts:\n    printer:\n", playbook, "--limit", "printer")
     assert outcome.returncode == 1, outcome.output
     expected = (
-        '--limit "printer": leaves no Pi of the group smart_meters; inventory/hosts.yml has pi-north there'
+        '--limit "printer": selects no Pi of the group smart_meters; inventory/hosts.yml has pi-north there'
     )
     assert f"[ERROR]: {expected}\n" in outcome.output
 
@@ -87,8 +87,8 @@ def test_an_inventory_without_a_pi_fails(site: Site, inventory: str | None, expe
         ("pi-north,pi-nroth", 'matches "pi-nroth"; did you mean pi-north?'),
         ("all:!pi-nroth", 'matches "pi-nroth"; did you mean pi-north?'),
         ("pi-x*", 'matches "pi-x*"; inventory/hosts.yml has pi-north'),
-        ("site_new", '--limit "site_new": leaves no Pi'),
-        ("localhost", '--limit "localhost": leaves no Pi'),
+        ("site_new", '--limit "site_new": selects no Pi'),
+        ("localhost", '--limit "localhost": selects no Pi'),
         ("@limit", 'matches "pi-nroth"; did you mean pi-north?'),
         ("", '--limit "": is empty'),
     ],
@@ -135,7 +135,7 @@ def test_a_good_limit_and_a_group_that_only_this_run_makes_go_on(tmp_path: Path)
     site.hosts({"pi-north": good_host(10), "pi-south": good_host(11)})
     outcome = site.play("--limit", "pi-south", playbook=str(REPOSITORY / "playbooks/check.yml"))
     assert outcome.returncode == 0, outcome.output
-    assert "1 Pi checked, nothing to mend" in outcome.output
+    assert "1 Pi checked, nothing to fix" in outcome.output
     # As configure.yml has it for the Pis that differ, and for those that failed.
     site.write(
         "dynamic.yml",
@@ -147,7 +147,7 @@ def test_a_good_limit_and_a_group_that_only_this_run_makes_go_on(tmp_path: Path)
 
 
 def test_ansible_itself_has_no_use_for_the_plugin(site: Site) -> None:
-    # It is found beside the playbooks only: other programs of Ansible's read any inventory.
+    # The plugin lies beside the playbooks: Ansible's other programs still read any inventory.
     site.write("inventory/hosts.yml", MISSPELT)
     listed = subprocess.run(
         [Path(sys.executable).with_name("ansible-inventory"), "-i", "inventory/hosts.yml", "--list"],

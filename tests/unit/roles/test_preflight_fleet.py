@@ -1,4 +1,4 @@
-"""A hundred Pis on four sites: everything that is wrong is told in one run, and in time."""
+"""A hundred Pis on four sites: everything that is wrong is reported in one run, and in time."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PLAIN = "seen-by-everybody"
 # 15 s on two cores, as processor time: what else runs on the machine does not count.
 LONGEST = 30.0
 
-# By file: what is added to it, and what is told of it. A Pi's file has its two addresses on lines 1 and 2.
+# By file: what is added to it, and the problems reported for it. A Pi's file begins with its two addresses.
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "group_vars/all.yml": (
         "concentrator_idle_timout: 60\n",
         [
-            ":8: concentrator_idle_timout: is no variable of the role concentrator; "
+            ":8: concentrator_idle_timout: is not a variable of the role concentrator; "
             "did you mean concentrator_idle_timeout?"
         ],
     ),
     "group_vars/site_east.yml": (
         "appliance_timezone: Europe/Berlln\nnetwork_control_gateway: 192.168.3.1\n",
         [
-            ':3: appliance_timezone: "Europe/Berlln" is no time zone; did you mean Europe/Berlin?',
+            ':3: appliance_timezone: "Europe/Berlln" is not a time zone; did you mean Europe/Berlin?',
             ":4: network_control_gateway: 192.168.3.1 is not in the zone's network 192.168.2.0/24; "
             "give a router within it",
         ],
@@ -71,27 +71,27 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         [
             f":{line}: network_{zone}_address: 192.168.{line}.2 of pi-north-9 is network_{zone}_address of "
             f"pi-north-1 already (inventory/host_vars/pi-north-1.yml:{line}); "
-            "give each Pi of a site its own, or say with preflight_site that they are of different sites"
+            "give each Pi of a site its own, or set preflight_site if they are at different sites"
             for line, zone in ((1, "field"), (2, "control"))
         ],
     ),
     "host_vars/pi-west-4.yml": (
         f"network_field_psk: {PLAIN}\n",
         [
-            ":3: network_field_psk: stands in plain text (its value is not shown); "
+            ":3: network_field_psk: is in plain text (its value is not shown); "
             "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
         ],
     ),
     "host_vars/pi-west-5.yml": (
         "preflight_jump_host: gate west\n",
         [
-            ':3: preflight_jump_host: "gate west" is no host that SSH could go through; '
-            "give a name of ~/.ssh/config, or [USER@]HOST[:PORT]; several with commas between"
+            ':3: preflight_jump_host: "gate west" is not a jump host for SSH; '
+            "give a name of ~/.ssh/config, or [USER@]HOST[:PORT]; separate several with commas"
         ],
     ),
     "host_vars/pi-wets-6.yml": (
         "",
-        [": pi-wets-6: is no host of the inventory, and nothing reads this; did you mean pi-west-6?"],
+        [": pi-wets-6: is not a host in the inventory, so nothing reads this; did you mean pi-west-6?"],
     ),
 }
 
@@ -126,17 +126,17 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 @pytest.mark.parametrize("file", MISTAKES)
-def test_each_mistake_is_told_once_with_file_key_value_and_mend(refused: Outcome, file: str) -> None:
+def test_each_mistake_is_reported_once_with_file_key_value_and_fix(refused: Outcome, file: str) -> None:
     place = f"inventory/{file}"
-    told = sorted(line.removeprefix(place) for line in refused.problems if line.startswith(f"{place}:"))
+    problems = sorted(line.removeprefix(place) for line in refused.problems if line.startswith(f"{place}:"))
     expected = sorted(MISTAKES[file][1])
-    assert len(told) == len(expected), "\n".join(told)
-    for line, beginning in zip(told, expected, strict=True):
+    assert len(problems) == len(expected), "\n".join(problems)
+    for line, beginning in zip(problems, expected, strict=True):
         assert line.startswith(beginning)
-        assert ";" in line, "the mend"
+        assert ";" in line, "the fix"
 
 
-def test_nothing_else_is_told_and_no_pi_is_touched(refused: Outcome) -> None:
+def test_nothing_else_is_reported_and_no_pi_is_touched(refused: Outcome) -> None:
     assert len(refused.problems) == sum(len(expected) for _, expected in MISTAKES.values())
     assert refused.returncode == 2
     assert f"of {len(SITES) * PIS_OF_A_SITE} Pis), listed above; no Pi was touched" in refused.output

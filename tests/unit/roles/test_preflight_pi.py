@@ -1,4 +1,4 @@
-"""The look at a Pi as it is run, with this machine in the Pi's place: it is only looked at."""
+"""The check of a Pi, run on this machine in place of a Pi: it changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ preflight_disk_megabytes: 900000000
 
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)], ids=["play", "check mode"])
-def test_everything_is_told_at_once_with_file_and_mend(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_everything_is_reported_at_once_with_file_and_fix(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     site = Site(tmp_path)
     site.write("look.yml", LOOK)
     site.hosts({"pi-here": good_host(10) + HERE})
@@ -40,7 +40,7 @@ def test_everything_is_told_at_once_with_file_and_mend(tmp_path: Path, arguments
     interface = (
         "inventory/host_vars/pi-here.yml:6: network_field_interface: this Pi has no interface nowhere0; "
     )
-    assert any(line.startswith(f"{interface}name one of those that it has: ") for line in lines)
+    assert any(line.startswith(f"{interface}give one that it has: ") for line in lines)
     assert any(line.startswith("pi-here: has ") and "and 900000000 MB are needed" in line for line in lines)
 
 

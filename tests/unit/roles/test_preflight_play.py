@@ -1,4 +1,4 @@
-"""The preflight as it is run: `ansible-playbook` over an inventory, and no Pi anywhere."""
+"""The preflight, run by `ansible-playbook` over an inventory, without any Pi."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ UNQUOTE = "without quotation marks (on the command line as JSON: -e '{\"NAME\": 
 QUOTE = "in quotation marks (YAML reads no, yes, on, off and digits as something else)"
 PASSPHRASES = "8 to 63 printable ASCII characters or 64 hexadecimal digits"
 
-# Each Pi has one kind of mistake, after its two addresses on lines 1 and 2; and what is told of its file.
+# Each Pi has one kind of mistake, after its two addresses on lines 1 and 2; and the problems of its file.
 MISTAKES: dict[str, tuple[str, list[str]]] = {
     "pi-good": ("", []),
     "pi-spelling": (
         "concentrator_prot: 1502\nnetwrok_field_gateway: 192.168.1.1\n",
         [
-            ":3: concentrator_prot: is no variable of the role concentrator; did you mean concentrator_port?",
-            ":4: netwrok_field_gateway: is no variable of any role; did you mean network_field_gateway?",
+            ":3: concentrator_prot: is not a variable of the role concentrator; "
+            "did you mean concentrator_port?",
+            ":4: netwrok_field_gateway: is not a variable of any role; did you mean network_field_gateway?",
         ],
     ),
     "pi-key": (
@@ -81,8 +82,8 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     "pi-vault": (
         OTHER_VAULT,
         [
-            ":3: network_field_psk: can't be decrypted with the vault passwords at hand; give the right one "
-            "(--vault-password-file or --ask-vault-pass), or encrypt the value anew "
+            ":3: network_field_psk: can't be decrypted with the given vault passwords; give the right one "
+            "(--vault-password-file or --ask-vault-pass), or encrypt the value again "
             "(ansible-vault encrypt_string)"
         ],
     ),
@@ -99,7 +100,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
     ),
     "pi-undefined": (
         'firewall_ssh_from: [192.168.2.0/24, "{{ office_network }}"]\n',
-        [":3: firewall_ssh_from[1]: 'office_network' is undefined; define it, or mend the expression"],
+        [":3: firewall_ssh_from[1]: 'office_network' is undefined; define it, or fix the expression"],
     ),
     "pi-range": (
         "concentrator_port: 70000\n",
@@ -109,13 +110,13 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "ansible_host: 192.168.2.99\n",
         [
             ":3: ansible_host: 192.168.2.99 is in the control network, where this Pi will have 192.168.2.22; "
-            "give that, and where a fresh Pi answers as network_bootstrap_host"
+            "give that address here, and the one of a fresh Pi as network_bootstrap_host"
         ],
     ),
     "pi_underscore": (
         "",
         [
-            ': appliance_hostname: "pi_underscore" is no host name; give letters, digits and hyphens, '
+            ': appliance_hostname: "pi_underscore" is not a host name; give letters, digits and hyphens, '
             "up to 63 between two dots and 64 in all (RFC 1123)"
         ],
     ),
@@ -135,10 +136,10 @@ def refused(site: Site) -> Outcome:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_each_mistake_is_told_with_file_line_variable_and_mend(refused: Outcome, name: str) -> None:
+def test_each_mistake_is_reported_with_file_line_variable_and_fix(refused: Outcome, name: str) -> None:
     file = f"inventory/host_vars/{name}.yml"
-    told = [line.removeprefix(file) for line in refused.problems if line.startswith(file)]
-    assert told == MISTAKES[name][1]
+    problems = [line.removeprefix(file) for line in refused.problems if line.startswith(file)]
+    assert problems == MISTAKES[name][1]
 
 
 def test_nothing_else_is_refused(refused: Outcome) -> None:
@@ -176,12 +177,12 @@ def test_addresses_are_compared_with_hosts_outside_the_limit(tmp_path: Path) -> 
     site = Site(tmp_path)
     site.hosts({"pi-north": good_host(10), "pi-south": good_host(10), "pi-west": good_host(12)})
     outcome = site.play("--limit", "pi-south")
-    mend = "give each Pi of a site its own, or say with preflight_site that they are of different sites"
+    fix = "give each Pi of a site its own, or set preflight_site if they are at different sites"
     assert outcome.problems == [
         "inventory/host_vars/pi-south.yml:1: network_field_address: 192.168.1.10 of pi-south is "
-        f"network_field_address of pi-north already (inventory/host_vars/pi-north.yml:1); {mend}",
+        f"network_field_address of pi-north already (inventory/host_vars/pi-north.yml:1); {fix}",
         "inventory/host_vars/pi-south.yml:2: network_control_address: 192.168.2.10 of pi-south is "
-        f"network_control_address of pi-north already (inventory/host_vars/pi-north.yml:2); {mend}",
+        f"network_control_address of pi-north already (inventory/host_vars/pi-north.yml:2); {fix}",
     ]
     assert site.play("--limit", "pi-west").returncode == 0
 
@@ -200,18 +201,18 @@ def test_sites_may_use_the_same_addresses_through_jump_hosts_of_their_own(tmp_pa
     assert outcome.returncode == 0, outcome.output
 
 
-def test_a_missing_vault_is_told_for_each_secret_once(tmp_path: Path) -> None:
+def test_a_missing_vault_is_reported_for_each_secret_once(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.write(
         "inventory/group_vars/all.yml",
         ALL.replace("vault_sudo", "vault_become_password").replace("vault_psk", "vault_network_field_psk"),
     )
     site.hosts({"pi-north": good_host(10), "pi-south": good_host(11)})
-    mend = "define it in the vault (make vault, or ansible-vault edit)"
+    fix = "define it in the vault (make vault, or ansible-vault edit)"
     assert site.play().problems == [
         "inventory/group_vars/all.yml:4: ansible_become_password: 'vault_become_password' is undefined; "
-        + mend,
-        "inventory/group_vars/all.yml:7: network_field_psk: 'vault_network_field_psk' is undefined; " + mend,
+        + fix,
+        "inventory/group_vars/all.yml:7: network_field_psk: 'vault_network_field_psk' is undefined; " + fix,
     ]
 
 
@@ -237,12 +238,12 @@ def test_extra_variables_are_checked_too(tmp_path: Path) -> None:
     outcome = site.play("-e", "concentrator_prot=1", "-e", '{"concentrator_log_format": "jsn"}')
     assert outcome.problems == [
         'command line (-e): concentrator_log_format: "jsn" is unknown; give text or json; did you mean json?',
-        "command line (-e): concentrator_prot: is no variable of the role concentrator; "
+        "command line (-e): concentrator_prot: is not a variable of the role concentrator; "
         "did you mean concentrator_port?",
     ]
 
 
-def test_what_an_inventory_script_gives_is_told_by_the_script(tmp_path: Path) -> None:
+def test_what_an_inventory_script_gives_is_reported_with_the_script(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.write("inventory/group_vars/all.yml", ALL + good_host(10))
     fleet = {
@@ -252,7 +253,7 @@ def test_what_an_inventory_script_gives_is_told_by_the_script(tmp_path: Path) ->
     site.write("inventory/fleet.sh", f"#!/bin/sh\necho '{json.dumps(fleet)}'\n")
     (tmp_path / "inventory/fleet.sh").chmod(0o755)
     assert site.play().problems == [
-        "inventory/fleet.sh: concentrator_prot: is no variable of the role concentrator; "
+        "inventory/fleet.sh: concentrator_prot: is not a variable of the role concentrator; "
         "did you mean concentrator_port?"
     ]
 

@@ -1,4 +1,4 @@
-"""Where a Pi answers: the real tasks, and in ssh's place a program that runs the command here, or refuses."""
+"""Where a Pi answers: the real tasks, and instead of ssh a program that runs the command here, or refuses."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ REACH = """
   tasks:
     - name: Find it
       ansible.builtin.import_role: {name: preflight, tasks_from: reach.yml}
-    - name: Tell
+    - name: Report
       ansible.builtin.debug:
-        msg: "reached at {{ ansible_host }}, the inventory says {{ preflight_inventory_host }}"
+        msg: "reached at {{ ansible_host }}, the inventory has {{ preflight_inventory_host }}"
 """
 
 # Provisioning ends with the last task; the fact outlives the run.
@@ -92,7 +92,7 @@ def test_a_pi_at_its_address_is_asked_nowhere_else(site: Site) -> None:
     outcome, asked = reach(site, "192.168.2.100", "fresh.example")
     assert outcome.returncode == 0, outcome.output
     assert asked == ["192.168.2.100"]
-    assert "reached at 192.168.2.100, the inventory says 192.168.2.100" in outcome.output
+    assert "reached at 192.168.2.100, the inventory has 192.168.2.100" in outcome.output
 
 
 @pytest.mark.parametrize("check", [False, True], ids=["play", "check mode"])
@@ -101,7 +101,7 @@ def test_a_fresh_pi_is_found_where_it_is_before_its_first_provisioning(site: Sit
     outcome, asked = reach(site, "fresh.example", check=check)
     assert outcome.returncode == 0, outcome.output
     assert asked == ["192.168.2.100", "fresh.example"]
-    assert "reached at fresh.example, the inventory says 192.168.2.100" in outcome.output
+    assert "reached at fresh.example, the inventory has 192.168.2.100" in outcome.output
 
 
 def test_a_pi_whose_address_changed_in_the_inventory_is_found_at_the_last_one(site: Site) -> None:
@@ -111,10 +111,10 @@ def test_a_pi_whose_address_changed_in_the_inventory_is_found_at_the_last_one(si
     outcome, asked = reach(site, "192.168.2.100", playbook="remember.yml")
     assert outcome.returncode == 0, outcome.output
     assert asked == ["192.168.2.101", "192.168.2.100"]
-    assert "reached at 192.168.2.100, the inventory says 192.168.2.101" in outcome.output
+    assert "reached at 192.168.2.100, the inventory has 192.168.2.101" in outcome.output
 
 
-def test_a_pi_that_answers_nowhere_is_told_with_all_that_was_tried(site: Site) -> None:
+def test_a_pi_that_answers_nowhere_is_reported_with_all_that_was_tried(site: Site) -> None:
     site.hosts({"pi-north": HOST + "network_bootstrap_host: fresh.example\n"})
     outcome, _ = reach(site)
     assert outcome.returncode == 2

@@ -18,12 +18,12 @@ TEMPLATES = sorted((REPOSITORY / "templates").rglob("*.j2"))
 TASK_FILES = sorted((REPOSITORY / "roles").glob("*/tasks/*.yml"))
 HANDLER_FILES = sorted((REPOSITORY / "roles").glob("*/handlers/*.yml"))
 
-# Variables that Ansible itself gives. ansible_facts and the connection's begin with ansible_.
+# Ansible's own variables; its facts and connection variables begin with ansible_.
 FROM_ANSIBLE = {
     "inventory_hostname", "inventory_dir", "playbook_dir", "role_path", "role_name", "groups", "group_names",
     "hostvars", "item", "omit", "lookup", "query", "q", "now", "undef", "range", "dict", "namespace",
 }  # fmt: skip
-# What the role preflight finds out for the roles after it.
+# Facts that the role preflight sets for the roles after it.
 PASSED_ON = {"preflight_inventory_host", "preflight_last_host", "preflight_checked"}
 EXPRESSIONS = {"when", "changed_when", "failed_when", "until", "that", "var"}
 
@@ -95,7 +95,7 @@ def test_every_variable_carries_the_roles_name_a_type_and_a_description(role: st
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_says_who_it_is(role: str) -> None:
+def test_a_role_has_a_description_and_a_license(role: str) -> None:
     meta = load(REPOSITORY / "roles" / role / "meta/main.yml")
     assert meta["galaxy_info"]["description"]
     assert meta["galaxy_info"]["license"]

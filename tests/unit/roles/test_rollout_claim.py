@@ -1,4 +1,4 @@
-"""Who holds a Pi, and whether that run has ended."""
+"""Which run has claimed a Pi, and whether that run has ended."""
 
 from __future__ import annotations
 

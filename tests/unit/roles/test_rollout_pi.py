@@ -1,4 +1,4 @@
-"""One round trip to a Pi: its own answer, and nothing else that is printed on the way."""
+"""One round trip to a Pi: only the command's own output is its answer, whatever else is printed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LOOK = """
   gather_facts: false
   tasks:
     - name: Look
-      ansible.builtin.import_role: {name: concentrator, tasks_from: look.yml}
+      ansible.builtin.import_role: {name: concentrator, tasks_from: inspect.yml}
       vars: {preflight_checked: {configurations: {pi-here: wanted}}}
     - name: Show
       ansible.builtin.debug:
-        msg: "found={{ __concentrator_look | to_json | b64encode }}="
+        msg: "found={{ __concentrator_inspected | to_json | b64encode }}="
 """
 
 
@@ -109,7 +109,7 @@ def test_a_connection_kept_from_before_that_is_broken_is_made_again(tmp_path: Pa
     assert found["off"] == ""
 
 
-def test_what_a_new_connection_says_counts(tmp_path: Path) -> None:
+def test_what_a_new_connection_reports_counts(tmp_path: Path) -> None:
     outcome, found = look(tmp_path, refusals=[STALE, OFF])
     assert outcome.returncode == 0, outcome.output
     assert found["off"] == OFF

@@ -1,4 +1,4 @@
-"""What a redeployed configuration may not change: a reload would take it in part only."""
+"""What a redeployed configuration may not change: a reload would apply only a part of it."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ ANOTHER_ZONE = (
 )
 
 
-def told(wanted: str, *, zones_are_default: bool = True, before: str = HAD) -> list[tuple[str, str]]:
+def problems_of(wanted: str, *, zones_are_default: bool = True, before: str = HAD) -> list[tuple[str, str]]:
     """Return variable and message of each problem."""
     problems = beyond_a_reload(before, wanted, "pi-north", zones_are_default=zones_are_default)
     return [(str(problem.key[0]), problem.message) for problem in problems]
 
 
-def test_the_port_is_named_with_both_values_and_the_mend() -> None:
-    assert told(HAD.replace("port = 502", "port = 1502")) == [
+def test_the_port_is_named_with_both_values_and_the_fix() -> None:
+    assert problems_of(HAD.replace("port = 502", "port = 1502")) == [
         (
             "concentrator_port",
             "is 1502, and the Pi has 502: a reload can't change that; run make provision LIMIT=pi-north",
@@ -67,13 +67,13 @@ def test_the_port_is_named_with_both_values_and_the_mend() -> None:
 )
 def test_so_is_all_that_stands_elsewhere_on_the_pi_too(old: str, new: str, variable: str) -> None:
     # The control zone is the first here, which by default is the field zone.
-    assert [name for name, _ in told(HAD.replace(old, new))] == [variable]
+    assert [name for name, _ in problems_of(HAD.replace(old, new))] == [variable]
 
 
 def test_zones_that_were_written_out_are_named_as_such() -> None:
     wanted = HAD.replace('"eth0"', '"eth1"')
 
-    assert [name for name, _ in told(wanted, zones_are_default=False)] == ["concentrator_zones"]
+    assert [name for name, _ in problems_of(wanted, zones_are_default=False)] == ["concentrator_zones"]
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_zones_that_were_written_out_are_named_as_such() -> None:
     ],
 )
 def test_what_the_service_alone_decides_may_change(old: str, new: str) -> None:
-    assert told(HAD.replace(old, new)) == []
+    assert problems_of(HAD.replace(old, new)) == []
 
 
 @pytest.mark.parametrize("before", ["", "nonsense"])
 def test_a_pi_with_no_configuration_or_a_damaged_one_takes_any(before: str) -> None:
-    assert told(HAD, before=before) == []
+    assert problems_of(HAD, before=before) == []

@@ -19,7 +19,7 @@ from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig, load
 from smart_meter.registers.register_map import Measurement
 
 
-def told(**variables: Any) -> list[str]:
+def problems_of(**variables: Any) -> list[str]:
     found = Variables("pi", variables, ROLES, DataLoader())
     rendered = found.render()
     zones_are_default = "concentrator_zones" not in variables
@@ -41,7 +41,7 @@ def meter(name: str, unit_id: int, **measurement: Any) -> dict[str, Any]:
 
 
 def test_the_roles_defaults_are_a_configuration_that_the_program_takes() -> None:
-    assert told() == []
+    assert problems_of() == []
 
 
 def test_the_roles_defaults_are_the_programs_but_for_a_history() -> None:
@@ -152,13 +152,13 @@ def test_an_empty_list_is_no_list_that_was_left_out(yaml: str, variable: str) ->
         ("network_control_interface", ""),
     ],
 )
-def test_a_refused_value_is_told_by_its_variable(name: str, value: object) -> None:
-    lines = told(**{name: value})
+def test_a_refused_value_is_reported_with_its_variable(name: str, value: object) -> None:
+    lines = problems_of(**{name: value})
     assert [line.split(":")[0] for line in lines] == [name]
 
 
-def test_a_zones_address_is_told_by_the_variable_that_it_comes_from() -> None:
-    lines = told(network_control_address="192.168.1.7/24")
+def test_a_zones_address_is_reported_with_its_variable() -> None:
+    lines = problems_of(network_control_address="192.168.1.7/24")
     assert {line.split(":")[0] for line in lines} == {"network_control_address"}
 
 
@@ -172,7 +172,7 @@ def test_zones_of_ones_own_keep_their_place() -> None:
         "network": "192.168.1.0/24",
         "access": "read-write",
     }
-    lines = told(concentrator_zones=[zone, {**zone, "name": "other", "peer": "Other"}])
+    lines = problems_of(concentrator_zones=[zone, {**zone, "name": "other", "peer": "Other"}])
     assert {line.split(":")[0] for line in lines} == {
         "concentrator_zones[1].address",
         "concentrator_zones[1].network",
@@ -180,7 +180,7 @@ def test_zones_of_ones_own_keep_their_place() -> None:
 
 
 def test_a_meters_mistake_keeps_its_place() -> None:
-    lines = told(concentrator_meters=[meter("east", 1), meter("west", 2, address=70000)])
+    lines = problems_of(concentrator_meters=[meter("east", 1), meter("west", 2, address=70000)])
     assert [line.split(":")[0] for line in lines] == ["concentrator_meters[1].measurements[0].address"]
 
 
@@ -203,7 +203,7 @@ def test_every_key_leads_to_a_variable(key: str, variable: str) -> None:
     assert show_key(found) == variable
 
 
-def test_what_is_no_toml_is_told_with_its_line() -> None:
+def test_what_is_no_toml_is_reported_with_its_line() -> None:
     [found] = check_configuration("name = \n", zones_are_default=True)
     assert found.variable == "concentrator_meters"
     assert "line 1" in found.message
@@ -238,14 +238,14 @@ def test_one_problem_a_value_is_enough() -> None:
     ]
 
 
-def test_a_default_that_follows_a_refused_value_is_not_told_as_well() -> None:
+def test_a_default_that_follows_a_refused_value_is_not_reported_as_well() -> None:
     follower = problem("firewall_modbus_port", "can't be templated")
     cause = problem("concentrator_port", "is undefined")
     assert check_host(SPECS, host(failures=[cause], default_failures=[follower])) == [cause]
     assert check_host(SPECS, host(default_failures=[follower])) == [follower]
 
 
-def test_a_configuration_that_cant_be_rendered_is_told_where_nothing_else_is() -> None:
+def test_a_configuration_that_cant_be_rendered_is_reported_only_by_itself() -> None:
     def broken() -> str:
         raise ZeroDivisionError("in the template")
 

@@ -14,7 +14,7 @@ from tests.unit.roles.site import REPOSITORY, VAULT_PASSWORD, encrypted
 PLAIN = "correct-horse-battery"
 
 
-def told(folder: Path, text: str) -> list[str]:
+def problems_of(folder: Path, text: str) -> list[str]:
     file = folder / "all.yml"
     file.write_text(text, encoding="utf-8")
     loader = DataLoader()
@@ -35,22 +35,22 @@ def told(folder: Path, text: str) -> list[str]:
         "vault_of_a_friend",
     ],
 )
-def test_a_secret_in_plain_text_is_told(tmp_path: Path, name: str) -> None:
-    assert told(tmp_path, f"{name}: {PLAIN}\n") == [name]
+def test_a_secret_in_plain_text_is_reported(tmp_path: Path, name: str) -> None:
+    assert problems_of(tmp_path, f"{name}: {PLAIN}\n") == [name]
 
 
 def test_digits_are_a_secret_too(tmp_path: Path) -> None:
-    assert told(tmp_path, "network_field_psk: 1234567890\n") == ["network_field_psk"]
+    assert problems_of(tmp_path, "network_field_psk: 1234567890\n") == ["network_field_psk"]
 
 
-def test_what_a_secret_refers_to_is_where_it_is_told(tmp_path: Path) -> None:
+def test_what_a_secret_refers_to_is_where_it_is_reported(tmp_path: Path) -> None:
     text = f"network_field_psk: '{{{{ wifi }}}}'\nwifi: '{{{{ house | default(1) }}}}'\nhouse: {PLAIN}\n"
-    assert told(tmp_path, text) == ["house"]
+    assert problems_of(tmp_path, text) == ["house"]
 
 
 def test_what_only_chooses_a_secret_is_none(tmp_path: Path) -> None:
     text = "network_field_psk: '{{ passphrases[preflight_site] }}'\npreflight_site: north\n"
-    assert told(tmp_path, text) == []
+    assert problems_of(tmp_path, text) == []
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_what_only_chooses_a_secret_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_secret_or_not_here_passes(tmp_path: Path, text: str) -> None:
-    assert told(tmp_path, text) == []
+    assert problems_of(tmp_path, text) == []
 
 
 def test_an_encrypted_file_and_an_encrypted_value_pass(tmp_path: Path) -> None:
-    assert told(tmp_path, encrypted(f"network_field_psk: {PLAIN}\n")) == []
+    assert problems_of(tmp_path, encrypted(f"network_field_psk: {PLAIN}\n")) == []
     value = "".join(f"  {line}\n" for line in encrypted(PLAIN).splitlines())
-    assert told(tmp_path, f"network_field_psk: !vault |\n{value}") == []
+    assert problems_of(tmp_path, f"network_field_psk: !vault |\n{value}") == []

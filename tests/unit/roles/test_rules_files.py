@@ -26,27 +26,27 @@ def write(folder: Path, file: str) -> None:
     (folder / file).write_text("a: 1\n")
 
 
-def told(folder: Path) -> list[tuple[str, str, bool]]:
+def problems_of(folder: Path) -> list[tuple[str, str, bool]]:
     found = unread_files(folder, HOSTS, GROUPS)
     return [(str(each.path.relative_to(folder)), each.message, each.likely) for each in found]
 
 
 def test_files_and_folders_of_hosts_and_groups_pass(folder: Path) -> None:
-    assert told(folder) == []
+    assert problems_of(folder) == []
 
 
-def test_a_misspelt_name_is_told_with_the_one_that_is_meant(folder: Path) -> None:
+def test_a_misspelt_name_is_reported_with_the_one_that_is_meant(folder: Path) -> None:
     write(folder, "host_vars/pi-nroth.yml")
     write(folder, "group_vars/site_noth/main.yml")
-    assert told(folder) == [
+    assert problems_of(folder) == [
         (
             "host_vars/pi-nroth.yml",
-            "is no host of the inventory, and nothing reads this; did you mean pi-north?",
+            "is not a host in the inventory, so nothing reads this; did you mean pi-north?",
             True,
         ),
         (
             "group_vars/site_noth",
-            "is no group of the inventory, and nothing reads this; did you mean site_north?",
+            "is not a group in the inventory, so nothing reads this; did you mean site_north?",
             True,
         ),
     ]
@@ -54,10 +54,10 @@ def test_a_misspelt_name_is_told_with_the_one_that_is_meant(folder: Path) -> Non
 
 def test_a_name_unlike_any_may_be_a_pi_that_is_gone(folder: Path) -> None:
     write(folder, "host_vars/workshop.yml")
-    assert told(folder) == [
+    assert problems_of(folder) == [
         (
             "host_vars/workshop.yml",
-            "is no host of the inventory, and nothing reads this; rename it after a host of the inventory, "
+            "is not a host in the inventory, so nothing reads this; rename it after a host in the inventory, "
             "or remove it",
             False,
         )
@@ -66,6 +66,6 @@ def test_a_name_unlike_any_may_be_a_pi_that_is_gone(folder: Path) -> None:
 
 def test_a_file_beside_a_folder_of_its_name_is_not_read(folder: Path) -> None:
     write(folder, "group_vars/all.yml")
-    assert told(folder) == [
+    assert problems_of(folder) == [
         ("group_vars/all.yml", "is not read beside group_vars/all; move its lines there", True)
     ]

@@ -10,7 +10,7 @@ from roles.preflight.rules.inventory import Checked, check_all
 
 
 def checked(host: str) -> Checked:
-    """Say in which process a host was checked."""
+    """Return in which process a host was checked."""
     identity = Identity(host, "", "", "", "", "", "", {})
     return Checked([f"{host} in {os.getpid()}"], identity, "")
 

@@ -31,7 +31,7 @@ GOOD: dict[str, Any] = {
 Rule = Callable[[Values], Iterable[Problem]]
 
 
-def told(rule: Rule, **changes: Any) -> list[str]:
+def problems_of(rule: Rule, **changes: Any) -> list[str]:
     return [f"{show_key(found.key)}: {found.message}" for found in rule({**GOOD, **changes})]
 
 
@@ -41,7 +41,7 @@ def extra(**changes: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("rule", [check_networks, check_reach, check_firewall])
 def test_what_is_right_is_left_alone(rule: Rule) -> None:
-    assert told(rule) == []
+    assert problems_of(rule) == []
 
 
 @pytest.mark.parametrize("rule", [check_networks, check_reach, check_firewall])
@@ -56,17 +56,17 @@ ADDRESS = "; give this Pi's own address with the prefix length, such as 192.168.
     ("address", "wrong"),
     [
         ("192.168.1.100", f'"192.168.1.100" has no prefix length{ADDRESS}'),
-        ("192.168.1.300/24", f'"192.168.1.300/24" is no IPv4 address{ADDRESS}'),
-        ("fe80::1/64", f'"fe80::1/64" is no IPv4 address{ADDRESS}'),
-        ("", f'"" is no IPv4 address{ADDRESS}'),
+        ("192.168.1.300/24", f'"192.168.1.300/24" is not an IPv4 address{ADDRESS}'),
+        ("fe80::1/64", f'"fe80::1/64" is not an IPv4 address{ADDRESS}'),
+        ("", f'"" is not an IPv4 address{ADDRESS}'),
         (
             "192.168.1.100/255.255.255.0",
             '"192.168.1.100/255.255.255.0" has a netmask; write 192.168.1.100/24',
         ),
         ("192.168.1.0/24", f'"192.168.1.0/24" is the address of the network 192.168.1.0/24 itself{ADDRESS}'),
         ("192.168.1.255/24", f'"192.168.1.255/24" is the broadcast address of 192.168.1.0/24{ADDRESS}'),
-        ("127.0.0.1/8", f'"127.0.0.1/8" is no address of a host on a network{ADDRESS}'),
-        ("0.0.0.0/8", f'"0.0.0.0/8" is no address of a host on a network{ADDRESS}'),
+        ("127.0.0.1/8", f'"127.0.0.1/8" is not the address of a host{ADDRESS}'),
+        ("0.0.0.0/8", f'"0.0.0.0/8" is not the address of a host{ADDRESS}'),
         (
             "192.168.1.100/32",
             f'"192.168.1.100/32" has a prefix length without room for a neighbour (1 to 30){ADDRESS}',
@@ -74,56 +74,56 @@ ADDRESS = "; give this Pi's own address with the prefix length, such as 192.168.
     ],
 )
 def test_an_address_is_a_hosts_with_a_prefix_length(address: str, wrong: str) -> None:
-    assert told(check_networks, network_field_address=address) == [f"network_field_address: {wrong}"]
+    assert problems_of(check_networks, network_field_address=address) == [f"network_field_address: {wrong}"]
 
 
 def test_the_zones_do_not_overlap() -> None:
-    assert told(check_networks, network_control_address="192.168.1.7/25") == [
+    assert problems_of(check_networks, network_control_address="192.168.1.7/25") == [
         "network_field_address: 192.168.1.0/24 overlaps 192.168.1.0/25 of network_control_address; "
         "give each zone a network of its own"
     ]
 
 
 def test_the_zones_have_interfaces_of_their_own() -> None:
-    assert told(check_networks, network_control_interface="wlan0") == [
+    assert problems_of(check_networks, network_control_interface="wlan0") == [
         'network_control_interface: "wlan0" is network_field_interface already; give each zone its own'
     ]
-    assert told(check_networks, network_field_interface="wlan 0")[0].startswith(
-        'network_field_interface: "wlan 0" is no interface\'s name'
+    assert problems_of(check_networks, network_field_interface="wlan 0")[0].startswith(
+        'network_field_interface: "wlan 0" is not an interface name'
     )
 
 
 @pytest.mark.parametrize(
     ("gateway", "wrong"),
     [
-        ("router", '"router" is no IPv4 address'),
+        ("router", '"router" is not an IPv4 address'),
         ("192.168.9.1", "192.168.9.1 is not in the zone's network 192.168.1.0/24"),
         ("192.168.1.100", "192.168.1.100 is this Pi's own address"),
         ("192.168.1.255", "192.168.1.255 is the broadcast address of 192.168.1.0/24"),
     ],
 )
 def test_a_gateway_is_a_neighbour(gateway: str, wrong: str) -> None:
-    [line] = told(check_networks, network_field_gateway=gateway)
+    [line] = problems_of(check_networks, network_field_gateway=gateway)
     assert line.startswith(f"network_field_gateway: {wrong}; give ")
 
 
 def test_there_is_one_default_route() -> None:
     gateways = {"network_field_gateway": "192.168.1.1", "network_control_gateway": "192.168.2.1"}
-    [line] = told(check_networks, **gateways)
+    [line] = problems_of(check_networks, **gateways)
     assert line.startswith("network_control_gateway: is a second default route")
 
 
 def test_each_name_server_is_an_address_of_another() -> None:
-    lines = told(check_networks, network_control_dns=["192.168.2.1", "dns.example", "192.168.2.100"])
+    lines = problems_of(check_networks, network_control_dns=["192.168.2.1", "dns.example", "192.168.2.100"])
     assert [line.split(";")[0] for line in lines] == [
-        'network_control_dns[1]: "dns.example" is no IPv4 address',
+        'network_control_dns[1]: "dns.example" is not an IPv4 address',
         "network_control_dns[2]: 192.168.2.100 is this Pi's own address, and it runs no name server",
     ]
 
 
 @pytest.mark.parametrize("host", ["192.168.2.100", "pi-north", "pi.site.example", "10.1.2.3", "fd00::7"])
 def test_a_pi_is_reached_by_name_or_address(host: str) -> None:
-    assert told(check_reach, ansible_host=host) == []
+    assert problems_of(check_reach, ansible_host=host) == []
 
 
 @pytest.mark.parametrize(
@@ -131,17 +131,17 @@ def test_a_pi_is_reached_by_name_or_address(host: str) -> None:
 )
 def test_what_is_no_host_is_refused(host: str) -> None:
     for name in ("ansible_host", "network_bootstrap_host"):
-        lines = told(check_reach, **{name: host})
+        lines = problems_of(check_reach, **{name: host})
         expected = 0 if (name, host) == ("network_bootstrap_host", "") else 1
         assert len(lines) == expected, lines
 
 
 def test_a_host_in_a_zone_is_the_address_that_the_pi_will_have() -> None:
-    assert told(check_reach, ansible_host="192.168.1.150") == [
+    assert problems_of(check_reach, ansible_host="192.168.1.150") == [
         "ansible_host: 192.168.1.150 is in the field network, where this Pi will have 192.168.1.100; "
-        "give that, and where a fresh Pi answers as network_bootstrap_host"
+        "give that address here, and the one of a fresh Pi as network_bootstrap_host"
     ]
-    assert told(check_reach, network_bootstrap_host="192.168.2.150") == []
+    assert problems_of(check_reach, network_bootstrap_host="192.168.2.150") == []
 
 
 @pytest.mark.parametrize(
@@ -150,50 +150,52 @@ def test_a_host_in_a_zone_is_the_address_that_the_pi_will_have() -> None:
         ("192.168.2.7/24", '"192.168.2.7/24" has host bits set or a netmask; write 192.168.2.0/24'),
         ("192.168.2.0/255.255.255.0", "has host bits set or a netmask; write 192.168.2.0/24"),
         ("192.168.2.7/32", '"192.168.2.7/32" is a single address; write 192.168.2.7'),
-        ("0.0.0.0/0", '"0.0.0.0/0" is everybody; name the networks that are meant'),
-        ("office", '"office" is no network; give one as 192.168.2.0/24'),
+        ("0.0.0.0/0", '"0.0.0.0/0" matches every address; name the networks to admit'),
+        ("office", '"office" is not a network; give one as 192.168.2.0/24'),
     ],
 )
 def test_ssh_comes_from_networks_as_ufw_writes_them(source: str, wrong: str) -> None:
-    [line] = told(check_firewall, firewall_ssh_from=["192.168.2.10", source])
+    [line] = problems_of(check_firewall, firewall_ssh_from=["192.168.2.10", source])
     assert line.startswith("firewall_ssh_from[1]: ")
     assert line.endswith(wrong)
 
 
 def test_somebody_may_log_in() -> None:
-    [line] = told(check_firewall, firewall_ssh_from=[])
+    [line] = problems_of(check_firewall, firewall_ssh_from=[])
     assert line == (
-        "firewall_ssh_from: is empty, and nobody could log in any more; give the controller's network"
+        "firewall_ssh_from: is empty: nobody could log in any more; give the controller's network"
     )
 
 
 @pytest.mark.parametrize("name", ["firewall_modbus_port", "authbind_port"])
 def test_all_agree_about_the_port(name: str) -> None:
-    assert told(check_firewall, **{name: 1502}) == [
-        f"{name}: 1502 is not concentrator_port (502); leave it out, and it follows that"
+    assert problems_of(check_firewall, **{name: 1502}) == [
+        f"{name}: 1502 is not concentrator_port (502); leave it out to use the same port"
     ]
 
 
 def test_the_port_of_ssh_is_a_port() -> None:
-    assert told(check_firewall, firewall_ssh_port=0) == ["firewall_ssh_port: 0 is no port; give 1 to 65535"]
+    assert problems_of(check_firewall, firewall_ssh_port=0) == [
+        "firewall_ssh_port: 0 is not a port; give 1 to 65535"
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "wrong"),
     [
-        ({"comment": "it's"}, "comment: \"it's\" can't stand beside a rule"),
-        ({"comment": 'a "page"'}, 'comment: "a \\"page\\"" can\'t stand beside a rule'),
-        ({"comment": "one\ntwo"}, 'comment: "one\\ntwo" can\'t stand beside a rule'),
-        ({"comment": " "}, 'comment: " " can\'t stand beside a rule'),
+        ({"comment": "it's"}, "comment: \"it's\" can't be a rule's comment"),
+        ({"comment": 'a "page"'}, 'comment: "a \\"page\\"" can\'t be a rule\'s comment'),
+        ({"comment": "one\ntwo"}, "comment: \"one\\ntwo\" can't be a rule's comment"),
+        ({"comment": " "}, "comment: \" \" can't be a rule's comment"),
         ({"from": "192.168.2.1/24"}, 'from: "192.168.2.1/24" has host bits set'),
-        ({"to": "eth0"}, 'to: "eth0" is no address'),
-        ({"interface": "eth 0"}, 'interface: "eth 0" is no interface\'s name'),
-        ({"port": 65536}, "port: 65536 is no port"),
+        ({"to": "eth0"}, 'to: "eth0" is not an address'),
+        ({"interface": "eth 0"}, 'interface: "eth 0" is not an interface name'),
+        ({"port": 65536}, "port: 65536 is not a port"),
     ],
 )
 def test_an_extra_rule_is_one_that_ufw_can_hold(change: dict[str, Any], wrong: str) -> None:
-    assert told(check_firewall, firewall_extra_rules=extra()) == []
-    [line] = told(check_firewall, firewall_extra_rules=extra(**change))
+    assert problems_of(check_firewall, firewall_extra_rules=extra()) == []
+    [line] = problems_of(check_firewall, firewall_extra_rules=extra(**change))
     assert line.startswith(f"firewall_extra_rules[0].{wrong}")
 
 

@@ -32,7 +32,8 @@ def test_an_inventory_with_a_pi_is_good() -> None:
 )
 def test_a_misspelt_group_is_named_with_its_line(name: str, text: str, place: str) -> None:
     assert judge_group({"all": NORTH, name: NORTH}, "hosts", text.splitlines()) == (
-        f"{place}: there is no group smart_meters, which every playbook is for; rename {name} to smart_meters"
+        f"{place}: there is no group smart_meters, on which every playbook runs; "
+        f"rename {name} to smart_meters"
     )
 
 
@@ -41,8 +42,8 @@ def test_an_inventory_without_any_group_like_it_gets_no_guess() -> None:
     for groups in tried:
         message = judge_group(groups, "hosts", ["pis:"])
         assert message == (
-            "hosts: there is no group smart_meters, which every playbook is for; put the Pis, or the sites' "
-            "groups, below it"
+            "hosts: there is no group smart_meters, on which every playbook runs; make the sites' groups "
+            "its children"
         )
 
 
@@ -51,7 +52,7 @@ def test_an_empty_group_is_reported_with_the_groups_that_are_not_below_it() -> N
     message = judge_group(empty, "hosts")
     assert message
     assert message.startswith(
-        "hosts: the group smart_meters has no hosts; name a Pi below smart_meters: hosts:"
+        "hosts: the group smart_meters has no hosts; add a Pi to the hosts of smart_meters"
     )
     assert "not below it" not in message
     beside = judge_group({**empty, "all": NORTH, "site_north": NORTH}, "hosts")
@@ -107,7 +108,7 @@ def test_a_part_of_a_limit_that_matches_nothing_is_named(limit: str, word: str, 
 )
 def test_a_limit_that_leaves_no_pi_is_refused(limit: str) -> None:
     assert judge_limit(GROUPS, limit, limit.split(","), "hosts") == (
-        f'--limit "{limit}": leaves no Pi of the group smart_meters; '
+        f'--limit "{limit}": selects no Pi of the group smart_meters; '
         "hosts has pi-north, pi-north-2, pi-south there"
     )
 

@@ -19,12 +19,12 @@ WIFI: dict[str, Any] = {
 PASSPHRASES = "8 to 63 printable ASCII characters or 64 hexadecimal digits"
 
 
-def told(problems: Any) -> list[str]:
+def problems_of(problems: Any) -> list[str]:
     return [f"{show_key(found.key)}: {found.message}" for found in problems]
 
 
 def wifi(**changes: Any) -> list[str]:
-    return told(check_wifi({**WIFI, **changes}))
+    return problems_of(check_wifi({**WIFI, **changes}))
 
 
 def test_a_whole_wifi_passes() -> None:
@@ -32,7 +32,7 @@ def test_a_whole_wifi_passes() -> None:
 
 
 def test_a_wired_field_zone_needs_none_of_it() -> None:
-    assert told(check_wifi({"network_field_type": "ethernet", "network_field_psk": ""})) == []
+    assert problems_of(check_wifi({"network_field_type": "ethernet", "network_field_psk": ""})) == []
 
 
 def test_a_wifi_needs_name_passphrase_and_country() -> None:
@@ -79,7 +79,8 @@ def test_wpa3_alone_takes_no_raw_key() -> None:
 @pytest.mark.parametrize("country", ["de", "DEU", "Germany", "D1"])
 def test_a_country_is_two_capital_letters(country: str) -> None:
     assert wifi(network_country=country) == [
-        f'network_country: "{country}" is no country; give two capital letters of ISO 3166, such as DE'
+        f'network_country: "{country}" is not a country code; '
+        "give two capital letters of ISO 3166, such as DE"
     ]
 
 
@@ -93,11 +94,11 @@ def test_a_country_is_two_capital_letters(country: str) -> None:
     ],
 )
 def test_sudo_is_provided_for(values: dict[str, Any]) -> None:
-    assert told(check_sudo(values, asked_for=False)) == []
+    assert problems_of(check_sudo(values, asked_for=False)) == []
 
 
 def test_sudo_is_provided_for_by_hand() -> None:
-    assert told(check_sudo({"ansible_user": "pi"}, asked_for=True)) == []
+    assert problems_of(check_sudo({"ansible_user": "pi"}, asked_for=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,9 @@ def test_sudo_is_provided_for_by_hand() -> None:
     ],
 )
 def test_sudo_is_not_provided_for(values: dict[str, Any], wrong: str) -> None:
-    [line] = told(check_sudo({"preflight_sudo_asks": True, "ansible_user": "pi", **values}, asked_for=False))
+    [line] = problems_of(
+        check_sudo({"preflight_sudo_asks": True, "ansible_user": "pi", **values}, asked_for=False)
+    )
     assert line.startswith(f"ansible_become_password: {wrong}")
     assert "31415926" not in line
 
@@ -127,33 +130,33 @@ SETTINGS: dict[str, Any] = {
 
 
 def test_good_settings_pass() -> None:
-    assert told(check_settings(SETTINGS)) == []
-    assert told(check_settings({})) == []
+    assert problems_of(check_settings(SETTINGS)) == []
+    assert problems_of(check_settings({})) == []
 
 
 @pytest.mark.parametrize("path", ["", "/mnt/usb/smart-meter/history.db", "/srv/meter-1/history.v2.db"])
 def test_a_history_may_be_left_out_or_kept_on_another_disk(path: str) -> None:
-    assert told(check_settings({**SETTINGS, "concentrator_history_path": path})) == []
+    assert problems_of(check_settings({**SETTINGS, "concentrator_history_path": path})) == []
 
 
 @pytest.mark.parametrize(
     ("name", "value", "line"),
     [
-        ("appliance_hostname", "pi_north", '"pi_north" is no host name'),
-        ("appliance_hostname", "p" * 64 + ".x", "is no host name"),
-        ("appliance_hostname", "", '"" is no host name'),
+        ("appliance_hostname", "pi_north", '"pi_north" is not a host name'),
+        ("appliance_hostname", "p" * 64 + ".x", "is not a host name"),
+        ("appliance_hostname", "", '"" is not a host name'),
         (
             "appliance_timezone",
             "Europe/Berlinn",
-            '"Europe/Berlinn" is no time zone; did you mean Europe/Berlin?',
+            '"Europe/Berlinn" is not a time zone; did you mean Europe/Berlin?',
         ),
-        ("appliance_timezone", "", '"" is no time zone; give one of'),
+        ("appliance_timezone", "", '"" is not a time zone; give one of'),
         ("appliance_ntp_servers", ["ok", "no_pe"], '"no_pe" is neither a host name nor an address'),
         ("appliance_ntp_servers", ["192.168.2"], '"192.168.2" is neither a host name nor an address'),
-        ("appliance_journal_max_use", "200 MB", '"200 MB" is no size; give one such as 200M'),
-        ("appliance_journal_max_use", "0", '"0" is no size'),
-        ("appliance_unattended_reboot_time", "24:00", '"24:00" is no time of day'),
-        ("appliance_unattended_reboot_time", "3:30", '"3:30" is no time of day'),
+        ("appliance_journal_max_use", "200 MB", '"200 MB" is not a size; give one such as 200M'),
+        ("appliance_journal_max_use", "0", '"0" is not a size'),
+        ("appliance_unattended_reboot_time", "24:00", '"24:00" is not a time of day'),
+        ("appliance_unattended_reboot_time", "3:30", '"3:30" is not a time of day'),
         ("appliance_watchdog_seconds", 16, "16 is out of range; give 0 to 15"),
         ("network_confirm_seconds", 20, "20 is out of range; give 45 to 900"),
         ("concentrator_releases_kept", 0, "0 is out of range; give 1 to 100"),
@@ -161,13 +164,13 @@ def test_a_history_may_be_left_out_or_kept_on_another_disk(path: str) -> None:
         (
             "concentrator_history_path",
             "/home/pi/history.db",
-            '"/home/pi/history.db" is no place for the history',
+            '"/home/pi/history.db" is not a place for the history',
         ),
-        ("concentrator_history_path", "/srv/my data/history.db", "is no place for the history"),
-        ("concentrator_history_path", "/srv/meter/../history.db", "is no place for the history"),
+        ("concentrator_history_path", "/srv/my data/history.db", "is not a place for the history"),
+        ("concentrator_history_path", "/srv/meter/../history.db", "is not a place for the history"),
     ],
 )
 def test_bad_settings_are_refused(name: str, value: object, line: str) -> None:
-    [found] = told(check_settings({**SETTINGS, name: value}))
+    [found] = problems_of(check_settings({**SETTINGS, name: value}))
     assert found.startswith(name)
     assert line in found

@@ -99,21 +99,21 @@ def test_the_right_shape_passes(name: str, value: object) -> None:
     ],
 )
 def test_the_wrong_shape_is_located(name: str, value: object, line: str) -> None:
-    [told] = lines(check_shapes(OPTIONS, {name: value}))
-    assert told.startswith(line)
+    [problem] = lines(check_shapes(OPTIONS, {name: value}))
+    assert problem.startswith(line)
 
 
 @pytest.mark.parametrize("value", [12345678, True, ["hidden1"], {"hidden1": "hidden2"}])
 def test_a_secret_of_the_wrong_type_is_not_shown(value: object) -> None:
-    [told] = lines(check_shapes(OPTIONS, {"x_secret": value}))
-    assert told.startswith("x_secret: the value is ")
-    assert "12345678" not in told
-    assert "hidden" not in told
+    [problem] = lines(check_shapes(OPTIONS, {"x_secret": value}))
+    assert problem.startswith("x_secret: the value is ")
+    assert "12345678" not in problem
+    assert "hidden" not in problem
 
 
 FIELDS = st.sampled_from(["name", "unit_id", "maps", "q"])
 values = st.recursive(
-    # Ansible's validator stumbles over infinity where an integer is meant; nothing to hold ours against.
+    # Ansible's validator stumbles over infinity where an integer is meant; nothing to compare ours with.
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner),
     max_leaves=8,
@@ -132,7 +132,7 @@ def test_what_ansible_refuses_is_refused_here(given_values: dict[str, Any]) -> N
         assert "\n" not in found.message
 
 
-def test_what_only_ansible_knows_of_is_told_in_its_words() -> None:
+def test_what_only_ansible_knows_of_is_reported_in_its_words() -> None:
     options = {**OPTIONS, "x_needy": {"type": "str", "required": True, "description": "Needed."}}
     assert lines(check_shapes(options, {"x_text": "a"})) == [
         "x_text: missing required arguments: x_needy; see roles/*/meta/argument_specs.yml"
@@ -148,15 +148,14 @@ SPECS: dict[str, Options] = {
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("concentrator_prot", "is no variable of the role concentrator; did you mean concentrator_port?"),
-        ("network_contry", "is no variable of the role network; did you mean network_country?"),
+        ("concentrator_prot", "is not a variable of the role concentrator; did you mean concentrator_port?"),
+        ("network_contry", "is not a variable of the role network; did you mean network_country?"),
         (
             "network_qqqqqqqq",
-            "is no variable of the role network; "
-            "roles/network/defaults/main.yml has the names that there are",
+            "is not a variable of the role network; roles/network/defaults/main.yml lists the names",
         ),
-        ("netwrok_country", "is no variable of any role; did you mean network_country?"),
-        ("Network_Country", "is no variable of any role; did you mean network_country?"),
+        ("netwrok_country", "is not a variable of any role; did you mean network_country?"),
+        ("Network_Country", "is not a variable of any role; did you mean network_country?"),
         ("my_network_country", None),
         ("ansible_host", None),
         ("office_network", None),

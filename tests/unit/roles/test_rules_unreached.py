@@ -132,7 +132,7 @@ def test_a_wrong_password_is_a_refusal(said: str) -> None:
         "",
     ],
 )
-def test_what_says_neither_is_broken_and_not_off(said: str) -> None:
+def test_what_means_neither_is_broken_and_not_off(said: str) -> None:
     why = unreached(said, "pi-north", "pi@192.168.2.100")
     assert why.cause is Cause.BROKEN
     assert why.reason

@@ -102,7 +102,7 @@ def test_no_template_holds_a_secret(template: Path) -> None:
     assert not names_in_template(template.read_text(encoding="utf-8")) & SECRETS
 
 
-def test_every_file_that_a_role_writes_says_who_may_read_it_and_nobody_else_writes_it() -> None:
+def test_every_file_that_a_role_writes_names_who_may_read_it_and_nobody_else_writes_it() -> None:
     written = 0
     for where, task in all_tasks():
         for writer in WRITERS:

@@ -1,4 +1,4 @@
-"""The soak's frames are what they are said to be: half of a test's worth is in its input."""
+"""The frames that the soak generates are as described, since a test is only as good as its input."""
 
 import struct
 
@@ -17,7 +17,7 @@ def test_the_same_seed_gives_the_same_volleys() -> None:
 
 
 @pytest.mark.parametrize("end", End)
-def test_every_end_comes_up(end: End) -> None:
+def test_every_kind_of_end_occurs(end: End) -> None:
     assert sum(volley.end is end for volley in VOLLEYS) > 200
 
 
@@ -26,13 +26,13 @@ def _cut(volley: Volley) -> tuple[list[bytes], AduReader]:
     return list(reader.feed(volley.data)), reader
 
 
-def test_exactly_the_frames_with_a_right_header_are_to_be_answered() -> None:
+def test_exactly_the_frames_with_a_valid_header_require_a_reply() -> None:
     for volley in VOLLEYS:
         adus, _ = _cut(volley)
         assert tuple(adu[:2] + adu[6:8] for adu in adus) == volley.heads
 
 
-def test_what_ends_a_volley_is_what_it_is_called() -> None:
+def test_each_volley_ends_as_its_end_states() -> None:
     for volley in VOLLEYS:
         adus, reader = _cut(volley)
         tail = volley.data[sum(map(len, adus)) :]

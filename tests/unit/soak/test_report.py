@@ -1,9 +1,9 @@
-"""The soak's table says what was lost, and loudly where that must not be."""
+"""The soak's table shows what was lost, and puts failures first."""
 
 from soak.report import Ledger, Outcome, count, document, table
 
 
-def test_a_row_is_as_wide_as_its_column() -> None:
+def test_columns_are_aligned() -> None:
     assert table(
         [Outcome("kills", "100", "nothing"), Outcome("clock", "4 steps", "nothing")]
     ).splitlines() == [
@@ -14,7 +14,7 @@ def test_a_row_is_as_wide_as_its_column() -> None:
     ]
 
 
-def test_what_must_not_be_lost_stands_first_in_its_cell() -> None:
+def test_failures_come_first_in_the_cell() -> None:
     ledger = Ledger()
     ledger.expect(1 + 1 == 2, "sums")
     ledger.expect(not "full", "2 samples | missing")
@@ -24,7 +24,7 @@ def test_what_must_not_be_lost_stands_first_in_its_cell() -> None:
     assert "| FAILED: 2 samples \\| missing; 3 lines |" in table([outcome])
 
 
-def test_a_number_goes_with_its_noun() -> None:
+def test_a_count_is_followed_by_singular_or_plural() -> None:
     assert (count(1, "kill"), count(1000, "kill"), count(2, "try", "tries")) == (
         "1 kill",
         "1,000 kills",
@@ -32,7 +32,7 @@ def test_a_number_goes_with_its_noun() -> None:
     )
 
 
-def test_the_page_names_the_seed_that_brings_the_same_frames_again() -> None:
+def test_the_page_names_the_seed() -> None:
     page = document([Outcome("kills", "100", "nothing")], "2 CPUs", 42, 90)
     assert "in 1.5 minutes, seed 42. 2 CPUs." in page
     assert page.endswith("| kills          | 100       | nothing       |\n")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Turns a plain Debian root file system ($1) into what Raspberry Pi OS Lite is before it is flashed.
+# Configures a plain Debian root file system ($1) like Raspberry Pi OS Lite before it is flashed.
 set -eu
 root=$1
 
@@ -13,21 +13,21 @@ echo 'en_GB.UTF-8 UTF-8' > "$root/etc/locale.gen"
 chroot "$root" locale-gen
 echo 'LANG=en_GB.UTF-8' > "$root/etc/default/locale"
 
-# Without a password until flash.sh gives it one. No file in sudoers.d: sudo asks for it.
+# It has no password until flash.sh sets one. There is no file in sudoers.d, so sudo asks for the password.
 for group in gpio i2c spi; do
     chroot "$root" groupadd --system "$group"
 done
 chroot "$root" useradd --create-home --shell /bin/bash --comment '' \
     --groups adm,dialout,cdrom,sudo,audio,video,plugdev,games,users,input,render,netdev,gpio,i2c,spi pi
 
-# As raspberrypi-sys-mods has it, to spare the SD card.
+# As in raspberrypi-sys-mods, to reduce wear of the SD card.
 install -D -m 644 /dev/stdin "$root/usr/lib/systemd/journald.conf.d/40-rpi-volatile-storage.conf" << 'END'
 [Journal]
 Storage=volatile
 END
 
-# The lab's own link to the package archive, which no Raspberry Pi has: in the distribution's folder, so that /etc
-# is as fresh as after flashing, and in a profile, so that it stays whatever becomes of the automatic ones.
+# The lab's own link to the package archive, which a real Pi does not have. It is in the distribution's folder, so that
+# /etc is the same as after flashing, and in a profile, so that it does not depend on automatic profiles.
 install -D -m 600 /dev/stdin "$root/usr/lib/NetworkManager/system-connections/uplink0.nmconnection" << 'END'
 [connection]
 id=uplink0
@@ -45,6 +45,6 @@ route-metric=50
 method=disabled
 END
 
-# What every Pi must make for itself.
+# Every Pi generates its own.
 rm -f "$root"/etc/ssh/ssh_host_*_key* "$root/var/lib/dbus/machine-id" "$root/etc/resolv.conf"
 : > "$root/etc/machine-id"

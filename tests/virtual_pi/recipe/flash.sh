@@ -1,5 +1,5 @@
-# Runs inside a Pi's new root file system, before its first boot: what the imager's settings and the first boot's
-# one-time services do on a real one. Reads the password and the public key from its environment.
+# Runs inside a Pi's new root file system before its first boot. On a real Pi, the imager's settings and the one-time
+# services of the first boot do this. Reads the password and the public key from its environment.
 set -eu
 
 echo "pi:$PI_PASSWORD" | chpasswd
@@ -11,5 +11,5 @@ chmod 600 /home/pi/.ssh/authorized_keys
 ssh-keygen -q -A
 systemd-machine-id-setup > /dev/null 2>&1
 
-# For the controller to know the Pi by, without the comment behind each.
+# The keys that the controller will accept for this Pi, without their comments.
 cat /etc/ssh/ssh_host_*_key.pub | cut -d ' ' -f 1,2

@@ -1,10 +1,10 @@
 #!/bin/sh
-# The air around the Pi: three radios, one the Pi's wlan0, two in network namespaces of their own: the access point's,
-# whose Wi-Fis are ports of one bridge, and the ESP32's, a station as the Pi is.
+# Creates three simulated radios: the Pi's wlan0, and two in separate network namespaces. These are the access point's,
+# whose Wi-Fis are ports of one bridge, and the ESP32's, which is a station like the Pi.
 set -eu
 
 modprobe mac80211_hwsim radios=3
-# As a Pi's own driver has it: brcmfmac saves power until it is told otherwise.
+# A Pi's driver, brcmfmac, saves power by default.
 iw dev wlan0 set power_save on
 for name in ap:wlan1 esp32:wlan2; do
     namespace=${name%:*}

@@ -1,7 +1,8 @@
-"""Keeps what Python compiles out of archives: an emulated processor spends half of each Ansible task on that.
+"""Caches the code that Python compiles from archives. Under emulation this halves the time of Ansible tasks.
 
-Ansible sends a task's module as an archive of some hundred source files, nearly all of them the same every
-time. The system's own Python imports this at its start (compiled.pth); the concentrator's never sees it.
+Ansible sends a task's module as an archive of about a hundred source files, which are nearly the same for
+each task. The system's Python imports this module at its start (compiled.pth); the concentrator's Python does
+not.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ _FOLDER = "/var/cache/compiled"
 _compile = zipimport._compile_source  # type: ignore[attr-defined]
 
 
-def _kept(path: str, source: bytes) -> CodeType:
-    # Each user's apart: none can replace another's.
+def _cached(path: str, source: bytes) -> CodeType:
+    # A file per user, so that no user's code is run by another.
     file = f"{_FOLDER}/{os.geteuid()}-{_imp.source_hash(0, source).hex()}"
     try:
-        with open(file, "rb") as kept:
-            return marshal.load(kept)  # type: ignore[no-any-return]  # noqa: S302  # It was written below.
+        with open(file, "rb") as cache:
+            return marshal.load(cache)  # type: ignore[no-any-return]  # noqa: S302  # It was written below.
     except (OSError, EOFError, ValueError):
         code: CodeType = _compile(path, source)
     new = f"{file}.{os.getpid()}"
-    with open(new, "wb") as kept:
-        marshal.dump(code, kept)
+    with open(new, "wb") as cache:
+        marshal.dump(code, cache)
     os.replace(new, file)
     return code
 
 
-zipimport._compile_source = _kept  # type: ignore[attr-defined]
+zipimport._compile_source = _cached  # type: ignore[attr-defined]

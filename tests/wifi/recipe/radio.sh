@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs in the network namespace of a radio that is not the Pi's: switches it on, and leaves the Pi's alone.
+# Runs in the network namespace of a radio other than the Pi's. Switches on this radio only, not the Pi's.
 set -eu
 
 for switch in /sys/class/ieee80211/*/rfkill*; do

@@ -37,9 +37,9 @@ def run(bench: Bench, capsys: pytest.CaptureFixture[str]) -> Run:
     def run_command(*arguments: str, code: int = 0) -> str:
         capsys.readouterr()
         assert main(["history", "--path", str(bench.path), *arguments]) == code
-        told = capsys.readouterr()
-        assert bool(told.err) is bool(code)
-        return told.err if code else told.out
+        printed = capsys.readouterr()
+        assert bool(printed.err) is bool(code)
+        return printed.err if code else printed.out
 
     return run_command
 
@@ -156,7 +156,7 @@ def test_maps_that_changed_within_one_commit_keep_their_rows(bench: Bench, run: 
     assert [row["P [W]"] for row in rows] == ["50", "60", "5", "6", "50", "60"]
 
 
-def test_columns_of_another_time_are_left_out(bench: Bench, run: Run) -> None:
+def test_columns_without_selected_rows_are_not_printed(bench: Bench, run: Run) -> None:
     fill(bench, [meter("m", measurement="old")], ("m", registers(1)), pause=7200)
     fill(bench, [meter("m", measurement="new")], ("m", registers(2)))
     assert [row["new [W]"] for row in cells(run("--format", "csv", "--since", "1h"))] == ["2"]
@@ -281,7 +281,7 @@ def test_a_copy_can_be_read_elsewhere_with_or_without_its_wal(bench: Bench, run:
     assert len(cells(run("--path", str(copy), "--format", "csv"))) == 2
 
 
-def test_what_is_checkpointed_under_an_immutable_read_is_read_again(bench: Bench) -> None:
+def test_a_checkpoint_during_an_immutable_read_repeats_the_read(bench: Bench) -> None:
     fill(bench, [meter("m")], *(("m", registers(n)) for n in range(2 * WINDOW)))
     with closing(Reader(str(bench.path))) as reader:
         rows = reader.rows(reader.select(None, None))
@@ -298,7 +298,7 @@ def test_a_file_that_always_changes_is_given_up_on(bench: Bench, monkeypatch: py
         Reader(str(bench.path))
 
 
-def test_what_can_be_read_of_a_damaged_file_is_printed(bench: Bench, run: Run) -> None:
+def test_the_readable_part_of_a_damaged_file_is_printed(bench: Bench, run: Run) -> None:
     fill(bench, [meter("m")], *(("m", registers(n)) for n in range(20_000)))
     size = bench.path.stat().st_size
     with bench.path.open("r+b") as file:

@@ -47,8 +47,8 @@ def test_a_meters_identifiers_do_not_depend_on_the_selection(
     assert main(["map", "--format", "c", "--config", two]) == 0
     both = capsys.readouterr().out
     assert main(["map", "--format", "c", "--config", two, "--meter", "roof-east"]) == 0
-    alone = capsys.readouterr().out
-    assert ("ROOF_EAST_UNIT_4_START" in alone, "ROOF_EAST_UNIT_3_START" in alone) == (True, False)
+    one = capsys.readouterr().out
+    assert ("ROOF_EAST_UNIT_4_START" in one, "ROOF_EAST_UNIT_3_START" in one) == (True, False)
     assert ("ROOF_EAST_UNIT_4_START" in both, "ROOF_EAST_UNIT_3_START" in both) == (True, True)
 
 

@@ -1,9 +1,9 @@
-"""Ask a Pi in one round trip whether it has and runs the configuration that it should; changes nothing.
+"""Find out in one round trip whether a Pi has and runs the configuration that it should; changes nothing.
 
-Takes `configuration`, the text. It is "changed" where it differs, with the difference for --diff. A Pi that
-does not answer is not a failure: `off` says why. One that refuses the controller, or that can't be trusted
-to be this Pi, is. A configuration that a reload can't bring about is not a failure: what stands against it is
-in `refused`, a printable line each.
+Argument: `configuration`, the text that it should have. The result is "changed" if the Pi's differs, with the
+difference for --diff. A Pi that does not answer is not a failure: `off` is the reason. It is a failure if the
+Pi refuses the controller, or if its host key is not the known one. If a reload can't make the change, that is
+not a failure either: `refused` lists the reasons as printable lines.
 """
 
 from __future__ import annotations
@@ -29,31 +29,34 @@ _FILE = "/etc/smart-meter/config.toml"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
-    """The action `concentrator_look`."""
+    """The action `concentrator_inspect`."""
 
     _VALID_ARGS = frozenset({"configuration"})
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return off, why (it differs), refused, before (its present configuration), hash (SHA-256 of that
-        file), waiting (an earlier change is unconfirmed), release and connection.
+        """Return the Pi's state.
+
+        off: why it does not answer. why: in what it differs. refused: what a reload can't change. before: its
+        present configuration. hash: the SHA-256 of that file. pending: whether an earlier change is not
+        confirmed. release: the current one. connection: its SSH_CONNECTION.
         """
         result: dict[str, Any] = super().run(tmp, task_vars)
         host = str((task_vars or {})["inventory_hostname"])
         login = f"{self._play_context.remote_user}@{self._play_context.remote_addr}"
-        said = run_script(self, "look.sh")
-        if not said.reached and unreached(said.text, host, login).cause is Cause.BROKEN:
-            # Maybe by a connection that an earlier run has kept open, and that leads nowhere any more.
+        answer = run_script(self, "inspect.sh")
+        if not answer.reached and unreached(answer.text, host, login).cause is Cause.BROKEN:
+            # An earlier run may have left a connection open that is dead by now.
             self._connection.reset()
-            said = run_script(self, "look.sh")
-        if not said.reached:
-            failure = unreached(said.text, host, login)
+            answer = run_script(self, "inspect.sh")
+        if not answer.reached:
+            failure = unreached(answer.text, host, login)
             if failure.cause is Cause.OFF:
                 return {**result, "changed": False, "off": failure.reason, "why": [], "refused": []}
             return {**result, "failed": True, "msg": f"{host}: {failure}"}
-        found = dict(line.strip().split("=", 1) for line in said.out.splitlines() if "=" in line)
-        if said.status or "config" not in found:
-            message = f"{host}: does not answer as a Pi of ours: {said.text}; make provision LIMIT={host}"
+        found = dict(line.strip().split("=", 1) for line in answer.out.splitlines() if "=" in line)
+        if answer.status or "config" not in found:
+            message = f"{host}: its answer can't be read: {answer.text}; run make provision LIMIT={host}"
             return {**result, "failed": True, "msg": message}
         file = base64.b64decode(found["config"])
         before = file.decode("utf-8", "replace")
@@ -68,7 +71,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             "refused": self._refused(before, after, task_vars or {}) if before != after else [],
             "before": before,
             "hash": written,
-            "waiting": bool(found["waiting"]),
+            "pending": bool(found["pending"]),
             "release": found["release"].rpartition("/")[2],
             "connection": found["connection"],
             "diff": [{"before": before, "after": after, "before_header": _FILE, "after_header": "inventory"}],
@@ -93,5 +96,5 @@ def _why(found: dict[str, str], differs: bool, written: str) -> list[str]:
             if found["state"] == "active" and found["running"] != written
             else []
         ),
-        *(["an earlier change was not confirmed"] if found["waiting"] else []),
+        *(["an earlier change was not confirmed"] if found["pending"] else []),
     ]

@@ -1,11 +1,11 @@
 #!/bin/sh
-# What a Pi has and runs, in one go; changes nothing. A line a finding, the configuration last, in base64.
+# Print what a Pi has and runs, one KEY=VALUE per line; changes nothing. The configuration comes last, in base64.
 set -u
 
 config=/etc/smart-meter/config.toml
 running=/run/smart-meter/config.toml
 
-# SSH told it to the shell that sudo was started from.
+# SSH sets SSH_CONNECTION for the shell that started sudo, which drops it.
 controller() {
     process=$$
     while [ "$process" -gt 1 ]; do
@@ -20,6 +20,6 @@ controller() {
 echo "state=$(systemctl is-active smart-meter.service)"
 echo "running=$(sha256sum 2> /dev/null < "$running" | cut -d ' ' -f 1)"
 echo "release=$(readlink /opt/smart-meter/current)"
-echo "waiting=$(ls /var/lib/smart-meter-guard/configuration/paths 2> /dev/null)"
+echo "pending=$(ls /var/lib/smart-meter-guard/configuration/paths 2> /dev/null)"
 echo "connection=$(controller)"
 echo "config=$(base64 -w 0 2> /dev/null < "$config")"

@@ -31,7 +31,7 @@ class Role(NamedTuple):
     """One for each meter, in the configuration's order."""
 
 
-class AccessControl:
+class Roles:
     """Finds the role of a client by the zone that it lies in."""
 
     def __init__(self, config: Config, *, trial: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What people and their networks do to a Pi that is provisioned all the same."""
+"""Unusual states of Pis and their networks in which provisioning must work all the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tests.virtual_pi import Lab, Pi, networks, places
 from tests.virtual_pi.commands import run
 
-# In all forms that `ufw show added` prints: what they added by hand, or an installer did. All go in one run.
+# Rules as added by hand or an installer, in all forms that `ufw show added` prints. One run removes them all.
 STRANGE_RULES = """
 ufw route allow in on wlan0 out on eth0
 ufw route deny in on wlan0 out on eth0 from 192.168.1.0/24 to 192.168.2.0/24 port 80 proto tcp
@@ -35,13 +35,13 @@ ufw allow to 224.0.0.251 port 5353 proto udp
 _PROFILE = "[Two Words]\ntitle=Two Words\ndescription=For a test\nports=7000,7001/tcp\n"
 
 
-def give_it_a_name_that_nothing_resolves(pi: Pi) -> None:
-    """As `hostnamectl` does, which leaves /etc/hosts as it is; sudo warns of it at each call."""
+def set_unresolvable_host_name(pi: Pi) -> None:
+    """Set a host name without adding it to /etc/hosts. sudo then prints a warning at each call."""
     pi.run(["hostnamectl", "set-hostname", "lab-pi"])
 
 
-def greet_and_lecture(pi: Pi) -> None:
-    """Have sshd and sudo print something each time."""
+def enable_banner_and_lecture(pi: Pi) -> None:
+    """Make sshd print a banner at each login, and sudo a lecture at each call."""
     script = """
         echo 'Defaults lecture=always' > /etc/sudoers.d/lecture
         echo 'state=inactive' > /etc/issue.net
@@ -52,8 +52,8 @@ def greet_and_lecture(pi: Pi) -> None:
 
 
 @contextmanager
-def chatty_login(pi: Pi) -> Iterator[None]:
-    """Have the login shell print something each time, as a ~/.bashrc does that is not careful."""
+def printing_login_shell(pi: Pi) -> Iterator[None]:
+    """Make the login shell print text each time, like a careless ~/.bashrc."""
     chatter = "echo hello; echo config=bm90aGluZw==; echo '[]'; echo state=inactive >\\&2"
     pi.run(["sed", "-i.quiet", f"1i {chatter}", "/home/pi/.bashrc"])
     yield
@@ -61,7 +61,7 @@ def chatty_login(pi: Pi) -> Iterator[None]:
 
 
 def add_strange_rules(pi: Pi) -> None:
-    """Add rules to the firewall, in all forms that it has."""
+    """Add firewall rules of all forms."""
     pi.run(["tee", "/etc/ufw/applications.d/two-words"], stdin=_PROFILE)
     pi.run(["sh", "-ec", "\n".join(STRANGE_RULES)], timeout=120)
     added = pi.run(["ufw", "show", "added"]).stdout.splitlines()
@@ -70,7 +70,7 @@ def add_strange_rules(pi: Pi) -> None:
 
 @contextmanager
 def silent_name_server(lab: Lab) -> Iterator[None]:
-    """Have the name server that the Pis know by DHCP answer nothing."""
+    """Make the name server that DHCP announces to the Pis silent."""
     router = places.namespace(lab.name, places.ROUTER)
     rules = """table ip silent {
         chain input {

@@ -1,0 +1,10 @@
+"""Which paths a file of the service may have."""
+
+from __future__ import annotations
+
+
+def path_fault(value: str) -> str:
+    """Return what is wrong with the path of a file, for a message; empty if it is valid or not given."""
+    if value and (not value.startswith("/") or value.endswith("/")):
+        return "is not the absolute path of a file"
+    return ""
