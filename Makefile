@@ -69,7 +69,7 @@ bench-fleet: ## Measure a redeployment over 20 virtual Pis beside pyinfra; some 
 	@tools/setup peers
 	@$(ROOT) $(PYTHON) -m bench.fleet $(ARGS)
 
-soak: ## Run the concentrator under faults and print what was lost; some 7 minutes (ARGS=--help)
+soak: ## Run the concentrator under faults and print what was lost; some 8 minutes (ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.integration.networks import remove_stale
 
-from soak import clock, crowd, disk, kills, malformed, network, power, restarts
+from soak import clock, crowd, disk, kills, malformed, network, power, restarts, retries
 from soak.machine import describe, remove_stale_folders
 from soak.places import PREFIX
 from soak.report import Outcome, document, table
@@ -29,6 +29,7 @@ HARDSHIPS: dict[str, Callable[[int, bool, Say], Outcome]] = {
     "network": lambda seed, quick, say: network.run(1 if quick else 3, seed, say),
     "disk": lambda _, quick, say: disk.run(1 if quick else 3, say),
     "clock": lambda _, quick, say: clock.run(1 if quick else 3, say),
+    "retries": lambda seed, quick, say: retries.run(5 if quick else 60, seed, say),
     "crowd": lambda _, quick, say: crowd.run(4 if quick else 30, say),
     "power": lambda seed, quick, say: power.run(*((2, 1) if quick else (50, 5)), seed, say),
 }
