@@ -239,7 +239,8 @@ def _decode(
 ) -> RecordedSample:
     number, _, running, measured, flags, registers = row
     try:
-        values = meter.map.decode(struct.unpack(f">{meter.map.quantity}H", registers))
+        unpacked = struct.unpack(f">{meter.map.quantity}H", registers)
+        values = meter.map.decode(unpacked)
     except (struct.error, TypeError, ValueError) as error:
         raise DamagedError(f"row {number} does not fit the map of meter {meter.name}: {error}") from error
     timestamp = meter.map.timestamp
@@ -247,9 +248,10 @@ def _decode(
         del values[timestamp.name]
     out = []
     if flags & OUT_OF_RANGE:
+        start = meter.map.start
         out = [
             m.name
             for m in meter.map.measurements
-            if m.name in values and m.limited and not m.in_range(values[m.name])
+            if m.limited and not m.in_range(unpacked[m.address - start : m.end - start])
         ]
     return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out)

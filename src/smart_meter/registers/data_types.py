@@ -141,6 +141,7 @@ class DataType(enum.Enum):
 
     _value_: str
     kind: Kind
+    layout: str
     limits: tuple[int, int] | None
     sentinel: float | None
     iec_type: str
@@ -164,6 +165,7 @@ class DataType(enum.Enum):
         member._value_ = name
         (columns,) = entry
         member.kind = columns.kind
+        member.layout = columns.layout
         member.limits = columns.limits
         member.sentinel = columns.sentinel
         member.iec_type = columns.iec_type
@@ -192,3 +194,12 @@ class DataType(enum.Enum):
         """
         data = self._number.pack(int(stored) if self.integral else stored)
         return list(self._words.unpack(data))
+
+    def nearest(self, number: float) -> float:
+        """Return the stored number that is nearest to a number; an infinity if it is too large."""
+        if self.integral:
+            return round(number)
+        try:
+            return float(self._number.unpack(self._number.pack(number))[0])
+        except OverflowError:
+            return math.copysign(math.inf, number)

@@ -8,10 +8,15 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.word_order import WordOrder
+
+_EXACT = Context(prec=60)
+"""Digits enough for the product of any three numbers that the configuration accepts."""
 
 
 class Measurement(NamedTuple):
@@ -26,7 +31,7 @@ class Measurement(NamedTuple):
     word_order: WordOrder = WordOrder.BIG
     offset: float = 0
     minimum: float | None = None
-    """In engineering units, like `maximum`. A value outside is out of range."""
+    """In engineering units, like `maximum`. A value outside is out of range; either limit is in range."""
     maximum: float | None = None
     sentinel: float | None = None
     """The stored number that means "no value"; None: the default of the type."""
@@ -45,6 +50,14 @@ class Measurement(NamedTuple):
     def limited(self) -> bool:
         """Whether a value can be out of range."""
         return self.minimum is not None or self.maximum is not None
+
+    @property
+    def stored_limits(self) -> tuple[float, float]:
+        """Return the lowest and the highest stored number in range; an infinity for no limit.
+
+        They are calculated in decimal arithmetic, so that 0.3 with scale 10 is 3 and not 2.9999999999999996.
+        """
+        return _stored_limits(self.type, self.scale, self.offset, self.minimum, self.maximum)
 
     @property
     def whole(self) -> bool:
@@ -95,11 +108,10 @@ class Measurement(NamedTuple):
             return True
         return math.isnan(self._stored(sentinel)) and math.isnan(self._stored(registers))
 
-    def in_range(self, value: float) -> bool:
-        """Whether a value lies within `minimum` and `maximum`; not-a-number never does."""
-        low = -math.inf if self.minimum is None else self.minimum
-        high = math.inf if self.maximum is None else self.maximum
-        return low <= value <= high
+    def in_range(self, registers: Sequence[int]) -> bool:
+        """Whether the stored number lies within `stored_limits`; not-a-number never does."""
+        low, high = self.stored_limits
+        return low <= self._stored(registers) <= high
 
     def format(self, value: float) -> str:
         """Return the value with its decimals and its unit as the log shows it: `48.50V`."""
@@ -202,6 +214,30 @@ class RegisterMap(NamedTuple):
                 encoded = measurement.encode(values[measurement.name])
                 registers[measurement.address - start : measurement.end - start] = encoded
         return registers
+
+
+@lru_cache(maxsize=4096)
+def _stored_limits(
+    kind: DataType, scale: float, offset: float, minimum: float | None, maximum: float | None
+) -> tuple[float, float]:
+    """Return the lowest and the highest stored number of a range; an infinity for no limit."""
+
+    def exact(limit: float) -> Decimal:
+        return _EXACT.multiply(_EXACT.subtract(_decimal(limit), _decimal(offset)), _decimal(scale))
+
+    low, high = -math.inf, math.inf
+    if minimum is not None:
+        stored = exact(minimum)
+        low = int(stored.to_integral_value(ROUND_CEILING)) if kind.integral else kind.nearest(float(stored))
+    if maximum is not None:
+        stored = exact(maximum)
+        high = int(stored.to_integral_value(ROUND_FLOOR)) if kind.integral else kind.nearest(float(stored))
+    return low, high
+
+
+def _decimal(number: float) -> Decimal:
+    # By its shortest text: the number that stands in the configuration.
+    return Decimal(str(number))
 
 
 def _meaning(measurement: Measurement) -> tuple[float, float, str, str]:
