@@ -36,9 +36,15 @@ SETTINGS: dict[str, Setting] = {
 OPTIONAL = ("minimum", "maximum")
 
 
-def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
-    """Return the measurements that could be read; what is wrong with the others is noted."""
+def read_measurements(tables: list[Table], *, sentinels: bool = False) -> tuple[Measurement, ...]:
+    """Return the measurements that could be read; what is wrong with the others is noted.
+
+    sentinels: whether readers of a stale meter get each measurement's sentinel.
+    """
     measurements = [_read_measurement(table) for table in tables]
+    for table, measurement in zip(tables, measurements, strict=True):
+        if measurement is not None and measurement.limited:
+            _check_range(table, measurement, sentinels=sentinels)
     check_unique(tables, "name", fold=False)
     placed: list[tuple[Measurement, Table]] = []
     timestamp: Table | None = None
@@ -71,7 +77,7 @@ def _read_measurement(table: Table) -> Measurement | None:
 def _holds_together(table: Table, measurement: Measurement) -> bool:
     """Note what can only be said of several keys together; return whether the measurement has its place."""
     low, high = measurement.minimum, measurement.maximum
-    if low is not None and high is not None and low > high:
+    if not _in_order(measurement):
         table.problem("minimum", f"{show(low)} is over maximum, {show(high)}; swap them")
     if measurement.width == 1 and measurement.word_order is not WordOrder.BIG:
         fault = f"{show(measurement.word_order.value)} for {measurement.type.value}, which is one register"
@@ -94,6 +100,56 @@ def _holds_together(table: Table, measurement: Measurement) -> bool:
         table.problem("address", message)
         return False
     return True
+
+
+def _check_range(table: Table, measurement: Measurement, *, sentinels: bool) -> None:
+    """Note a range that the data type can't hold, and a sentinel that lies in the range.
+
+    sentinels: whether readers of a stale meter get each measurement's sentinel.
+    """
+    limits = measurement.type.limits
+    low, high = measurement.stored_limits
+    if measurement.type is DataType.TIMESTAMP or not _in_order(measurement):
+        return  # That is noted already.
+    outside = [
+        (key, stored)
+        for key, stored in (("minimum", low), ("maximum", high))
+        if limits is not None and math.isfinite(stored) and not limits[0] <= stored <= limits[1]
+    ]
+    if outside and limits is not None:
+        least, most = (f"{limit / measurement.scale + measurement.offset:.12g}" for limit in limits)
+        held = f"outside {limits[0]} to {limits[1]} of {measurement.type.value}; give {least} to {most}"
+        for key, stored in outside:
+            table.problem(key, f"{show(table.data[key])} is stored as {stored}, {held}")
+    elif low > high:
+        span = f"{show(measurement.minimum)} to maximum, {show(measurement.maximum)}"
+        held = f"holds no value that {measurement.type.value} can store with this scale and offset"
+        table.problem("minimum", f"{span}, {held}; widen the range")
+    else:
+        _check_sentinel(table, measurement, sentinels=sentinels)
+
+
+def _in_order(measurement: Measurement) -> bool:
+    low, high = measurement.minimum, measurement.maximum
+    return low is None or high is None or low <= high
+
+
+def _check_sentinel(table: Table, measurement: Measurement, *, sentinels: bool) -> None:
+    """Note a sentinel that lies in the range, so that nobody can distinguish it from a value."""
+    registers = measurement.sentinel_registers()
+    if registers is None or not measurement.in_range(registers):
+        return
+    if "sentinel" in table.data:
+        own = measurement._replace(sentinel=None)
+        if registers != own.sentinel_registers():
+            value = show(table.data["sentinel"])
+            table.problem("sentinel", f"{value} lies in the range, so it is a value; give one outside")
+            return
+    if sentinels and measurement.minimum is not None and measurement.maximum is not None:
+        number = f"{measurement.type.sentinel:g}"
+        table.problem(
+            "sentinel", f"{number}, the type's own, lies in the range, so it is a value; give one outside"
+        )
 
 
 def _read_sentinel(table: Table, kind: DataType) -> float | None:

@@ -8,6 +8,7 @@ its comment in roles/concentrator/defaults/main.yml and one line in templates/et
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Annotated, NamedTuple
@@ -95,7 +96,7 @@ def _host_fault(value: str) -> str:
 def _path_fault(value: str) -> str:
     if value and (not value.startswith("/") or value.endswith("/")):
         return "is not the absolute path of a file"
-    return ""
+    return "is a folder" if value and os.path.isdir(value) else ""
 
 
 class ServerConfig(NamedTuple):
