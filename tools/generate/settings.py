@@ -13,7 +13,16 @@ from tools.generate import REPOSITORY, replace
 
 from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig
 from smart_meter.config.measurements import SETTINGS as MEASUREMENT
-from smart_meter.config.settings import Choice, Integer, Other, Setting, Text, scalar_settings, settings_of
+from smart_meter.config.settings import (
+    Bool,
+    Choice,
+    Integer,
+    Other,
+    Setting,
+    Text,
+    scalar_settings,
+    settings_of,
+)
 from smart_meter.registers.register_map import Measurement
 
 _SPECS = REPOSITORY / "roles/concentrator/meta/argument_specs.yml"
@@ -92,6 +101,8 @@ def _type(kind: Setting) -> str:
             return "str"
         case Integer():
             return "int"
+        case Bool():
+            return "bool"
         case _:
             return "float"
 

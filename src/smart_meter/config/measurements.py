@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HINT, check_unique
-from smart_meter.config.settings import Integer, Number, Other, Setting, Text, choices, read_values
+from smart_meter.config.settings import Bool, Integer, Number, Other, Setting, Text, choices, read_values
 from smart_meter.config.toml_table import Table, show
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import Measurement
@@ -27,13 +27,17 @@ SETTINGS: dict[str, Setting] = {
     "unit": Text("Its engineering unit.", UNIT_HINT, UNIT),
     "decimals": Integer("Decimals in the journal.", 0, 6),
     "sentinel": Other(
-        "The stored number that stands for no value while the meter is stale; .nan for a float32.",
+        "The stored number that stands for no value; .nan for a float32.",
         "a number that the type can store; without it, the type's own",
         "float",
     ),
+    "no_value": Bool(
+        "Whether a sender that sends the sentinel has no value.",
+        "true or false; without it, true for int16, int32 and float32, false for the others",
+    ),
 }
 """The settings of one measurement, by the fields of `Measurement`."""
-OPTIONAL = ("minimum", "maximum")
+OPTIONAL = ("minimum", "maximum", "no_value")
 
 
 def read_measurements(tables: list[Table], *, sentinels: bool = False) -> tuple[Measurement, ...]:
@@ -87,6 +91,11 @@ def _holds_together(table: Table, measurement: Measurement) -> bool:
             if wrong:
                 what = "Unix seconds have scale 1 and offset 0, leave the key out"
                 table.problem(key, f"{show(table.data[key])} for a timestamp; {what}")
+        if measurement.no_value is not None:
+            table.problem(
+                "no_value",
+                f"{show(measurement.no_value)} for a timestamp, which always is a value; leave the key out",
+            )
         if measurement.limited:
             key = "minimum" if low is not None else "maximum"
             table.problem(
@@ -135,21 +144,26 @@ def _in_order(measurement: Measurement) -> bool:
 
 
 def _check_sentinel(table: Table, measurement: Measurement, *, sentinels: bool) -> None:
-    """Note a sentinel that lies in the range, so that nobody can distinguish it from a value."""
-    registers = measurement.sentinel_registers()
-    if registers is None or not measurement.in_range(registers):
+    """Note a sentinel that lies in the range, so that nobody can distinguish it from a value.
+
+    The type's own counts only if it is used, and if both limits are set: it is the last number of the type.
+    """
+    own = measurement.type.sentinel
+    if own is None:
         return
-    if "sentinel" in table.data:
-        own = measurement._replace(sentinel=None)
-        if registers != own.sentinel_registers():
-            value = show(table.data["sentinel"])
-            table.problem("sentinel", f"{value} lies in the range, so it is a value; give one outside")
-            return
-    if sentinels and measurement.minimum is not None and measurement.maximum is not None:
-        number = f"{measurement.type.sentinel:g}"
-        table.problem(
-            "sentinel", f"{number}, the type's own, lies in the range, so it is a value; give one outside"
-        )
+    number = measurement.type.nearest(own if measurement.sentinel is None else measurement.sentinel)
+    low, high = measurement.stored_limits
+    if not low <= number <= high:
+        return
+    if number != own:
+        value = show(table.data["sentinel"])
+        table.problem("sentinel", f"{value} lies in the range, so it is a value; give one outside")
+    elif (
+        math.isfinite(low) and math.isfinite(high) and (sentinels or measurement.no_value_number is not None)
+    ):
+        fault = f"{number}, the type's own, lies in the range, so it is a value"
+        instead = "" if sentinels else ", or no_value = false"
+        table.problem("sentinel", f"{fault}; give one outside{instead}")
 
 
 def _read_sentinel(table: Table, kind: DataType) -> float | None:

@@ -148,6 +148,7 @@ def _read_functions(table: Table, access: Access | None) -> frozenset[int]:
     known = sorted(int(code) for code in FUNCTIONS)
     hint = f"a list of function codes out of {', '.join(map(str, known))}"
     functions: set[int] = set()
+    before = len(table.problems)
     for entry in table.listing("functions", hint):
         if type(entry) is not int or entry not in FUNCTIONS:
             table.problem("functions", f"{show(entry)} is not a supported function code; give {hint}")
@@ -163,7 +164,8 @@ def _read_functions(table: Table, access: Access | None) -> frozenset[int]:
                 f"{entry} takes more than access {show(access.value)}; give access {one_of(enough)}",
             )
     writing = [code for code in known if FUNCTIONS[code].writes]
-    if access is not None and access.writes and functions and functions.isdisjoint(writing):
+    fits = len(table.problems) == before
+    if fits and access is not None and access.writes and functions and functions.isdisjoint(writing):
         codes = ", ".join(map(str, writing))
         fault = (
             f"has no function code that writes ({codes}), so access {show(access.value)} lets nobody write"

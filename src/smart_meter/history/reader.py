@@ -57,8 +57,8 @@ class RecordedSample:
     measured: int | None
     """Unix seconds, as sent by the meter."""
     meter: RecordedMeter
-    values: dict[str, float]
-    """In engineering units, by the measurement's name, without the map's timestamp."""
+    values: dict[str, float | None]
+    """In engineering units, by the measurement's name, without the map's timestamp; None: no value."""
     out_of_range: list[str]
     """Names of measurements."""
 
@@ -240,7 +240,7 @@ def _decode(
     number, _, running, measured, flags, registers = row
     try:
         unpacked = struct.unpack(f">{meter.map.quantity}H", registers)
-        values = meter.map.decode(unpacked)
+        values = meter.map.values(unpacked)
     except (struct.error, TypeError, ValueError) as error:
         raise DamagedError(f"row {number} does not fit the map of meter {meter.name}: {error}") from error
     timestamp = meter.map.timestamp

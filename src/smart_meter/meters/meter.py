@@ -254,7 +254,7 @@ class Meter(Bank):
 
     def last_sample(self, wall: float) -> Sample:
         """Return the sample that was completed last. wall: Unix seconds when it arrived."""
-        values = self.map.decode(self.registers())
+        values = self.map.values(self.registers())
         mask = self._out_of_range(self.data)
         measured = values.pop(self._timestamp.name) if self._timestamp else None
         return Sample(
@@ -298,16 +298,19 @@ class Meter(Bank):
     ) -> ValueRefused | None:
         """Return the first value that `written` completes and that is out of range; None: there is none.
 
-        mask: bit i is set if the map's measurement i is out of range.
+        "No value" is not refused: the sample's other values would be lost with it. mask: bit i is set if the
+        map's measurement i is out of range.
         """
         for index, measurement in enumerate(self.map.measurements):
             if mask >> index & 1 and written.issuperset(range(measurement.address, measurement.end)):
-                return ValueRefused(self.name, measurement, self._decoded(measurement, image))
+                registers = self._registers_of(measurement, image)
+                if not measurement.is_no_value(registers):
+                    return ValueRefused(self.name, measurement, measurement.decode(registers))
         return None
 
-    def _decoded(self, measurement: Measurement, image: bytes | bytearray) -> float:
+    def _registers_of(self, measurement: Measurement, image: bytes | bytearray) -> tuple[int, ...]:
         first = 2 * (measurement.address - self.start)
-        return measurement.decode(struct.unpack_from(f">{measurement.width}H", image, first))
+        return struct.unpack_from(f">{measurement.width}H", image, first)
 
     def _translated(self, earlier: Meter, image: bytearray) -> bytes:
         """Return another map's registers as this one's: each measurement keeps its value, by its name."""

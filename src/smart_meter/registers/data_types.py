@@ -149,6 +149,11 @@ class DataType(enum.Enum):
     use: str
     width: int
     """How many registers one value takes."""
+    has_no_value: bool
+    """Whether a sender's sentinel means "no value" unless the configuration decides otherwise.
+
+    Not for an unsigned type: many senders use its highest number as a value.
+    """
     integral: bool
     """Whether the stored number is an integer."""
     fits_double: bool
@@ -176,6 +181,7 @@ class DataType(enum.Enum):
         member._words = struct.Struct(f">{member.width}H")
         member.integral = columns.kind is not Kind.FLOAT
         low, high = columns.limits or (0, 0)
+        member.has_no_value = columns.sentinel is not None and (low < 0 or not member.integral)
         member.fits_double = max(-low, high) <= _MAX_DOUBLE_INTEGER
         return member
 

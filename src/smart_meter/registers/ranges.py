@@ -23,13 +23,13 @@ class MapRanges:
     def __init__(self, register_map: RegisterMap) -> None:
         self._start = register_map.start
         self._limited = [(i, m) for i, m in enumerate(register_map.measurements) if m.limited]
-        together = [m for _, m in self._limited if m.width == 1 or m.word_order is WordOrder.BIG]
-        together.sort(key=lambda m: m.address)
-        self._unpack = struct.Struct("".join(_layout(register_map, together))).unpack
-        self._highs = [m.stored_limits[1] for m in together]
-        lows = [m.stored_limits[0] for m in together]
-        self._lows = lows if any(map(_can_be_below, together)) else []
-        self._others = [m for _, m in self._limited if m not in together]
+        bounds = {m.address: (m, _bounds(m)) for _, m in self._limited}
+        together = [(m, bound) for _, (m, bound) in sorted(bounds.items()) if bound is not None]
+        self._unpack = struct.Struct("".join(_layout(register_map, [m for m, _ in together]))).unpack
+        self._highs = [high for _, (_, high) in together]
+        lows = [low for _, (low, _) in together]
+        self._lows = lows if any(low > _lowest(m) for m, (low, _) in together) else []
+        self._others = len(together) < len(self._limited)
 
     def __bool__(self) -> bool:
         """Whether a value can be out of range."""
@@ -64,7 +64,23 @@ def _layout(register_map: RegisterMap, measurements: list[Measurement]) -> Itera
     yield f"{2 * (register_map.end - place)}x"
 
 
-def _can_be_below(measurement: Measurement) -> bool:
-    """Whether the data type can store a number under the measurement's lowest."""
+def _bounds(measurement: Measurement) -> tuple[float, float] | None:
+    """Return the lowest and the highest stored number in range; None if two numbers can't describe that.
+
+    It is so for "no value" in the middle of a range, and for a low word that comes first.
+    """
+    if measurement.word_order is WordOrder.LITTLE and measurement.width > 1:
+        return None
+    low, high = measurement.stored_limits
+    nothing = measurement.no_value_number
+    if nothing is None or not low <= nothing <= high:
+        return low, high
     limits = measurement.type.limits
-    return measurement.stored_limits[0] > (limits[0] if limits else -math.inf)
+    if limits is None or nothing not in limits:
+        return None
+    return (nothing + 1, high) if nothing == limits[0] else (low, nothing - 1)
+
+
+def _lowest(measurement: Measurement) -> float:
+    limits = measurement.type.limits
+    return limits[0] if limits else -math.inf

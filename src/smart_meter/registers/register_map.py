@@ -35,6 +35,8 @@ class Measurement(NamedTuple):
     maximum: float | None = None
     sentinel: float | None = None
     """The stored number that means "no value"; None: the default of the type."""
+    no_value: bool | None = None
+    """Whether the sentinel means "no value" from the sender, too; None: the default of the type."""
 
     @property
     def width(self) -> int:
@@ -60,6 +62,11 @@ class Measurement(NamedTuple):
         return _stored_limits(self.type, self.scale, self.offset, self.minimum, self.maximum)
 
     @property
+    def no_value_number(self) -> float | None:
+        """Return the stored number that a sender without a value sends; None: every number is a value."""
+        return _no_value_number(self.type, self.sentinel, self.no_value)
+
+    @property
     def whole(self) -> bool:
         """Whether the value is the stored integer itself: an integer type with scale 1 and offset 0."""
         return self.type.integral and self.scale == 1 and self.offset == 0
@@ -75,6 +82,10 @@ class Measurement(NamedTuple):
         if self.type.integral and self.scale == 1 and self.offset == 0:
             return stored
         return float(stored) / self.scale + self.offset
+
+    def value(self, registers: Sequence[int]) -> float | None:
+        """Return the measurement as `decode` does; None if the sender has no value."""
+        return None if self.is_no_value(registers) else self.decode(registers)
 
     def encode(self, value: float) -> list[int]:
         """Return the registers that hold a value: the inverse of `decode`, rounded to what can be stored.
@@ -108,10 +119,18 @@ class Measurement(NamedTuple):
             return True
         return math.isnan(self._stored(sentinel)) and math.isnan(self._stored(registers))
 
+    def is_no_value(self, registers: Sequence[int]) -> bool:
+        """Whether the sender's registers mean that it has no value: its sentinel, or any not-a-number."""
+        number = self.no_value_number
+        if number is None:
+            return False
+        stored = self._stored(registers)
+        return stored == number or math.isnan(stored)
+
     def in_range(self, registers: Sequence[int]) -> bool:
-        """Whether the stored number lies within `stored_limits`; not-a-number never does."""
+        """Whether the stored number lies within `stored_limits`; "no value" and not-a-number never do."""
         low, high = self.stored_limits
-        return low <= self._stored(registers) <= high
+        return low <= self._stored(registers) <= high and not self.is_no_value(registers)
 
     def format(self, value: float) -> str:
         """Return the value with its decimals and its unit as the log shows it: `48.50V`."""
@@ -205,6 +224,11 @@ class RegisterMap(NamedTuple):
         start = self.start
         return {m.name: m.decode(registers[m.address - start : m.end - start]) for m in self.measurements}
 
+    def values(self, registers: Sequence[int]) -> dict[str, float | None]:
+        """Return what `decode` does, with None for each measurement of which the sender has no value."""
+        start = self.start
+        return {m.name: m.value(registers[m.address - start : m.end - start]) for m in self.measurements}
+
     def encode(self, values: Mapping[str, float]) -> list[int]:
         """Return the registers of the whole span; gaps and measurements without a value are 0."""
         registers = [0] * self.quantity
@@ -233,6 +257,13 @@ def _stored_limits(
         stored = exact(maximum)
         high = int(stored.to_integral_value(ROUND_FLOOR)) if kind.integral else kind.nearest(float(stored))
     return low, high
+
+
+@lru_cache(maxsize=4096)
+def _no_value_number(kind: DataType, sentinel: float | None, no_value: bool | None) -> float | None:
+    if kind.sentinel is None or not (kind.has_no_value if no_value is None else no_value):
+        return None
+    return kind.nearest(kind.sentinel if sentinel is None else sentinel)
 
 
 def _decimal(number: float) -> Decimal:

@@ -87,6 +87,13 @@ def test_a_measurement_has_type_order_offset_range_and_sentinel() -> None:
     )
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_a_measurement_says_whether_its_sentinel_is_no_value(value: bool) -> None:
+    text = f'name = "x", address = 0, no_value = {"true" if value else "false"}'
+    [measurement] = loads(measured(text), "c").meters[0].map.measurements
+    assert measurement.no_value is value
+
+
 def test_the_sentinel_of_a_float_may_be_no_number() -> None:
     text = 'name = "E", address = 0, type = "float32", sentinel = {}'
     for value, expected in (("nan", math.nan), ("-1.5", -1.5), ("7", 7)):
@@ -198,6 +205,22 @@ def test_the_sentinel_of_a_float_may_be_no_number() -> None:
             measured('name = "t", address = 0, type = "timestamp", maximum = 1'),
             "maximum: 1 for a timestamp, which has no range; leave the key out",
         ),
+        (
+            measured('name = "t", address = 0, type = "timestamp", no_value = true'),
+            "no_value: true for a timestamp, which always is a value; leave the key out",
+        ),
+        (
+            measured('name = "x", address = 0, no_value = 1'),
+            "no_value: 1 is neither true nor false; give true or false; without it, true for int16,",
+        ),
+        (
+            measured('name = "x", address = 0, type = "int16", minimum = -32768, maximum = 32767'),
+            "sentinel: -32768, the type's own, lies in the range, so it is a value; give one outside, or no_",
+        ),
+        (
+            measured('name = "x", address = 0, no_value = true, minimum = 0, maximum = 65535'),
+            "sentinel: 65535, the type's own, lies in the range, so it is a value; give one outside, or no_",
+        ),
         ('[history]\npath = "/usr/lib"', 'history.path: "/usr/lib" is a folder; give an absolute path, such'),
         (
             measured('name = "x", address = 0, scale = 10, maximum = 7000'),
@@ -277,7 +300,8 @@ def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, messa
         # The limits are the type's own.
         measured('name = "x", address = 0, scale = 10, minimum = 0, maximum = 6553.5'),
         measured(
-            'name = "x", address = 0, type = "int16", offset = 0.5, minimum = -32767.5, maximum = 32767.5'
+            'name = "x", address = 0, type = "int16", offset = 0.5, minimum = -32767.5, maximum = 32767.5, '
+            "no_value = false"
         ),
         # Between two numbers that can be stored.
         measured('name = "x", address = 0, scale = 10, minimum = -0.05, maximum = 6553.55'),

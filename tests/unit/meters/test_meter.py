@@ -251,6 +251,36 @@ def test_the_limits_of_a_float_are_in_range() -> None:
         assert status(pv, 1.0).out_of_range == flag, value
 
 
+NO_VALUES = RegisterMap(
+    (
+        Measurement("T", 0, DataType.INT16, scale=10, maximum=90),
+        Measurement("E", 1, DataType.FLOAT32, minimum=0),
+        Measurement("P", 3, maximum=60000, no_value=True),
+        Measurement("F", 4, DataType.INT16),
+    )
+)
+
+
+@pytest.mark.parametrize("policy", OutOfRange)
+def test_no_value_of_the_sender_is_in_no_range_and_is_not_refused(policy: OutOfRange) -> None:
+    pv = meter(NO_VALUES, out_of_range=policy)
+    assert write(pv, 0, 0x8000, 0x7FC0, 0, 0xFFFF, 0x8000)
+    sample = pv.last_sample(0.0)
+    assert sample.values == {"T": None, "E": None, "P": None, "F": None}
+    # The fourth has no range.
+    assert sample.out_of_range == {"T", "E", "P"}
+    assert (pv.flags, status(pv, 1.0).out_of_range) == (1, 0b0111)
+    assert write(pv, 0, 455, 0x3F80, 0, 5, 7, now=2.0)
+    assert pv.last_sample(0.0).values == {"T": 45.5, "E": 1.0, "P": 5, "F": 7}
+    assert (pv.flags, status(pv, 2.0).out_of_range) == (0, 0)
+
+
+def test_a_value_beside_no_value_is_refused() -> None:
+    pv = meter(NO_VALUES, out_of_range=OutOfRange.REFUSE)
+    code, events = pv.store(struct.pack(">5H", 0x8000, 0xBF80, 0, 0xFFFF, 0), 1.0)
+    assert (code, events) == (3, (ValueRefused("pv", NO_VALUES.measurements[1], -1.0),))
+
+
 def test_a_single_register_that_readers_see_at_once_is_flagged_at_once() -> None:
     hot = RegisterMap(
         (*PV_MAP.measurements[:5], PV_MAP.measurements[5]._replace(maximum=90), PV_MAP.measurements[6])

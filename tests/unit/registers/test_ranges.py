@@ -30,12 +30,16 @@ def measurements(draw: st.DrawFn) -> tuple[Measurement, ...]:
         one = Measurement(
             f"m{number}", address, kind, draw(SCALES), "", 1, order, draw(OFFSETS), limits[0], limits[1]
         )
+        sentinel = draw(st.none() | st.integers(*kind.limits or (0, 0)))
+        one = one._replace(sentinel=sentinel, no_value=draw(st.sampled_from([None, True, False])))
         placed.append(one)
         address = one.end + draw(st.integers(0, 2))
     return tuple(draw(st.permutations(placed)))
 
 
 def exactly_in_range(measurement: Measurement, stored: int) -> bool:
+    if stored == measurement.no_value_number:
+        return not measurement.limited
     value = Fraction(stored) / Fraction(str(measurement.scale)) + Fraction(str(measurement.offset))
     low, high = measurement.minimum, measurement.maximum
     return (low is None or value >= Fraction(str(low))) and (high is None or value <= Fraction(str(high)))
@@ -50,7 +54,8 @@ def test_a_flag_is_set_exactly_if_the_value_is_outside(
     expected = 0
     for index, one in enumerate(chosen):
         low, high = one.type.limits or (0, 0)
-        near = [n for limit in one.stored_limits if abs(limit) < 2**32 for n in (limit - 1, limit, limit + 1)]
+        edges = (*one.stored_limits, one.no_value_number or 0)
+        near = [n for edge in edges if abs(edge) < 2**32 for n in (edge - 1, edge, edge + 1)]
         stored = data.draw(st.integers(low, high) | st.sampled_from([int(n) for n in near] or [0]))
         stored = min(max(stored, low), high)
         own = one.type.pack(stored)

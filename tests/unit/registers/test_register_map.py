@@ -112,6 +112,50 @@ def test_a_wide_gap_is_not_read() -> None:
     assert wide.spans(123) == [(0, 1), (60000, 1), (65534, 2)]
 
 
+NAN = [0x7FC0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "registers", "expected"),
+    [
+        ({"type": DataType.INT16}, [0x8000], True),
+        ({"type": DataType.INT16}, [0x8001], False),
+        ({"type": DataType.INT16, "no_value": False}, [0x8000], False),
+        ({"type": DataType.INT16, "sentinel": -9999}, [0x10000 - 9999], True),
+        ({"type": DataType.INT16, "sentinel": -9999}, [0x8000], False),
+        ({"type": DataType.INT32}, [0x8000, 0], True),
+        ({"type": DataType.INT32, "word_order": WordOrder.LITTLE}, [0, 0x8000], True),
+        ({"type": DataType.INT32, "word_order": WordOrder.LITTLE}, [0x8000, 0], False),
+        ({"type": DataType.UINT16}, [0xFFFF], False),
+        ({"type": DataType.UINT16, "no_value": True}, [0xFFFF], True),
+        ({"type": DataType.UINT16, "no_value": True, "sentinel": 0}, [0], True),
+        ({"type": DataType.UINT32}, [0xFFFF, 0xFFFF], False),
+        ({"type": DataType.UINT32, "no_value": True}, [0xFFFF, 0xFFFF], True),
+        ({"type": DataType.FLOAT32}, NAN, True),
+        ({"type": DataType.FLOAT32}, [0xFFFF, 0xFFFF], True),
+        ({"type": DataType.FLOAT32}, [0x7F80, 0], False),
+        ({"type": DataType.FLOAT32, "sentinel": -0.1}, [0xBDCC, 0xCCCD], True),
+        ({"type": DataType.FLOAT32, "sentinel": -0.1}, NAN, True),
+        ({"type": DataType.FLOAT32, "no_value": False}, NAN, False),
+        ({"type": DataType.TIMESTAMP}, [0xFFFF, 0xFFFF], False),
+    ],
+)
+def test_the_senders_no_value_is_a_signed_or_floating_point_types_sentinel_by_default(
+    changes: dict[str, Any], registers: list[int], expected: bool
+) -> None:
+    measurement = Measurement("x", 0, **changes)
+    assert measurement.is_no_value(registers) == expected
+    assert (RegisterMap((measurement,)).values(registers)["x"] is None) == expected
+    unlimited = measurement._replace(minimum=-1e12, maximum=1e12)
+    assert unlimited.in_range(registers) == (not expected and registers not in (NAN, [0x7F80, 0]))
+
+
+def test_no_value_changes_no_fingerprint() -> None:
+    [*others, timestamp] = PV_MAP.measurements
+    chosen = RegisterMap((*(m._replace(no_value=True) for m in others), timestamp))
+    assert chosen.fingerprint == PV_MAP.fingerprint
+
+
 def test_a_sentinel_is_recognized_by_its_registers() -> None:
     assert Measurement("a", 0).is_sentinel([0xFFFF])
     assert not Measurement("a", 0, sentinel=0).is_sentinel([0xFFFF])
