@@ -278,12 +278,12 @@ def _meaning(measurement: Measurement) -> tuple[float, float, str, str]:
 
 PV_MAP = RegisterMap(
     (
-        Measurement("P_ac", 0, unit="W"),
-        Measurement("P_dc", 1, unit="W"),
-        Measurement("V_dc", 2, scale=10, unit="V", decimals=2),
-        Measurement("I_dc", 3, scale=100, unit="A", decimals=2),
-        Measurement("G", 4, unit="W/m²"),
-        Measurement("T_cell", 5, scale=10, unit="°C"),
+        Measurement("P_ac", 0, unit="W", minimum=0, maximum=20000),
+        Measurement("P_dc", 1, unit="W", minimum=0, maximum=20000),
+        Measurement("V_dc", 2, scale=10, unit="V", decimals=2, minimum=0, maximum=1500),
+        Measurement("I_dc", 3, scale=100, unit="A", decimals=2, minimum=0, maximum=200),
+        Measurement("G", 4, unit="W/m²", minimum=0, maximum=1600),
+        Measurement("T_cell", 5, scale=10, unit="°C", minimum=0, maximum=100),
         Measurement("Timestamp", 6, type=DataType.TIMESTAMP),
     )
 )

@@ -26,7 +26,7 @@ def test_the_documented_map_has_its_constants_and_members() -> None:
         "#define PV_FINGERPRINT 0xA6E383D7UL",
         "    PV_ADDRESS_T_CELL = 5,",
         "    PV_VALUE_T_CELL = 6,",
-        "    double T_cell; /* T_cell, uint16, scale 10, in °C */",
+        "    double T_cell; /* T_cell, uint16, scale 10, minimum 0, maximum 100, in °C */",
         "    uint32_t Timestamp; /* Timestamp, timestamp, high word first, Unix seconds */",
     } <= set(lines)
 

@@ -14,8 +14,8 @@ def test_the_documented_map_is_a_table_by_address() -> None:
     turned = pv._replace(map=RegisterMap(pv.map.measurements[::-1]))
     lines = document(turned)
     assert lines[0] == "## Meter pv"
-    assert "| 0 | 40001 | `P_ac` | uint16 |  | 1 | 0 | W |  |  |" in lines
-    assert "| 6-7 | 40007 | `Timestamp` | timestamp | big | 1 | 0 | s |  |  |" in lines
+    assert "| 0 | 40001 | `P_ac` | uint16 |  | 1 | 0 | W | 0 | 20000 | 6 |" in lines
+    assert "| 6-7 | 40007 | `Timestamp` | timestamp | big | 1 | 0 | s |  |  |  |" in lines
     rows = [line for line in lines if " | 4000" in line]
     assert [row.split(" | ")[2] for row in rows] == [f"`{m.name}`" for m in pv.map.measurements]
 

@@ -1,10 +1,13 @@
+import struct
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smart_meter.cli.simulator import DAY_SECONDS, PvDay
 from smart_meter.registers.data_types import DataType
+from smart_meter.registers.ranges import MapRanges
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from smart_meter.registers.word_order import WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
@@ -90,6 +93,18 @@ def test_the_fingerprint_does_not_depend_on_how_values_are_logged() -> None:
 
 def test_the_fingerprint_of_the_documented_map_is_the_same_on_every_machine() -> None:
     assert PV_MAP.fingerprint == "a6e383d7"
+
+
+def test_the_default_maps_ranges_are_plausible_and_hold_a_whole_day() -> None:
+    [*measured, timestamp] = PV_MAP.measurements
+    assert all(m.minimum == 0 and m.maximum is not None for m in measured)
+    assert not timestamp.limited
+    ranges = MapRanges(PV_MAP)
+    for second in range(0, DAY_SECONDS, 600):
+        registers = PvDay().registers(PV_MAP, second, 1451628000)
+        assert ranges.out_of_range(struct.pack(">8H", *registers)) == 0
+    registers[5] = 6540
+    assert ranges.out_of_range(struct.pack(">8H", *registers)) == 1 << 5
 
 
 def _map(*places: tuple[int, DataType]) -> RegisterMap:
