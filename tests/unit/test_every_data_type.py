@@ -72,6 +72,9 @@ def test_registers_and_log_lines(kind: DataType, value: float, order: str) -> No
         assert sample.measured == value
         assert f"] {shown(kind, value)} |" in text
         assert written["measured"] == shown(kind, value)
+    elif measurement.is_no_value(registers):
+        assert " x=- |" in text
+        assert written["values"] == {"x": None}
     else:
         assert f" x={shown(kind, value)} |" in text
         assert the_value(written["values"]["x"]) == (value, int if kind.integral else float)
@@ -119,12 +122,20 @@ def test_what_the_history_gives_back(
         assert [row["measured"] for row in in_csv] == [row["measured"] for row in in_json] == times
         assert [cells[1] for cells in in_table] == times
     else:
-        assert [cells[3] for cells in in_table] == [shown(kind, value) for value in limits]
+        # The lowest number of a signed type is its sentinel.
+        missing = [value == kind.sentinel and kind.has_no_value for value in limits]
+        assert missing == [kind.integral and limits[0] < 0, False]
+        assert [cells[3:] for cells in in_table] == [
+            [] if nothing else [shown(kind, value)] for value, nothing in zip(limits, missing, strict=True)
+        ]
         assert [the_value(row["values"]["x"]) for row in in_json] == [
-            (value, int if kind.integral else float) for value in limits
+            (None, type(None)) if nothing else (value, int if kind.integral else float)
+            for value, nothing in zip(limits, missing, strict=True)
         ]
         digits = [str(value) if kind.integral else f"{value:.12g}" for value in limits]
-        assert [row["x"] for row in in_csv] == digits
+        assert [row["x"] for row in in_csv] == [
+            "" if nothing else text for text, nothing in zip(digits, missing, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("kind", list(DataType))

@@ -14,6 +14,7 @@ from tools.generate import REPOSITORY, replace
 from smart_meter.config import AccessRule, Config, MeterConfig, ZoneConfig
 from smart_meter.config.measurements import SETTINGS as MEASUREMENT
 from smart_meter.config.settings import (
+    Bool,
     Choice,
     CustomSetting,
     Integer,
@@ -100,6 +101,8 @@ def _type(kind: Setting) -> str:
             return "str"
         case Integer():
             return "int"
+        case Bool():
+            return "bool"
         case _:
             return "float"
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, UNIT, UNIT_HINT, check_unique
-from smart_meter.config.settings import CustomSetting, Integer, Number, Setting, Text, choices, read_values
+from smart_meter.config.settings import (
+    Bool,
+    CustomSetting,
+    Integer,
+    Number,
+    Setting,
+    Text,
+    choices,
+    read_values,
+)
 from smart_meter.config.toml_table import Table, show
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import Measurement
@@ -27,18 +36,28 @@ SETTINGS: dict[str, Setting] = {
     "unit": Text("Its engineering unit.", UNIT_HINT, UNIT),
     "decimals": Integer("Decimals in the journal.", 0, 6),
     "sentinel": CustomSetting(
-        "The stored number that stands for no value while the meter is stale; .nan for a float32.",
+        "The stored number that stands for no value; .nan for a float32.",
         "a number that the type can store; without it, the type's own",
         "float",
     ),
+    "no_value": Bool(
+        "Whether a sender that sends the sentinel has no value.",
+        "true or false; without it, true for int16, int32 and float32, false for the others",
+    ),
 }
 """The settings of one measurement, by the fields of `Measurement`."""
-OPTIONAL = ("minimum", "maximum")
+OPTIONAL = ("minimum", "maximum", "no_value")
 
 
-def read_measurements(tables: list[Table]) -> tuple[Measurement, ...]:
-    """Return the valid measurements; the problems of the others are added to their tables."""
+def read_measurements(tables: list[Table], *, sentinels: bool = False) -> tuple[Measurement, ...]:
+    """Return the valid measurements; the problems of the others are added to their tables.
+
+    sentinels: whether readers of a stale meter get each measurement's sentinel.
+    """
     measurements = [_read_measurement(table) for table in tables]
+    for table, measurement in zip(tables, measurements, strict=True):
+        if measurement is not None and measurement.limited:
+            _check_range(table, measurement, sentinels=sentinels)
     check_unique(tables, "name", fold=False)
     placed: list[tuple[Measurement, Table]] = []
     timestamp: Table | None = None
@@ -71,7 +90,7 @@ def _read_measurement(table: Table) -> Measurement | None:
 def _check_together(table: Table, measurement: Measurement) -> bool:
     """Add the problems of keys that contradict each other; return whether its registers exist."""
     low, high = measurement.minimum, measurement.maximum
-    if low is not None and high is not None and low > high:
+    if not _in_order(measurement):
         table.problem("minimum", f"{show(low)} is over maximum, {show(high)}; swap them")
     if measurement.width == 1 and measurement.word_order is not WordOrder.BIG:
         fault = f"{show(measurement.word_order.value)} for {measurement.type.value}, which is one register"
@@ -81,6 +100,11 @@ def _check_together(table: Table, measurement: Measurement) -> bool:
             if wrong:
                 what = "Unix seconds have scale 1 and offset 0, leave the key out"
                 table.problem(key, f"{show(table.data[key])} for a timestamp; {what}")
+        if measurement.no_value is not None:
+            table.problem(
+                "no_value",
+                f"{show(measurement.no_value)} for a timestamp, which always is a value; leave the key out",
+            )
         if measurement.limited:
             key = "minimum" if low is not None else "maximum"
             table.problem(
@@ -94,6 +118,61 @@ def _check_together(table: Table, measurement: Measurement) -> bool:
         table.problem("address", message)
         return False
     return True
+
+
+def _check_range(table: Table, measurement: Measurement, *, sentinels: bool) -> None:
+    """Note a range that the data type can't hold, and a sentinel that lies in the range.
+
+    sentinels: whether readers of a stale meter get each measurement's sentinel.
+    """
+    limits = measurement.type.limits
+    low, high = measurement.stored_limits
+    if measurement.type is DataType.TIMESTAMP or not _in_order(measurement):
+        return  # That is noted already.
+    outside = [
+        (key, stored)
+        for key, stored in (("minimum", low), ("maximum", high))
+        if limits is not None and math.isfinite(stored) and not limits[0] <= stored <= limits[1]
+    ]
+    if outside and limits is not None:
+        least, most = (f"{limit / measurement.scale + measurement.offset:.12g}" for limit in limits)
+        held = f"outside {limits[0]} to {limits[1]} of {measurement.type.value}; give {least} to {most}"
+        for key, stored in outside:
+            table.problem(key, f"{show(table.data[key])} is stored as {stored}, {held}")
+    elif low > high:
+        span = f"{show(measurement.minimum)} to maximum, {show(measurement.maximum)}"
+        held = f"holds no value that {measurement.type.value} can store with this scale and offset"
+        table.problem("minimum", f"{span}, {held}; widen the range")
+    else:
+        _check_sentinel(table, measurement, sentinels=sentinels)
+
+
+def _in_order(measurement: Measurement) -> bool:
+    low, high = measurement.minimum, measurement.maximum
+    return low is None or high is None or low <= high
+
+
+def _check_sentinel(table: Table, measurement: Measurement, *, sentinels: bool) -> None:
+    """Note a sentinel that lies in the range, so that nobody can distinguish it from a value.
+
+    The type's own counts only if it is used, and if both limits are set: it is the last number of the type.
+    """
+    own = measurement.type.sentinel
+    if own is None:
+        return
+    number = measurement.type.nearest(own if measurement.sentinel is None else measurement.sentinel)
+    low, high = measurement.stored_limits
+    if not low <= number <= high:
+        return
+    if number != own:
+        value = show(table.data["sentinel"])
+        table.problem("sentinel", f"{value} lies in the range, so it is a value; give one outside")
+    elif (
+        math.isfinite(low) and math.isfinite(high) and (sentinels or measurement.no_value_number is not None)
+    ):
+        fault = f"{number}, the type's own, lies in the range, so it is a value"
+        instead = "" if sentinels else ", or no_value = false"
+        table.problem("sentinel", f"{fault}; give one outside{instead}")
 
 
 def _read_sentinel(table: Table, kind: DataType) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 from smart_meter.config.measurements import read_measurements
@@ -12,6 +12,7 @@ from smart_meter.config.model import (
     AccessRule,
     Config,
     MeterConfig,
+    OnStale,
     ZoneConfig,
 )
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, check_unique
@@ -45,7 +46,8 @@ def _read_meter(table: Table, zones: tuple[ZoneConfig, ...]) -> MeterConfig | No
     rules = _read_rules(table, zones)
     tables = table.tables("measurements")
     table.close()
-    measurements = PV_MAP.measurements if tables is None else read_measurements(tables)
+    sentinels = values["on_stale"] is OnStale.SENTINEL
+    measurements = PV_MAP.measurements if tables is None else read_measurements(tables, sentinels=sentinels)
     if None in values.values():
         return None
     return MeterConfig(map=RegisterMap(measurements), access=rules, **values)
@@ -55,12 +57,40 @@ def _read_rules(table: Table, zones: tuple[ZoneConfig, ...]) -> tuple[AccessRule
     tables = table.tables("access")
     if tables is None:
         return ()
-    rules = [rule for rule in (_read_rule(entry, zones) for entry in tables) if rule is not None]
+    read = [_read_rule(entry, zones) for entry in tables]
+    rules = [rule for rule in read if rule is not None]
+    _check_order(tables, read, {zone.name: zone.network for zone in zones})
     if len(rules) == len(tables) and not any(rule.access.writes for rule in rules):
         table.problem(
             "access", 'nobody may write, so no value would arrive; give one rule access = "read-write"'
         )
     return tuple(rules)
+
+
+def _check_order(
+    tables: list[Table], rules: list[AccessRule | None], networks: dict[str, IPv4Network]
+) -> None:
+    """Note each rule that decides for no client, since the rules before it decide for all of its own."""
+    decided: dict[str, list[tuple[str, IPv4Network]]] = {zone: [] for zone in networks}
+    for table, rule in zip(tables, rules, strict=True):
+        if rule is None or rule.zone not in networks:
+            continue
+        earlier = decided[rule.zone]
+        own = rule.clients or (networks[rule.zone],)
+        covered = list(collapse_addresses(network for _, network in earlier))
+        if all(any(one.subnet_of(network) for network in covered) for one in own):
+            deciding = dict.fromkeys(
+                name for name, network in earlier if any(network.overlaps(one) for one in own)
+            )
+            key = "clients" if rule.clients else "zone"
+            whose = "all of these clients" if rule.clients else f"all of zone {rule.zone}"
+            table.problem(
+                key,
+                f"{show(table.data[key])} is never reached: {' and '.join(deciding)} already "
+                f"decide{'s' * (len(deciding) == 1)} for {whose}; put this rule first, or remove it",
+            )
+        # Within the meter, so that the name fits an inventory as well.
+        earlier += [(table.path.rpartition(".")[2], one) for one in own]
 
 
 def _read_rule(table: Table, zones: tuple[ZoneConfig, ...]) -> AccessRule | None:
@@ -100,13 +130,25 @@ def _read_client(table: Table, index: int, entry: object, zone: ZoneConfig | Non
         table.problem(
             "clients", f"{show(entry)} ({key}) is not in the zone's network {zone.network}; give {hint}"
         )
+    elif zone is not None and network == IPv4Network(zone.address):
+        table.problem("clients", f"{show(entry)} ({key}) is this Pi's own address; give {hint}")
+    elif zone is not None and network in _no_hosts(zone.network):
+        table.problem("clients", f"{show(entry)} ({key}) is not a host's address; give {hint}")
     return network
+
+
+def _no_hosts(network: IPv4Network) -> tuple[IPv4Network, ...]:
+    """Return a network's own address and its broadcast address, which no host has."""
+    if network.prefixlen >= 31:
+        return ()
+    return IPv4Network(network.network_address), IPv4Network(network.broadcast_address)
 
 
 def _read_functions(table: Table, access: Access | None) -> frozenset[int]:
     known = sorted(int(code) for code in FUNCTIONS)
     hint = f"a list of function codes out of {', '.join(map(str, known))}"
     functions: set[int] = set()
+    before = len(table.problems)
     for entry in table.listing("functions", hint):
         if type(entry) is not int or entry not in FUNCTIONS:
             table.problem("functions", f"{show(entry)} is not a supported function code; give {hint}")
@@ -121,6 +163,15 @@ def _read_functions(table: Table, access: Access | None) -> frozenset[int]:
                 "functions",
                 f"{entry} takes more than access {show(access.value)}; give access {one_of(enough)}",
             )
+    writing = [code for code in known if FUNCTIONS[code].writes]
+    fits = len(table.problems) == before
+    if fits and access is not None and access.writes and functions and functions.isdisjoint(writing):
+        codes = ", ".join(map(str, writing))
+        fault = (
+            f"has no function code that writes ({codes}), so access {show(access.value)} lets nobody write"
+        )
+        instead = f"add one, or give access {show('read' if access.reads else 'none')}"
+        table.problem("functions", f"{show(sorted(functions))} {fault}; {instead}")
     return frozenset(functions)
 
 

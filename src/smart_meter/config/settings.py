@@ -122,7 +122,18 @@ class CustomSetting(NamedTuple):
     elements: str = ""
 
 
-Setting = Text | Integer | Number | Seconds | Choice | CustomSetting
+class Bool(NamedTuple):
+    """True or false; or None, if it may be left out."""
+
+    description: str
+    hint: str
+
+    def read(self, table: Table, name: str, default: bool | None) -> bool | None:
+        """Return the truth value under a key, or its default; None and a problem for anything else."""
+        return table.boolean(name, default, self.hint)
+
+
+Setting = Text | Integer | Number | Seconds | Choice | Bool | CustomSetting
 
 
 def choices(description: str, kind: type[enum.Enum]) -> Choice:

@@ -181,6 +181,14 @@ class Table:
             low = high = 0
         return self.number(name, default, low, high, hint)
 
+    def boolean(self, name: str, default: bool | None, hint: str) -> bool | None:
+        """Return true or false; the default if the key is left out."""
+        value = self.anything(name)
+        if value is None or isinstance(value, bool):
+            return default if value is None else value
+        self.problem(name, f"{show(value)} is neither true nor false; give {hint}")
+        return None
+
     def anything(self, name: str) -> Any:
         """Return the value unchanged, or None if the key is left out."""
         self._known.append(name)

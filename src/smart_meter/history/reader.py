@@ -59,8 +59,8 @@ class RecordedSample:
     measured: int | None
     """Unix seconds, as sent by the meter."""
     meter: RecordedMeter
-    values: dict[str, float]
-    """In engineering units, by the measurement's name, without the map's timestamp."""
+    values: dict[str, float | None]
+    """In engineering units, by the measurement's name, without the map's timestamp; None: no value."""
     out_of_range: list[str]
     """Names of measurements."""
 
@@ -241,7 +241,8 @@ def _decode(
 ) -> RecordedSample:
     number, _, running, measured, flags, registers = row
     try:
-        values = meter.map.decode(struct.unpack(f">{meter.map.quantity}H", registers))
+        unpacked = struct.unpack(f">{meter.map.quantity}H", registers)
+        values = meter.map.values(unpacked)
     except (struct.error, TypeError, ValueError) as error:
         raise DamagedError(f"row {number} does not fit the map of meter {meter.name}: {error}") from error
     timestamp = meter.map.timestamp
@@ -249,9 +250,10 @@ def _decode(
         del values[timestamp.name]
     out = []
     if flags & OUT_OF_RANGE:
+        start = meter.map.start
         out = [
             m.name
             for m in meter.map.measurements
-            if m.name in values and m.limited and not m.in_range(values[m.name])
+            if m.limited and not m.in_range(unpacked[m.address - start : m.end - start])
         ]
     return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out)

@@ -51,7 +51,10 @@ class JsonFormatter(LogFormatter):
             measured=None if sample.measured is None else iso_time(sample.measured),
             arrived=iso_time(sample.arrived_wall),
             # JSON has no not-a-number and no infinity.
-            values={name: value if math.isfinite(value) else None for name, value in sample.values.items()},
+            values={
+                name: None if value is None or not math.isfinite(value) else value
+                for name, value in sample.values.items()
+            },
             out_of_range=sorted(sample.out_of_range),
             total=total,
         )

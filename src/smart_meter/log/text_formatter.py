@@ -61,7 +61,7 @@ class TextFormatter(LogFormatter):
     def received(self, sample: Sample, peer: str, total: int) -> str:
         values = sample.values
         shown = " ".join(
-            f"{m.name}={m.format(values[m.name])}"
+            f"{m.name}={'-' if (value := values[m.name]) is None else m.format(value)}"
             for m in self._maps[sample.meter].measurements
             if m.name in values
         )

@@ -25,7 +25,8 @@ _TOP = """\
  *
  * NAME_encode(&values, registers)   0, or the NAME_VALUE_... that does not fit; then registers is unchanged
  * NAME_decode(registers, &values)   can't fail: any registers can be decoded
- * NAME_is_sentinel(registers, NAME_VALUE_...)   whether the registers mean "no value"
+ * NAME_is_sentinel(registers, NAME_VALUE_...)   whether the registers mean "no value": the meter is stale and
+ *     configured so, or the sender has stored that number, which the comment of the value names
  * smart_meter_status_decode(registers, &status)   the status block: input registers, function code 04
  *
  * registers: NAME_QUANTITY holding registers from address NAME_START on, each as the processor has a uint16_t
@@ -147,6 +148,8 @@ class _Meter:
             parts.append(f"maximum {number(m.maximum)}")
         if m.limited and self.meter.out_of_range is OutOfRange.REFUSE:
             parts.append("refused outside")
+        if m.no_value_number is not None:
+            parts.append(f"no value is stored as {number(m.no_value_number)}")
         if m.unit:
             parts.append(f"in {m.unit}")
         return _safe(", ".join(parts))

@@ -78,6 +78,9 @@ def _meter(meter: MeterConfig) -> str:
         f"- {_PUBLISH[meter.publish]}",
     ]
     limited = any(m.limited for m in register_map.measurements)
+    missing = any(m.no_value_number is not None for m in register_map.measurements)
+    if missing:
+        facts.append('- "no value": what the sender stores if it has none; that is in no range')
     if limited:
         facts.append(f"- a value outside minimum and maximum {_OUT_OF_RANGE[meter.out_of_range]}")
     reads, writes = requests(meter)
@@ -86,12 +89,17 @@ def _meter(meter: MeterConfig) -> str:
     if len(register_map.addresses) < register_map.quantity:
         facts.append("- registers that are not listed mean nothing")
     sentinels = meter.on_stale is OnStale.SENTINEL
-    head = [*_COLUMNS, *(["sentinel"] if sentinels else []), *(["flag"] if limited else [])]
-    rows = [
-        _measurement(row) + ([_sentinel(row)] if sentinels else []) + ([number(row.flag)] if limited else [])
-        for row in measurement_rows(meter)
-    ]
-    return f"## Meter {_text(meter.name)}\n\n" + "\n".join(facts) + "\n\n" + _table(head, rows)
+    rows = measurement_rows(meter)
+    columns = [[*_COLUMNS], *(_measurement(row) for row in rows)]
+    for shown, title, cells in (
+        (sentinels, "sentinel", [_stored(row, row.sentinel) for row in rows]),
+        (missing, "no value", [_stored(row, row.no_value) for row in rows]),
+        (limited, "flag", [number(row.flag) for row in rows]),
+    ):
+        if shown:
+            columns = [[*line, cell] for line, cell in zip(columns, [title, *cells], strict=True)]
+    head, *lines = columns
+    return f"## Meter {_text(meter.name)}\n\n" + "\n".join(facts) + "\n\n" + _table(head, lines)
 
 
 def _measurement(row: Row) -> list[str]:
@@ -123,12 +131,12 @@ def _addresses(row: Row) -> str:
     return f"{row.address}-{row.address + row.width - 1}" if row.width > 1 else str(row.address)
 
 
-def _sentinel(row: Row) -> str:
-    if row.sentinel is None:
+def _stored(row: Row, stored: float | None) -> str:
+    if stored is None:
         return ""
     if not row.type.integral:
-        return number(row.sentinel)
-    return f"0x{int(row.sentinel) % (1 << 16 * row.width):0{4 * row.width}X}"
+        return number(stored)
+    return f"0x{int(stored) % (1 << 16 * row.width):0{4 * row.width}X}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

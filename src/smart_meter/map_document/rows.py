@@ -38,6 +38,8 @@ class Row:
     maximum: float | None
     sentinel: float | None
     """The stored number."""
+    no_value: float | None
+    """The stored number that a sender without a value sends."""
     flag: int | None
     """The bit of the status block's out-of-range flags."""
     meaning: str
@@ -77,6 +79,7 @@ def status_rows() -> list[Row]:
             minimum=None,
             maximum=None,
             sentinel=None,
+            no_value=None,
             flag=None,
             meaning=field.meaning,
         )
@@ -116,6 +119,7 @@ def _measurement(measurement: Measurement, flag: int) -> Row:
         minimum=measurement.minimum,
         maximum=measurement.maximum,
         sentinel=None if timestamp else sentinel,
+        no_value=measurement.no_value_number,
         flag=flag if measurement.limited and flag < status_block.FLAGS else None,
         meaning="when the sample was measured: Unix seconds" if timestamp else "",
     )

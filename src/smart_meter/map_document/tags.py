@@ -39,6 +39,7 @@ COLUMNS = (
     "write_functions",
     "flag_bit",
     "description",
+    "no_value",
 )
 """Programs may rely on these names and their order; new ones are added at the end."""
 
@@ -89,4 +90,5 @@ def _line(tag: str, meter: MeterConfig, row: Row) -> list[str | int]:
         writes if row.holding else "",
         number(row.flag),
         row.meaning,
+        number(row.no_value),
     ]

@@ -15,6 +15,7 @@ from smart_meter.meters.sample import Sample
 from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
 from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
+from smart_meter.registers.ranges import MapRanges
 from smart_meter.registers.register_map import Measurement
 from smart_meter.registers.status_block import State
 from smart_meter.registers.word_order import WordOrder
@@ -39,9 +40,10 @@ class Meter(Bank):
         "_completed",
         "_config",
         "_fingerprint",
-        "_limited",
         "_mask",
+        "_out_of_range",
         "_published",
+        "_refuses",
         "_sentinels",
         "_sequence",
         "_timestamp",
@@ -76,7 +78,9 @@ class Meter(Bank):
         """How a request that writes a whole sample begins: what follows the unit identifier."""
         self._addresses = config.map.addresses
         self._fingerprint = config.map.fingerprint
-        self._limited = tuple(m for m in config.map.measurements if m.limited)
+        ranges = MapRanges(config.map)
+        self._out_of_range = ranges.out_of_range if ranges else _nothing_out_of_range
+        self._refuses = config.out_of_range is OutOfRange.REFUSE
         timestamp = config.map.timestamp
         self._timestamp = timestamp
         self._timestamp_place = _timestamp_place(config)
@@ -87,6 +91,7 @@ class Meter(Bank):
         """Changes with whatever changes what is read."""
         self.flags = 0
         self._mask = 0
+        """Which of the values that readers get are out of range: bit i is the map's measurement i."""
         self.samples = 0
         """Complete samples since the start."""
         self._sequence = 0
@@ -108,8 +113,9 @@ class Meter(Bank):
         With it comes what happened. values: every register of the span, in wire order. now: monotonic
         seconds.
         """
-        if self._limited:
-            refused = self._refused_value(values, self._addresses)
+        mask = self._out_of_range(values)
+        if mask and self._refuses:
+            refused = self._refused_value(values, mask, self._addresses)
             if refused is not None:
                 return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
         self.data[:] = values
@@ -119,9 +125,8 @@ class Meter(Bank):
         self.samples += 1
         self.arrived = now
         self.due = now + self.stale_after
-        if self._limited:
-            self._mask = self._out_of_range_mask()
-            self.flags = OUT_OF_RANGE if self._mask else 0
+        self._mask = mask
+        self.flags = OUT_OF_RANGE if mask else 0
         if self._published is not self.data:
             self._published[:] = values
         if self.state is _FRESH:
@@ -153,8 +158,9 @@ class Meter(Bank):
         image = data[:first] + values + data[first + size :]
         if len(written) == len(self._addresses):
             return self.store(image, now)
-        if self._limited:
-            refused = self._refused_value(image, written)
+        mask = self._out_of_range(image)
+        if mask and self._refuses:
+            refused = self._refused_value(image, mask, written)
             if refused is not None:
                 return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
         if then_read and self.failure:
@@ -162,6 +168,8 @@ class Meter(Bank):
             return self.failure, ()
         self._written = written
         data[:] = image
+        if self._published is data:
+            self._mask = mask
         self.version += 1
         return 0, ()
 
@@ -204,7 +212,7 @@ class Meter(Bank):
         self.data[:] = registers
         self._published[:] = registers
         self.flags = flags
-        self._mask = self._out_of_range_mask() if self._limited else 0
+        self._mask = self._out_of_range(registers)
         self._sequence = sequence - self.samples
         self.state = State.RESTORED
         if age is not None:
@@ -228,7 +236,7 @@ class Meter(Bank):
             self.data[:] = self._translated(earlier, earlier.data)
             if self._published is not self.data:
                 self._published[:] = self._translated(earlier, earlier._published)
-        self._mask = self._out_of_range_mask() if self._limited else 0
+        self._mask = self._out_of_range(self._published)
         self.state = earlier.state
         if self.state is State.WAITING:
             return
@@ -246,7 +254,8 @@ class Meter(Bank):
 
     def last_sample(self, wall: float) -> Sample:
         """Return the sample that was completed last. wall: Unix seconds when it arrived."""
-        values = self.map.decode(self.registers())
+        values = self.map.values(self.registers())
+        mask = self._out_of_range(self.data)
         measured = values.pop(self._timestamp.name) if self._timestamp else None
         return Sample(
             self.name,
@@ -254,7 +263,7 @@ class Meter(Bank):
             None if measured is None else int(measured),
             self.arrived,
             wall,
-            frozenset(m.name for m in self._limited if not m.in_range(values[m.name])),
+            frozenset(m.name for i, m in enumerate(self.map.measurements) if mask >> i & 1),
         )
 
     def measured(self) -> int | None:
@@ -284,27 +293,24 @@ class Meter(Bank):
             for first, registers in self._sentinels:
                 self.view[first : first + len(registers)] = registers
 
-    def _refused_value(self, image: bytes | bytearray, written: frozenset[int]) -> ValueRefused | None:
-        """Return the first value that `written` completes and that is out of range, if none may be."""
-        if self._config.out_of_range is not OutOfRange.REFUSE:
-            return None
-        for measurement in self._limited:
-            if all(address in written for address in range(measurement.address, measurement.end)):
-                value = self._decoded(measurement, image)
-                if not measurement.in_range(value):
-                    return ValueRefused(self.name, measurement, value)
+    def _refused_value(
+        self, image: bytes | bytearray, mask: int, written: frozenset[int]
+    ) -> ValueRefused | None:
+        """Return the first value that `written` completes and that is out of range; None: there is none.
+
+        "No value" is not refused: the sample's other values would be lost with it. mask: bit i is set if the
+        map's measurement i is out of range.
+        """
+        for index, measurement in enumerate(self.map.measurements):
+            if mask >> index & 1 and written.issuperset(range(measurement.address, measurement.end)):
+                registers = self._registers_of(measurement, image)
+                if not measurement.is_no_value(registers):
+                    return ValueRefused(self.name, measurement, measurement.decode(registers))
         return None
 
-    def _out_of_range_mask(self) -> int:
-        return sum(
-            1 << index
-            for index, measurement in enumerate(self.map.measurements)
-            if measurement.limited and not measurement.in_range(self._decoded(measurement, self.data))
-        )
-
-    def _decoded(self, measurement: Measurement, image: bytes | bytearray) -> float:
+    def _registers_of(self, measurement: Measurement, image: bytes | bytearray) -> tuple[int, ...]:
         first = 2 * (measurement.address - self.start)
-        return measurement.decode(struct.unpack_from(f">{measurement.width}H", image, first))
+        return struct.unpack_from(f">{measurement.width}H", image, first)
 
     def _translated(self, earlier: Meter, image: bytearray) -> bytes:
         """Return another map's registers as this one's: each measurement keeps its value, by its name."""
@@ -322,6 +328,10 @@ class Meter(Bank):
             first = measurement.address - self.start
             translated[first : first + measurement.width] = encoded
         return struct.pack(f">{len(translated)}H", *translated)
+
+
+def _nothing_out_of_range(_: bytes | bytearray) -> int:
+    return 0
 
 
 def _timestamp_place(config: MeterConfig) -> tuple[int, WordOrder] | None:

@@ -11,8 +11,8 @@ class Sample(NamedTuple):
     """One complete set of measurements."""
 
     meter: str
-    values: Mapping[str, float]
-    """By the measurement's name, in engineering units, in the map's order."""
+    values: Mapping[str, float | None]
+    """By the measurement's name, in engineering units, in the map's order; None: the sender has no value."""
     measured: int | None
     """Unix seconds from the map's timestamp; None where the map has none."""
     arrived: float

@@ -141,6 +141,7 @@ class DataType(enum.Enum):
 
     _value_: str
     kind: Kind
+    layout: str
     limits: tuple[int, int] | None
     sentinel: float | None
     iec_type: str
@@ -148,6 +149,11 @@ class DataType(enum.Enum):
     use: str
     width: int
     """How many registers one value takes."""
+    has_no_value: bool
+    """Whether a sender's sentinel means "no value" unless the configuration decides otherwise.
+
+    Not for an unsigned type: many senders use its highest number as a value.
+    """
     integral: bool
     """Whether the stored number is an integer."""
     fits_double: bool
@@ -164,6 +170,7 @@ class DataType(enum.Enum):
         member._value_ = name
         (columns,) = entry
         member.kind = columns.kind
+        member.layout = columns.layout
         member.limits = columns.limits
         member.sentinel = columns.sentinel
         member.iec_type = columns.iec_type
@@ -174,6 +181,7 @@ class DataType(enum.Enum):
         member._words = struct.Struct(f">{member.width}H")
         member.integral = columns.kind is not Kind.FLOAT
         low, high = columns.limits or (0, 0)
+        member.has_no_value = columns.sentinel is not None and (low < 0 or not member.integral)
         member.fits_double = max(-low, high) <= _MAX_DOUBLE_INTEGER
         return member
 
@@ -192,3 +200,12 @@ class DataType(enum.Enum):
         """
         data = self._number.pack(int(stored) if self.integral else stored)
         return list(self._words.unpack(data))
+
+    def nearest(self, number: float) -> float:
+        """Return the stored number that is nearest to a number; an infinity if it is too large."""
+        if self.integral:
+            return round(number)
+        try:
+            return float(self._number.unpack(self._number.pack(number))[0])
+        except OverflowError:
+            return math.copysign(math.inf, number)

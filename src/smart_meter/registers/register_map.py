@@ -8,10 +8,15 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.word_order import WordOrder
+
+_EXACT = Context(prec=60)
+"""Digits enough for the product of any three numbers that the configuration accepts."""
 
 
 class Measurement(NamedTuple):
@@ -26,10 +31,12 @@ class Measurement(NamedTuple):
     word_order: WordOrder = WordOrder.BIG
     offset: float = 0
     minimum: float | None = None
-    """In engineering units, like `maximum`. A value outside is out of range."""
+    """In engineering units, like `maximum`. A value outside is out of range; either limit is in range."""
     maximum: float | None = None
     sentinel: float | None = None
     """The stored number that means "no value"; None: the default of the type."""
+    no_value: bool | None = None
+    """Whether the sentinel means "no value" from the sender, too; None: the default of the type."""
 
     @property
     def width(self) -> int:
@@ -47,6 +54,19 @@ class Measurement(NamedTuple):
         return self.minimum is not None or self.maximum is not None
 
     @property
+    def stored_limits(self) -> tuple[float, float]:
+        """Return the lowest and the highest stored number in range; an infinity for no limit.
+
+        They are calculated in decimal arithmetic, so that 0.3 with scale 10 is 3 and not 2.9999999999999996.
+        """
+        return _stored_limits(self.type, self.scale, self.offset, self.minimum, self.maximum)
+
+    @property
+    def no_value_number(self) -> float | None:
+        """Return the stored number that a sender without a value sends; None: every number is a value."""
+        return _no_value_number(self.type, self.sentinel, self.no_value)
+
+    @property
     def whole(self) -> bool:
         """Whether the value is the stored integer itself: an integer type with scale 1 and offset 0."""
         return self.type.integral and self.scale == 1 and self.offset == 0
@@ -62,6 +82,10 @@ class Measurement(NamedTuple):
         if self.type.integral and self.scale == 1 and self.offset == 0:
             return stored
         return float(stored) / self.scale + self.offset
+
+    def value(self, registers: Sequence[int]) -> float | None:
+        """Return the measurement as `decode` does; None if the sender has no value."""
+        return None if self.is_no_value(registers) else self.decode(registers)
 
     def encode(self, value: float) -> list[int]:
         """Return the registers that hold a value: the inverse of `decode`, rounded to what can be stored.
@@ -95,11 +119,18 @@ class Measurement(NamedTuple):
             return True
         return math.isnan(self._stored(sentinel)) and math.isnan(self._stored(registers))
 
-    def in_range(self, value: float) -> bool:
-        """Whether a value lies within `minimum` and `maximum`; not-a-number never does."""
-        low = -math.inf if self.minimum is None else self.minimum
-        high = math.inf if self.maximum is None else self.maximum
-        return low <= value <= high
+    def is_no_value(self, registers: Sequence[int]) -> bool:
+        """Whether the sender's registers mean that it has no value: its sentinel, or any not-a-number."""
+        number = self.no_value_number
+        if number is None:
+            return False
+        stored = self._stored(registers)
+        return stored == number or math.isnan(stored)
+
+    def in_range(self, registers: Sequence[int]) -> bool:
+        """Whether the stored number lies within `stored_limits`; "no value" and not-a-number never do."""
+        low, high = self.stored_limits
+        return low <= self._stored(registers) <= high and not self.is_no_value(registers)
 
     def format(self, value: float) -> str:
         """Return the value with its decimals and its unit as the log shows it: `48.50V`."""
@@ -193,6 +224,11 @@ class RegisterMap(NamedTuple):
         start = self.start
         return {m.name: m.decode(registers[m.address - start : m.end - start]) for m in self.measurements}
 
+    def values(self, registers: Sequence[int]) -> dict[str, float | None]:
+        """Return what `decode` does, with None for each measurement of which the sender has no value."""
+        start = self.start
+        return {m.name: m.value(registers[m.address - start : m.end - start]) for m in self.measurements}
+
     def encode(self, values: Mapping[str, float]) -> list[int]:
         """Return the registers of the whole span; gaps and measurements without a value are 0."""
         registers = [0] * self.quantity
@@ -204,6 +240,37 @@ class RegisterMap(NamedTuple):
         return registers
 
 
+@lru_cache(maxsize=4096)
+def _stored_limits(
+    kind: DataType, scale: float, offset: float, minimum: float | None, maximum: float | None
+) -> tuple[float, float]:
+    """Return the lowest and the highest stored number of a range; an infinity for no limit."""
+
+    def exact(limit: float) -> Decimal:
+        return _EXACT.multiply(_EXACT.subtract(_decimal(limit), _decimal(offset)), _decimal(scale))
+
+    low, high = -math.inf, math.inf
+    if minimum is not None:
+        stored = exact(minimum)
+        low = int(stored.to_integral_value(ROUND_CEILING)) if kind.integral else kind.nearest(float(stored))
+    if maximum is not None:
+        stored = exact(maximum)
+        high = int(stored.to_integral_value(ROUND_FLOOR)) if kind.integral else kind.nearest(float(stored))
+    return low, high
+
+
+@lru_cache(maxsize=4096)
+def _no_value_number(kind: DataType, sentinel: float | None, no_value: bool | None) -> float | None:
+    if kind.sentinel is None or not (kind.has_no_value if no_value is None else no_value):
+        return None
+    return kind.nearest(kind.sentinel if sentinel is None else sentinel)
+
+
+def _decimal(number: float) -> Decimal:
+    # By its shortest text: the number that stands in the configuration.
+    return Decimal(str(number))
+
+
 def _meaning(measurement: Measurement) -> tuple[float, float, str, str]:
     scale, offset = float(measurement.scale), float(measurement.offset)
     return scale, offset, measurement.unit, measurement.word_order.value
@@ -211,12 +278,12 @@ def _meaning(measurement: Measurement) -> tuple[float, float, str, str]:
 
 PV_MAP = RegisterMap(
     (
-        Measurement("P_ac", 0, unit="W"),
-        Measurement("P_dc", 1, unit="W"),
-        Measurement("V_dc", 2, scale=10, unit="V", decimals=2),
-        Measurement("I_dc", 3, scale=100, unit="A", decimals=2),
-        Measurement("G", 4, unit="W/m²"),
-        Measurement("T_cell", 5, scale=10, unit="°C"),
+        Measurement("P_ac", 0, unit="W", minimum=0, maximum=20000),
+        Measurement("P_dc", 1, unit="W", minimum=0, maximum=20000),
+        Measurement("V_dc", 2, scale=10, unit="V", decimals=2, minimum=0, maximum=1500),
+        Measurement("I_dc", 3, scale=100, unit="A", decimals=2, minimum=0, maximum=200),
+        Measurement("G", 4, unit="W/m²", minimum=0, maximum=1600),
+        Measurement("T_cell", 5, scale=10, unit="°C", minimum=0, maximum=100),
         Measurement("Timestamp", 6, type=DataType.TIMESTAMP),
     )
 )

@@ -45,12 +45,12 @@ access = "read"
 name = "pv"
 unit_id = 1
 measurements = [
-    { name = "P_ac", address = 0, type = "uint16", scale = 1, unit = "W", decimals = 1 },
-    { name = "P_dc", address = 1, type = "uint16", scale = 1, unit = "W", decimals = 1 },
-    { name = "V_dc", address = 2, type = "uint16", scale = 10, unit = "V", decimals = 2 },
-    { name = "I_dc", address = 3, type = "uint16", scale = 100, unit = "A", decimals = 2 },
-    { name = "G", address = 4, type = "uint16", scale = 1, unit = "W/m²", decimals = 1 },
-    { name = "T_cell", address = 5, type = "uint16", scale = 10, unit = "°C", decimals = 1 },
+    { name = "P_ac", address = 0, unit = "W", minimum = 0, maximum = 20000 },
+    { name = "P_dc", address = 1, unit = "W", minimum = 0, maximum = 20000 },
+    { name = "V_dc", address = 2, scale = 10, unit = "V", decimals = 2, minimum = 0, maximum = 1500 },
+    { name = "I_dc", address = 3, scale = 100, unit = "A", decimals = 2, minimum = 0, maximum = 200 },
+    { name = "G", address = 4, unit = "W/m²", minimum = 0, maximum = 1600 },
+    { name = "T_cell", address = 5, scale = 10, unit = "°C", minimum = 0, maximum = 100 },
     { name = "Timestamp", address = 6, type = "timestamp" },
 ]
 """

@@ -87,6 +87,13 @@ def test_a_measurement_has_type_order_offset_range_and_sentinel() -> None:
     )
 
 
+@pytest.mark.parametrize("value", [True, False])
+def test_a_measurement_says_whether_its_sentinel_is_no_value(value: bool) -> None:
+    text = f'name = "x", address = 0, no_value = {"true" if value else "false"}'
+    [measurement] = loads(measured(text), "c").meters[0].map.measurements
+    assert measurement.no_value is value
+
+
 def test_the_sentinel_of_a_float_may_be_not_a_number() -> None:
     text = 'name = "E", address = 0, type = "float32", sentinel = {}'
     for value, expected in (("nan", math.nan), ("-1.5", -1.5), ("7", 7)):
@@ -198,6 +205,86 @@ def test_the_sentinel_of_a_float_may_be_not_a_number() -> None:
             measured('name = "t", address = 0, type = "timestamp", maximum = 1'),
             "maximum: 1 for a timestamp, which has no range; leave the key out",
         ),
+        (
+            measured('name = "t", address = 0, type = "timestamp", no_value = true'),
+            "no_value: true for a timestamp, which always is a value; leave the key out",
+        ),
+        (
+            measured('name = "x", address = 0, no_value = 1'),
+            "no_value: 1 is neither true nor false; give true or false; without it, true for int16,",
+        ),
+        (
+            measured('name = "x", address = 0, type = "int16", minimum = -32768, maximum = 32767'),
+            "sentinel: -32768, the type's own, lies in the range, so it is a value; give one outside, or no_",
+        ),
+        (
+            measured('name = "x", address = 0, no_value = true, minimum = 0, maximum = 65535'),
+            "sentinel: 65535, the type's own, lies in the range, so it is a value; give one outside, or no_",
+        ),
+        ('[history]\npath = "/usr/lib"', 'history.path: "/usr/lib" is a folder; give an absolute path, such'),
+        (
+            measured('name = "x", address = 0, scale = 10, maximum = 7000'),
+            "maximum: 7000 is stored as 70000, outside 0 to 65535 of uint16; give 0 to 6553.5",
+        ),
+        (
+            measured('name = "x", address = 0, type = "int16", scale = 100, offset = -40, minimum = -368'),
+            "minimum: -368 is stored as -32800, outside -32768 to 32767 of int16; give -367.68 to 287.67",
+        ),
+        (
+            measured('name = "x", address = 0, minimum = -40, maximum = 90'),
+            "measurements[0].minimum: -40 is stored as -40, outside 0 to 65535 of uint16; give 0 to 65535",
+        ),
+        (
+            measured('name = "x", address = 0, type = "uint32", maximum = -1'),
+            "maximum: -1 is stored as -1, outside 0 to 4294967295 of uint32",
+        ),
+        (
+            measured('name = "x", address = 0, scale = 10, minimum = 0.31, maximum = 0.39'),
+            "minimum: 0.31 to maximum, 0.39, holds no value that uint16 can store with this scale and offset",
+        ),
+        (
+            measured('name = "x", address = 0, minimum = 0, maximum = 100, sentinel = 100'),
+            "measurements[0].sentinel: 100 lies in the range, so it is a value; give one outside",
+        ),
+        (
+            measured('name = "x", address = 0, minimum = 0, sentinel = 0'),
+            "sentinel: 0 lies in the range, so it is a value; give one outside",
+        ),
+        (
+            measured('name = "x", address = 0, type = "float32", minimum = -1, maximum = 1, sentinel = -1'),
+            "sentinel: -1 lies in the range, so it is a value; give one outside",
+        ),
+        (
+            METER + 'on_stale = "sentinel"\n'
+            '[[meters.measurements]]\nname = "x"\naddress = 0\nminimum = 0\nmaximum = 65535',
+            "sentinel: 65535, the type's own, lies in the range, so it is a value; give one outside",
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\n[[meters.access]]\nzone = "field"\n'
+            'clients = ["192.168.1.50"]\naccess = "read-write"',
+            "access[1].clients: ['192.168.1.50'] is never reached: access[0] already decides for "
+            "all of these clients; put this rule first, or remove it",
+        ),
+        (
+            RULE + 'zone = "field"\nclients = ["192.168.1.0/25"]\naccess = "write"\n'
+            '[[meters.access]]\nzone = "field"\nclients = ["192.168.1.128/25"]\n'
+            '[[meters.access]]\nzone = "field"\naccess = "none"',
+            'access[2].zone: "field" is never reached: access[0] and access[1] already '
+            "decide for all of zone field; put this rule first, or remove it",
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "read-write"\nfunctions = [3, 8]',
+            "access[0].functions: [3, 8] has no function code that writes (6, 16, 22, 23), so access "
+            '"read-write" lets nobody write; add one, or give access "read"',
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.100"]',
+            'access[0].clients: "192.168.1.100" (clients[0]) is this Pi\'s own address; give an address or',
+        ),
+        (
+            RULE + 'zone = "field"\naccess = "write"\nclients = ["192.168.1.255"]',
+            'access[0].clients: "192.168.1.255" (clients[0]) is not a host\'s address; give an address or',
+        ),
     ],
 )
 def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, message: str) -> None:
@@ -205,6 +292,35 @@ def test_each_mistake_is_reported_once_with_its_key_and_its_fix(text: str, messa
         loads(text, "c.toml")
     found = [str(problem) for problem in refused.value.problems]
     assert [message in problem for problem in found] == [True], found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # The limits are the type's own.
+        measured('name = "x", address = 0, scale = 10, minimum = 0, maximum = 6553.5'),
+        measured(
+            'name = "x", address = 0, type = "int16", offset = 0.5, minimum = -32767.5, maximum = 32767.5, '
+            "no_value = false"
+        ),
+        # Between two numbers that can be stored.
+        measured('name = "x", address = 0, scale = 10, minimum = -0.05, maximum = 6553.55'),
+        # A type's own sentinel, where only one limit is set.
+        measured('name = "x", address = 0, type = "int16", maximum = 90'),
+        METER + 'on_stale = "sentinel"\n[[meters.measurements]]\nname = "x"\naddress = 0\nminimum = 0\n',
+        measured('name = "x", address = 0, minimum = 0, sentinel = 65535'),
+        measured('name = "x", address = 0, minimum = 1, maximum = 100, sentinel = 0'),
+        measured('name = "x", address = 0, type = "float32", minimum = 0, maximum = 1, sentinel = nan'),
+        # One client before its network, and the same addresses in two zones.
+        RULE + 'zone = "field"\nclients = ["192.168.1.50"]\naccess = "write"\n'
+        '[[meters.access]]\nzone = "field"\nclients = ["192.168.1.0/25", "192.168.1.50"]\n'
+        '[[meters.access]]\nzone = "field"\n[[meters.access]]\nzone = "control"',
+        RULE + 'zone = "field"\naccess = "read-write"\nfunctions = [3, 22]',
+        '[history]\npath = "/usr/lib/history.db"',
+    ],
+)
+def test_what_can_work_is_not_refused(text: str) -> None:
+    assert loads(text, "c.toml").meters
 
 
 def test_invalid_zones_cause_no_problems_in_access_rules() -> None:

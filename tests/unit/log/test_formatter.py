@@ -82,6 +82,13 @@ def test_the_line_of_a_read_is_the_documented_one_byte_for_byte() -> None:
     )
 
 
+def test_no_value_is_a_dash_in_text_and_null_in_json() -> None:
+    sample = SAMPLE._replace(values={**SAMPLE.values, "T_cell": None}, out_of_range=frozenset({"T_cell"}))
+    assert " T_cell=- | Out of range: T_cell | Total RX: 1" in text().received(sample, "ESP32", 1)
+    written = record(as_json().received(sample, "ESP32", 1))
+    assert (written["values"]["T_cell"], written["out_of_range"]) == (None, ["T_cell"])
+
+
 def test_with_several_meters_each_line_names_its_own() -> None:
     several = text(TWO_METERS)
     sample = SAMPLE._replace(meter="pv-east")

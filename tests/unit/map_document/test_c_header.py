@@ -6,6 +6,7 @@ import pytest
 
 from smart_meter.config import Config, MeterConfig
 from smart_meter.map_document import IdentifierError, render
+from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import Measurement, RegisterMap
 
 
@@ -25,7 +26,7 @@ def test_the_documented_map_has_its_constants_and_members() -> None:
         "#define PV_FINGERPRINT 0xA6E383D7UL",
         "    PV_ADDRESS_T_CELL = 5,",
         "    PV_VALUE_T_CELL = 6,",
-        "    double T_cell; /* T_cell, uint16, scale 10, in °C */",
+        "    double T_cell; /* T_cell, uint16, scale 10, minimum 0, maximum 100, in °C */",
         "    uint32_t Timestamp; /* Timestamp, timestamp, high word first, Unix seconds */",
     } <= set(lines)
 
@@ -79,3 +80,20 @@ def test_an_identifier_with_two_owners_is_refused(meters: tuple[MeterConfig, ...
 
 def test_a_meter_may_have_the_programs_name() -> None:
     assert "smart_meter_encode(" in header(one(meter="smart-meter"))
+
+
+def test_the_comment_of_a_value_names_what_is_stored_for_no_value() -> None:
+    register_map = RegisterMap(
+        (
+            Measurement("T", 0, DataType.INT16, unit="°C"),
+            Measurement("E", 1, DataType.FLOAT32),
+            Measurement("P", 3),
+            Measurement("Q", 4, no_value=True),
+        )
+    )
+    meter = MeterConfig("m", 1, register_map)
+    lines = [line.strip() for line in header(meter).splitlines()]
+    assert "double T; /* T, int16, no value is stored as -32768, in °C */" in lines
+    assert "double E; /* E, float32, high word first, no value is stored as nan */" in lines
+    assert "double P; /* P, uint16 */" in lines
+    assert "double Q; /* Q, uint16, no value is stored as 65535 */" in lines

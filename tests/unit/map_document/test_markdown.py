@@ -14,8 +14,8 @@ def test_the_documented_map_is_a_table_by_address() -> None:
     turned = pv._replace(map=RegisterMap(pv.map.measurements[::-1]))
     lines = document(turned)
     assert lines[0] == "## Meter pv"
-    assert "| 0 | 40001 | `P_ac` | uint16 |  | 1 | 0 | W |  |  |" in lines
-    assert "| 6-7 | 40007 | `Timestamp` | timestamp | big | 1 | 0 | s |  |  |" in lines
+    assert "| 0 | 40001 | `P_ac` | uint16 |  | 1 | 0 | W | 0 | 20000 | 6 |" in lines
+    assert "| 6-7 | 40007 | `Timestamp` | timestamp | big | 1 | 0 | s |  |  |  |" in lines
     rows = [line for line in lines if " | 4000" in line]
     assert [row.split(" | ")[2] for row in rows] == [f"`{m.name}`" for m in pv.map.measurements]
 
@@ -26,16 +26,21 @@ def test_sentinels_and_flags_have_their_columns_where_they_matter() -> None:
             Measurement("a", 3, DataType.INT16, maximum=5.5),
             Measurement("b", 0, DataType.INT32, word_order=WordOrder.LITTLE, sentinel=-2),
             Measurement("c", 5, DataType.FLOAT32, scale=0.1),
+            Measurement("d", 7, no_value=True),
+            Measurement("e", 8),
         )
     )
     meter = MeterConfig("m", 1, register_map, on_stale=OnStale.SENTINEL, out_of_range=OutOfRange.REFUSE)
     lines = document(meter)
-    assert "| 0-1 | 40001 | `b` | int32 | little | 1 | 0 |  |  |  | 0xFFFFFFFE |  |" in lines
-    assert "| 3 | 40004 | `a` | int16 |  | 1 | 0 |  |  | 5.5 | 0x8000 | 0 |" in lines
-    assert "| 5-6 | 40006 | `c` | float32 | big | 0.1 | 0 |  |  |  | nan |  |" in lines
+    assert "| 0-1 | 40001 | `b` | int32 | little | 1 | 0 |  |  |  | 0xFFFFFFFE | 0xFFFFFFFE |  |" in lines
+    assert "| 3 | 40004 | `a` | int16 |  | 1 | 0 |  |  | 5.5 | 0x8000 | 0x8000 | 0 |" in lines
+    assert "| 5-6 | 40006 | `c` | float32 | big | 0.1 | 0 |  |  |  | nan | nan |  |" in lines
+    assert "| 7 | 40008 | `d` | uint16 |  | 1 | 0 |  |  |  | 0xFFFF | 0xFFFF |  |" in lines
+    assert "| 8 | 40009 | `e` | uint16 |  | 1 | 0 |  |  |  | 0xFFFF |  |  |" in lines
+    assert '- "no value": what the sender stores if it has none; that is in no range' in lines
     assert "- a value outside minimum and maximum is refused with exception 03" in lines
     assert "- registers that are not listed mean nothing" in lines
-    assert all(line.count(" |") == 12 for line in lines if "| `" in line and " | 4" in line)
+    assert all(line.count(" |") == 13 for line in lines if "| `" in line and " | 4" in line)
 
 
 def test_the_policies_for_stale_and_incomplete_samples_are_shown() -> None:

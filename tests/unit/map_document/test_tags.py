@@ -24,7 +24,7 @@ def test_the_columns_keep_their_names_and_order() -> None:
     text = render("csv", Config().meters, Config().meters)
     assert text.split("\r\n")[0] == (
         "tag,meter,unit_id,name,table,address,reference,registers,type,iec_type,word_order,scale,offset,unit,"
-        "minimum,maximum,sentinel,read_function,write_functions,flag_bit,description"
+        "minimum,maximum,sentinel,read_function,write_functions,flag_bit,description,no_value"
     )
 
 
@@ -53,7 +53,7 @@ def test_a_measurements_tag_has_everything_that_a_plc_needs() -> None:
     assert tuple(tag) == COLUMNS
     assert list(tag.values()) == [
         *("roof_east_T_cell", "roof-east", "7", "T.cell", "holding", "9998", "49999", "2", "int32", "DINT"),
-        *("little", "0.5", "-40", '"°C",', "-20.5", "80", "-1", "3", "16", "0", ""),
+        *("little", "0.5", "-40", '"°C",', "-20.5", "80", "-1", "3", "16", "0", "", "-1"),
     ]
 
 

@@ -217,6 +217,94 @@ def test_half_a_value_is_not_judged_before_its_other_half_comes() -> None:
     assert codes == [0, 3, 3]
 
 
+@pytest.mark.parametrize(
+    ("changes", "within", "outside"),
+    [
+        # In binary fractions 1 / 10 + 0.2 is over 0.3, 7 / 10 + 0.1 under 0.8, and 4.35 x 100 under 435.
+        ({"scale": 10, "offset": 0.2, "maximum": 0.3}, 1, 2),
+        ({"scale": 10, "offset": 0.1, "minimum": 0.8}, 7, 6),
+        ({"scale": 100, "maximum": 4.35}, 435, 436),
+        ({"scale": 100, "minimum": 1.15}, 115, 114),
+        ({"scale": 10, "offset": -100, "minimum": -40.1}, 599, 598),
+        ({"scale": 3, "maximum": 0.34}, 1, 2),
+        ({"type": DataType.INT16, "scale": 10, "minimum": -0.3}, 0x10000 - 3, 0x10000 - 4),
+        ({"type": DataType.INT16, "minimum": -7, "maximum": -7}, 0x10000 - 7, 0x10000 - 8),
+    ],
+)
+@pytest.mark.parametrize("policy", OutOfRange)
+def test_both_limits_are_in_range_to_the_last_decimal(
+    changes: dict[str, Any], within: int, outside: int, policy: OutOfRange
+) -> None:
+    pv = meter(RegisterMap((Measurement("x", 0, **changes), Measurement("y", 1))), out_of_range=policy)
+    assert write(pv, 0, within, 0)
+    assert (pv.flags, status(pv, 1.0).out_of_range, pv.last_sample(0.0).out_of_range) == (0, 0, frozenset())
+    code, _ = pv.write(0, struct.pack(">2H", outside, 0), 2.0)
+    assert code == (3 if policy is OutOfRange.REFUSE else 0)
+    assert status(pv, 1.0).out_of_range == (0 if code else 1)
+
+
+def test_the_limits_of_a_float_are_in_range() -> None:
+    limited = Measurement("x", 0, DataType.FLOAT32, minimum=-0.1, maximum=0.7)
+    pv = meter(RegisterMap((limited,)))
+    for value, flag in ((0.7, 0), (-0.1, 0), (0.70000005, 1), (-0.10000001, 1), (math.inf, 1), (math.nan, 1)):
+        write(pv, 0, *limited.encode(value))
+        assert status(pv, 1.0).out_of_range == flag, value
+
+
+NO_VALUES = RegisterMap(
+    (
+        Measurement("T", 0, DataType.INT16, scale=10, maximum=90),
+        Measurement("E", 1, DataType.FLOAT32, minimum=0),
+        Measurement("P", 3, maximum=60000, no_value=True),
+        Measurement("F", 4, DataType.INT16),
+    )
+)
+
+
+@pytest.mark.parametrize("policy", OutOfRange)
+def test_no_value_of_the_sender_is_in_no_range_and_is_not_refused(policy: OutOfRange) -> None:
+    pv = meter(NO_VALUES, out_of_range=policy)
+    assert write(pv, 0, 0x8000, 0x7FC0, 0, 0xFFFF, 0x8000)
+    sample = pv.last_sample(0.0)
+    assert sample.values == {"T": None, "E": None, "P": None, "F": None}
+    # The fourth has no range.
+    assert sample.out_of_range == {"T", "E", "P"}
+    assert (pv.flags, status(pv, 1.0).out_of_range) == (1, 0b0111)
+    assert write(pv, 0, 455, 0x3F80, 0, 5, 7, now=2.0)
+    assert pv.last_sample(0.0).values == {"T": 45.5, "E": 1.0, "P": 5, "F": 7}
+    assert (pv.flags, status(pv, 2.0).out_of_range) == (0, 0)
+
+
+def test_a_value_beside_no_value_is_refused() -> None:
+    pv = meter(NO_VALUES, out_of_range=OutOfRange.REFUSE)
+    code, events = pv.store(struct.pack(">5H", 0x8000, 0xBF80, 0, 0xFFFF, 0), 1.0)
+    assert (code, events) == (3, (ValueRefused("pv", NO_VALUES.measurements[1], -1.0),))
+
+
+def test_a_single_register_that_readers_see_at_once_is_flagged_at_once() -> None:
+    hot = RegisterMap(
+        (*PV_MAP.measurements[:5], PV_MAP.measurements[5]._replace(maximum=90), PV_MAP.measurements[6])
+    )
+    pv = meter(hot)
+    pv.store(SAMPLE, 1.0)
+    write(pv, 5, 6540)
+    assert (registers_read(pv)[5], status(pv, 2.0).out_of_range) == (6540, 1 << 5)
+    write(pv, 5, 900)
+    assert status(pv, 2.0).out_of_range == 0
+
+
+def test_a_value_that_readers_do_not_see_yet_is_not_flagged_yet() -> None:
+    pv = meter(TEMPERATURE, publish=Publish.COMPLETE)
+    write(pv, 0, 1, 2, 0, 3)
+    write(pv, 0, 501)
+    assert status(pv, 1.0).out_of_range == 0
+    taken_over = meter(TEMPERATURE, publish=Publish.COMPLETE)
+    taken_over.take_over(pv, 2.0)
+    assert status(taken_over, 2.0).out_of_range == 0
+    assert write(taken_over, 1, 2, 0, 3)
+    assert status(taken_over, 3.0).out_of_range == 1
+
+
 # The status block
 
 

@@ -1,10 +1,13 @@
+import struct
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smart_meter.cli.simulator import DAY_SECONDS, PvDay
 from smart_meter.registers.data_types import DataType
+from smart_meter.registers.ranges import MapRanges
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from smart_meter.registers.word_order import WordOrder
 from tests.unit.wire import SAMPLE_REGISTERS
@@ -92,6 +95,18 @@ def test_the_fingerprint_of_the_documented_map_is_the_same_on_every_machine() ->
     assert PV_MAP.fingerprint == "a6e383d7"
 
 
+def test_the_default_maps_ranges_are_plausible_and_hold_a_whole_day() -> None:
+    [*measured, timestamp] = PV_MAP.measurements
+    assert all(m.minimum == 0 and m.maximum is not None for m in measured)
+    assert not timestamp.limited
+    ranges = MapRanges(PV_MAP)
+    for second in range(0, DAY_SECONDS, 600):
+        registers = PvDay().registers(PV_MAP, second, 1451628000)
+        assert ranges.out_of_range(struct.pack(">8H", *registers)) == 0
+    registers[5] = 6540
+    assert ranges.out_of_range(struct.pack(">8H", *registers)) == 1 << 5
+
+
 def _map(*places: tuple[int, DataType]) -> RegisterMap:
     return RegisterMap(tuple(Measurement(f"m{n}", address, kind) for n, (address, kind) in enumerate(places)))
 
@@ -110,6 +125,50 @@ def test_a_long_map_takes_several_requests_and_no_measurement_is_split() -> None
 def test_a_wide_gap_is_not_read() -> None:
     wide = _map((60000, DataType.UINT16), (0, DataType.UINT16), (65534, DataType.FLOAT32))
     assert wide.spans(123) == [(0, 1), (60000, 1), (65534, 2)]
+
+
+NAN = [0x7FC0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "registers", "expected"),
+    [
+        ({"type": DataType.INT16}, [0x8000], True),
+        ({"type": DataType.INT16}, [0x8001], False),
+        ({"type": DataType.INT16, "no_value": False}, [0x8000], False),
+        ({"type": DataType.INT16, "sentinel": -9999}, [0x10000 - 9999], True),
+        ({"type": DataType.INT16, "sentinel": -9999}, [0x8000], False),
+        ({"type": DataType.INT32}, [0x8000, 0], True),
+        ({"type": DataType.INT32, "word_order": WordOrder.LITTLE}, [0, 0x8000], True),
+        ({"type": DataType.INT32, "word_order": WordOrder.LITTLE}, [0x8000, 0], False),
+        ({"type": DataType.UINT16}, [0xFFFF], False),
+        ({"type": DataType.UINT16, "no_value": True}, [0xFFFF], True),
+        ({"type": DataType.UINT16, "no_value": True, "sentinel": 0}, [0], True),
+        ({"type": DataType.UINT32}, [0xFFFF, 0xFFFF], False),
+        ({"type": DataType.UINT32, "no_value": True}, [0xFFFF, 0xFFFF], True),
+        ({"type": DataType.FLOAT32}, NAN, True),
+        ({"type": DataType.FLOAT32}, [0xFFFF, 0xFFFF], True),
+        ({"type": DataType.FLOAT32}, [0x7F80, 0], False),
+        ({"type": DataType.FLOAT32, "sentinel": -0.1}, [0xBDCC, 0xCCCD], True),
+        ({"type": DataType.FLOAT32, "sentinel": -0.1}, NAN, True),
+        ({"type": DataType.FLOAT32, "no_value": False}, NAN, False),
+        ({"type": DataType.TIMESTAMP}, [0xFFFF, 0xFFFF], False),
+    ],
+)
+def test_the_senders_no_value_is_a_signed_or_floating_point_types_sentinel_by_default(
+    changes: dict[str, Any], registers: list[int], expected: bool
+) -> None:
+    measurement = Measurement("x", 0, **changes)
+    assert measurement.is_no_value(registers) == expected
+    assert (RegisterMap((measurement,)).values(registers)["x"] is None) == expected
+    unlimited = measurement._replace(minimum=-1e12, maximum=1e12)
+    assert unlimited.in_range(registers) == (not expected and registers not in (NAN, [0x7F80, 0]))
+
+
+def test_no_value_changes_no_fingerprint() -> None:
+    [*others, timestamp] = PV_MAP.measurements
+    chosen = RegisterMap((*(m._replace(no_value=True) for m in others), timestamp))
+    assert chosen.fingerprint == PV_MAP.fingerprint
 
 
 def test_a_sentinel_is_recognized_by_its_registers() -> None:

@@ -184,6 +184,35 @@ def test_a_meters_mistake_keeps_its_place() -> None:
     assert [line.split(":")[0] for line in lines] == ["concentrator_meters[1].measurements[0].address"]
 
 
+def test_what_can_not_work_is_reported_with_its_variable() -> None:
+    rules = [
+        {"zone": "field", "access": "read-write"},
+        {"zone": "field", "clients": ["192.168.1.50"], "access": "write"},
+        {"zone": "control", "access": "write", "functions": [8]},
+    ]
+    lines = problems_of(
+        concentrator_history_path="/usr",
+        concentrator_meters=[
+            {**meter("east", 1, minimum=-40, maximum=70000), "access": rules},
+            meter("west", 2, minimum=0, maximum=100, sentinel=0),
+        ],
+    )
+    assert lines == [
+        'concentrator_history_path: "/usr" is a folder; give an absolute path, such as '
+        '"/var/lib/smart-meter/history.db", or "" for no history',
+        "concentrator_meters[0].access[2].functions: [8] has no function code that writes (6, 16, 22, 23), "
+        'so access "write" lets nobody write; add one, or give access "none"',
+        "concentrator_meters[0].access[1].clients: ['192.168.1.50'] is never reached: access[0] "
+        "already decides for all of these clients; put this rule first, or remove it",
+        "concentrator_meters[0].measurements[0].minimum: -40 is stored as -40, outside 0 to 65535 of uint16; "
+        "give 0 to 65535",
+        "concentrator_meters[0].measurements[0].maximum: 70000 is stored as 70000, outside 0 to 65535 of "
+        "uint16; give 0 to 65535",
+        "concentrator_meters[1].measurements[0].sentinel: 0 lies in the range, so it is a value; give one "
+        "outside",
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "variable"),
     [

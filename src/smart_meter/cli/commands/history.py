@@ -131,7 +131,10 @@ def _json(_: Selection, rows: Iterator[RecordedSample]) -> None:
             "unit_id": meter.unit_id,
             "map": fingerprint,
             # JSON has no NaN and no infinity.
-            "values": {name: value if math.isfinite(value) else None for name, value in row.values.items()},
+            "values": {
+                name: None if value is None or not math.isfinite(value) else value
+                for name, value in row.values.items()
+            },
             "out_of_range": row.out_of_range,
         }
         sys.stdout.write(encode(record) + "\n")
@@ -159,7 +162,7 @@ class _Cells:
             own = {(m.name, m.unit): m for m in _measurements(row.meter)}
             places = self._places[row.meter.id] = [own.get(column) for column in self._columns]
         show, values = self._show, row.values
-        return ["" if m is None else show(m, values[m.name]) for m in places]
+        return ["" if m is None or (value := values[m.name]) is None else show(m, value) for m in places]
 
 
 def _measurements(meter: RecordedMeter) -> list[Measurement]:

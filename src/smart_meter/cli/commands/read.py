@@ -114,12 +114,17 @@ def _raw(meter: MeterConfig, measurement: Measurement, registers: list[int]) -> 
 
 def _number(measurement: Measurement, raw: list[int], value: float) -> float | None:
     # JSON has neither not-a-number nor the infinities.
-    return None if measurement.is_sentinel(raw) or not math.isfinite(value) else value
+    return None if _is_nothing(measurement, raw) or not math.isfinite(value) else value
 
 
 def _shown(measurement: Measurement, raw: list[int], value: float) -> str:
-    if measurement.is_sentinel(raw):
+    if _is_nothing(measurement, raw):
         return "-"
     if measurement.type is DataType.TIMESTAMP:
         return iso_time(value)
     return measurement.format_number(value)
+
+
+def _is_nothing(measurement: Measurement, raw: list[int]) -> bool:
+    """Whether registers mean "no value", from the sender or because the meter is stale."""
+    return measurement.is_sentinel(raw) or measurement.is_no_value(raw)

@@ -118,4 +118,5 @@ def _decoded(register_map: RegisterMap, registers: list[int]) -> str:
 
 def _shown(register_map: RegisterMap, measurement: Measurement, registers: list[int], value: float) -> str:
     own = registers[measurement.address - register_map.start : measurement.end - register_map.start]
-    return "-" if measurement.is_sentinel(own) else measurement.format(value)
+    nothing = measurement.is_sentinel(own) or measurement.is_no_value(own)
+    return "-" if nothing else measurement.format(value)

@@ -178,10 +178,29 @@ def test_meters_share_a_table(bench: Bench, run: Run) -> None:
     assert "P [W]" not in only[0]
 
 
-def test_not_a_number_is_null_in_json_and_text_elsewhere(bench: Bench, run: Run) -> None:
+@pytest.mark.parametrize(
+    ("measurement", "registers"),
+    [
+        (Measurement("x", 0, DataType.FLOAT32), b"\x7f\xc0\x00\x00"),
+        (Measurement("x", 0, DataType.INT16), b"\x80\x00"),
+        (Measurement("x", 0, DataType.INT32), b"\x80\x00\x00\x00"),
+        (Measurement("x", 0, no_value=True), b"\xff\xff"),
+    ],
+)
+def test_no_value_is_null_in_json_and_empty_elsewhere(
+    bench: Bench, run: Run, measurement: Measurement, registers: bytes
+) -> None:
+    limited = measurement._replace(maximum=1000)
+    fill(bench, [MeterConfig("m", 1, RegisterMap((limited,)))], ("m", registers))
+    assert json.loads(run("--format", "json"))["values"] == {"x": None}
+    assert cells(run("--format", "csv"))[0]["x"] == ""
+    assert run("--format", "table").splitlines()[1].split()[-1] == "m"
+
+
+def test_not_a_number_is_null_in_json_and_text_elsewhere_if_it_is_a_value(bench: Bench, run: Run) -> None:
     fill(
         bench,
-        [MeterConfig("m", 1, RegisterMap((Measurement("x", 0, DataType.FLOAT32),)))],
+        [MeterConfig("m", 1, RegisterMap((Measurement("x", 0, DataType.FLOAT32, no_value=False),)))],
         ("m", b"\x7f\xc0\x00\x00"),
     )
     assert json.loads(run("--format", "json"))["values"] == {"x": None}
