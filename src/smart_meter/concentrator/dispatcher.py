@@ -53,6 +53,8 @@ class Origin:
     address: str
     reader: Peer
     writer: Peer
+    client: int = 0
+    """The address as `client_number` returns it."""
 
 
 class Dispatcher:
@@ -125,7 +127,12 @@ class Dispatcher:
                 if self._sink is not None:
                     meter = self.meters[event.meter]
                     recorded = self._sink.record(
-                        event.meter, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
+                        event.meter,
+                        meter.arrived,
+                        bytes(meter.data),
+                        meter.measured(),
+                        meter.flags,
+                        origin.client,
                     )
                     if self.ack_after_commit:
                         ticket = recorded

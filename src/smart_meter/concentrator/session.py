@@ -20,6 +20,7 @@ from smart_meter.concentrator.events import (
 )
 from smart_meter.concentrator.probe import announces
 from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
+from smart_meter.concentrator.sink import client_number
 from smart_meter.meters.access import Role
 from smart_meter.meters.meter import Meter
 from smart_meter.modbus.adu import FUNCTION, UNIT
@@ -106,7 +107,7 @@ class Session:
 
     def _use(self, role: ServedRole, address: str) -> None:
         self._units = role.units
-        self._origin = Origin(address, role.reader, role.writer)
+        self._origin = Origin(address, role.reader, role.writer, client_number(address))
         # A probe's stay empty, so that each of its requests is looked at as a probe's.
         self._cache = ReplyCache() if self._probes else role.cache
         self._sample_writes: Mapping[bytes, SampleWrite] = {} if self._probes else role.sample_writes

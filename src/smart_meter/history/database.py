@@ -6,6 +6,7 @@ A commit costs one fsync. Errors are SQLite's own, or DamagedError if the file c
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
-from smart_meter.history.schema import APPLICATION_ID, PROBES, SCHEMA, VERSION
+from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
 
 _ROWS = (64, 8, 1)
 """Rows per INSERT statement, in turn. A larger one would keep the other thread waiting on a single CPU."""
@@ -25,7 +26,7 @@ _CHUNK = 2000
 """The least number of rows that one commit deletes when there are too many."""
 _SCAN = 4096
 """The most rows that a start searches for each meter's last one."""
-ROW_BYTES = 40
+ROW_BYTES = 46
 """What SQLite stores for a row besides its registers, at most."""
 
 
@@ -57,6 +58,11 @@ class Database:
         """The newest row's running time."""
         self.last_segment: Segment | None = None
         """The segment of the newest row that the file held when it was opened."""
+        self.generation = 0
+        """The generation of the next rows; 0 while the file is not extended.
+
+        A random number: rows of two files that were copied from one can be told apart by it and their id.
+        """
         self.segment: Segment | None = None
         """The segment of the next rows; None until `begin_segment`."""
         self._ids: dict[int, int] = {}
@@ -92,10 +98,18 @@ class Database:
         """Commit all or nothing. Close the database after an error: cached ids may be of rolled-back rows."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._find_newest()
+        if not self.generation:
+            self._extend()
         yield
         if self.newest - self._scanned >= _SCAN:
             self._keep_last()
         self._connection.execute("COMMIT")
+
+    def begin_generation(self, first: int) -> None:
+        """Give the rows from `first` on another generation, within a transaction."""
+        generation = secrets.randbelow(2**32 - 1) + 1
+        self._connection.execute("INSERT OR REPLACE INTO generations VALUES (?, ?)", (first, generation))
+        self.generation = generation
 
     def begin_segment(self, segment: Segment) -> None:
         """Add the segment of the next rows."""
@@ -113,7 +127,7 @@ class Database:
         offset, running, row = segment.monotonic_offset, self.running, self.newest
         ids, latest = self._ids, self._latest
         values: list[object] = []
-        for key, arrived, measured, flags, registers in samples:
+        for key, arrived, measured, flags, registers, client in samples:
             row += 1
             # Running time never goes back, whatever the caller's clock did.
             moment = int(arrived * 1e6) + offset
@@ -123,7 +137,7 @@ class Database:
                 ids[key] = self._meter_id(meters[key], row)
             meter = ids[key]
             latest[meter] = row
-            values += (meter, running, measured, flags, registers)
+            values += (meter, running, measured, flags, registers, client or None)
         start = 0
         for count, statement in _INSERTS.items():
             size = count * _COLUMNS
@@ -208,6 +222,15 @@ class Database:
             f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
             f"{SCHEMA} COMMIT;"
         )
+        with self.transaction():
+            pass
+
+    def _extend(self) -> None:
+        """Add the columns and tables of later releases to a file of version 1, within a transaction."""
+        for statement in EXTENSION:
+            self._connection.execute(statement)
+        # From the first row on: rows of version 1 belong to the file's first generation.
+        self.begin_generation(0)
 
     def _prepare(self) -> None:
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -236,6 +259,10 @@ class Database:
             ).fetchone()
             self.running = 0 if row is None else int(row[0])
             self._oldest_running()
+            if is_extended(self._connection):
+                self.generation = self._value(
+                    "SELECT generation FROM generations ORDER BY first DESC LIMIT 1"
+                )
             self.last_segment = self._segment_of(self.newest)
             self._scanned = self._value("SELECT ifnull(max(id), 0) FROM last")
             self._latest = dict(
@@ -326,9 +353,15 @@ class Database:
         return int(self._connection.execute(query).fetchone()[0])
 
 
-_COLUMNS = 5
-_INSERT = "INSERT INTO samples (meter, running, measured, flags, registers) VALUES (?, ?, ?, ?, ?)"
-_INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
+_COLUMNS = 6
+_INSERT = "INSERT INTO samples (meter, running, measured, flags, registers, client) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
+
+
+def is_extended(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has the columns and tables that version 1 did not have."""
+    columns = connection.execute("PRAGMA table_info(samples)").fetchall()
+    return any(name == "client" for _, name, *_ in columns)
 
 
 def first_since(connection: sqlite3.Connection, running: int, low: int, high: int) -> int:

@@ -100,17 +100,26 @@ class History:
         self._writer.start()
         return restored
 
-    def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
+    def record(  # noqa: PLR0917 - keywords would cost time at each sample
+        self,
+        meter: str,
+        now: float,
+        registers: bytes,
+        measured: int | None,
+        flags: int,
+        client: int = 0,
+    ) -> int:
         """Queue a sample and return its ticket: 1, 2, 3..., or 0 if no history is kept.
 
         meter: a name in the configuration. now: monotonic seconds, not before the last sample's.
         registers: the map's whole span, in wire order; not changed afterwards. measured: Unix seconds.
+        client: the sender's IPv4 address as a signed 32-bit integer; 0: not known.
         """
         if self._off:
             return 0
         queue = self._queue
         samples = queue.samples
-        samples.append((self._keys[meter], now, measured, flags, registers))
+        samples.append((self._keys[meter], now, measured, flags, registers, client))
         self._recorded = ticket = self._recorded + 1
         if len(samples) >= queue.wake_at:
             queue.wake()

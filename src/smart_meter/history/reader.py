@@ -13,11 +13,12 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address
 from typing import TypeVar
 from urllib.parse import quote
 
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.database import first_since
+from smart_meter.history.database import first_since, is_extended
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.maps import parse
 from smart_meter.history.running_time import SECOND, Segment, microseconds
@@ -31,6 +32,8 @@ OUT_OF_RANGE = 1
 _BUSY_SECONDS = 10.0
 _TRIES = 100
 _Result = TypeVar("_Result")
+_Row = tuple[int, int, int, int | None, int, bytes, int | None]
+"""Id, meter, running time, measured, flags, registers, client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class RecordedSample:
     """In engineering units, by the measurement's name, without the map's timestamp."""
     out_of_range: list[str]
     """Names of measurements."""
+    client: str | None
+    """The sender's IPv4 address; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +123,17 @@ class Reader:
                         offset = clock[segment][1].wall_offset if clock else 0
                         yield _decode(row, meter, offset)
 
-    def _window(self, low: int, end: int) -> list[tuple[int, int, int, int | None, int, bytes]]:
-        columns = "SELECT id, meter, running, measured, flags, registers FROM samples"
-        return self._read(
-            lambda c: c.execute(f"{columns} WHERE id >= ? AND id < ? ORDER BY id", (low, end)).fetchall()
-        )
+    def _window(self, low: int, end: int) -> list[_Row]:
+        def read(connection: sqlite3.Connection) -> list[_Row]:
+            # The service may extend the file between two windows.
+            client = "client" if is_extended(connection) else "NULL"
+            columns = f"id, meter, running, measured, flags, registers, {client}"
+            return connection.execute(
+                f"SELECT {columns} FROM samples WHERE id >= ? AND id < ? ORDER BY id",  # noqa: S608 - our columns
+                (low, end),
+            ).fetchall()
+
+        return self._read(read)
 
     def _select(
         self, connection: sqlite3.Connection, meter: str | None, since: timedelta | datetime | None
@@ -234,10 +245,8 @@ def _recorded(connection: sqlite3.Connection, end: int) -> list[RecordedMeter]:
     return meters[::-1]
 
 
-def _decode(
-    row: tuple[int, int, int, int | None, int, bytes], meter: RecordedMeter, wall_offset: int
-) -> RecordedSample:
-    number, _, running, measured, flags, registers = row
+def _decode(row: _Row, meter: RecordedMeter, wall_offset: int) -> RecordedSample:
+    number, _, running, measured, flags, registers, client = row
     try:
         values = meter.map.decode(struct.unpack(f">{meter.map.quantity}H", registers))
     except (struct.error, TypeError, ValueError) as error:
@@ -252,4 +261,5 @@ def _decode(
             for m in meter.map.measurements
             if m.name in values and m.limited and not m.in_range(values[m.name])
         ]
-    return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out)
+    sender = None if client is None else str(IPv4Address(client % 2**32))
+    return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out, sender)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 
-QueuedSample = tuple[int, float, int | None, int, bytes]
-"""Meter key, monotonic seconds of arrival, Unix seconds of measurement, flags, registers in wire order.
+QueuedSample = tuple[int, float, int | None, int, bytes, int]
+"""Meter key, monotonic seconds of arrival, Unix seconds of measurement, flags, registers in wire order, and
+the client that `History.record` takes.
 
 A plain tuple: a NamedTuple takes several times as long to create, on the thread that serves Modbus.
 """

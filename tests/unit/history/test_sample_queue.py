@@ -10,7 +10,7 @@ from smart_meter.history.sample_queue import BATCH, SampleQueue, Wakeup
 
 
 def append(queue: SampleQueue, ticket: int) -> None:
-    queue.samples.append((ticket, 0.0, None, 0, b""))
+    queue.samples.append((ticket, 0.0, None, 0, b"", 0))
 
 
 class Queue(RuleBasedStateMachine):

@@ -133,6 +133,7 @@ def _json(_: Selection, rows: Iterator[RecordedSample]) -> None:
             # JSON has no NaN and no infinity.
             "values": {name: value if math.isfinite(value) else None for name, value in row.values.items()},
             "out_of_range": row.out_of_range,
+            "client": row.client,
         }
         sys.stdout.write(encode(record) + "\n")
 
