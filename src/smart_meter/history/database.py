@@ -26,6 +26,7 @@ _CHUNK = 2000
 """The least number of rows that one commit deletes when there are too many."""
 _SCAN = 4096
 """The most rows that a start searches for each meter's last one."""
+_SEQUENCE = "sequence"
 ROW_BYTES = 46
 """What SQLite stores for a row besides its registers, at most."""
 
@@ -58,6 +59,8 @@ class Database:
         """The newest row's running time."""
         self.last_segment: Segment | None = None
         """The segment of the newest row that the file held when it was opened."""
+        self.created = False
+        """Whether the file is new."""
         self.generation = 0
         """The generation of the next rows; 0 while the file is not extended.
 
@@ -197,6 +200,30 @@ class Database:
         newest = max(rows)
         return Last(*newest, self._segment_of(newest[0]))
 
+    def sequence_numbers(self) -> dict[str, int]:
+        """Return, by meter's name, the number from which on its samples may count.
+
+        At least the id of its newest row, whatever map that has: the first release's numbers were these.
+        """
+        numbers: dict[str, int] = {}
+        for key, name in self._connection.execute("SELECT id, name FROM meters").fetchall():
+            row = self._last_row(key)
+            numbers[name] = max(numbers.get(name, 0), 0 if row is None else row[0])
+        if self.generation:
+            found = self._connection.execute("SELECT name, value FROM progress").fetchall()
+            for name, value in found:
+                kind, _, meter = name.partition(":")
+                if kind == _SEQUENCE:
+                    numbers[meter] = max(numbers.get(meter, 0), value)
+        return numbers
+
+    def keep_sequence_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Store the numbers that `sequence_numbers` returns at the next start, within a transaction."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO progress VALUES (?, ?)",
+            [(f"{_SEQUENCE}:{meter}", number) for meter, number in numbers.items()],
+        )
+
     def _identify(self) -> None:
         try:
             ours = self._value("PRAGMA application_id")
@@ -214,6 +241,7 @@ class Database:
             raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
 
     def _create(self) -> None:
+        self.created = True
         # Both have to be set before the first table. Incremental vacuum is what `shrink` needs.
         self._connection.execute(f"PRAGMA page_size = {PAGE}")
         self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")

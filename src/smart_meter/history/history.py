@@ -5,7 +5,7 @@ Nothing here blocks. SQLite is only loaded when a History is created, so a servi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
@@ -27,7 +27,7 @@ class Restored(NamedTuple):
     age: float | None
     """Seconds since it arrived; None if it is unknown, because the Pi was rebooted in between."""
     sequence: int
-    """The row's id, which grows with every sample."""
+    """The number from which on the meter has to count."""
 
 
 class History:
@@ -95,8 +95,12 @@ class History:
         """Open the file and start the writer; return the last sample of each meter that has one, by name."""
         restored: dict[str, Restored] = {}
         if not self._off:
-            for name, last in self._writer.open().items():
-                restored[name] = Restored(last.registers, last.measured, last.flags, self._age(last), last.id)
+            found, numbers = self._writer.open(), self._writer.numbers
+            numbers.latest = {meter: numbers.first(meter) for meter in self._keys}
+            for name, last in found.items():
+                restored[name] = Restored(
+                    last.registers, last.measured, last.flags, self._age(last), numbers.first(name)
+                )
         self._writer.start()
         return restored
 
@@ -124,6 +128,22 @@ class History:
         if len(samples) >= queue.wake_at:
             queue.wake()
         return ticket
+
+    @property
+    def generation(self) -> int:
+        """Return the history's generation, in which no sequence number repeats; 0: it is not known yet."""
+        return 0 if self._off else self._writer.numbers.generation
+
+    def first_number(self, meter: str) -> int:
+        """Return the sequence number from which on a meter has to count that is new in the configuration."""
+        return self._writer.numbers.first(meter)
+
+    def use_numbers(self, latest: Mapping[str, int]) -> None:
+        """Take each meter's latest sequence number, by name; call it once a second and before `stop`."""
+        numbers = self._writer.numbers
+        numbers.use(latest)
+        if numbers.are_due and not self._off:
+            self._queue.wake()
 
     def stored_up_to(self, ticket: int) -> bool | None:
         """Return None while a sample is undecided, True once it is on disk, False once it was given up."""

@@ -19,6 +19,7 @@ from smart_meter.history.limits import StorageLimits
 from smart_meter.history.quarantine import quarantine
 from smart_meter.history.running_time import microseconds
 from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, QueuedSample, SampleQueue
+from smart_meter.history.sequence_numbers import SequenceNumbers
 
 RETRY_SECONDS = 5.0
 """Between two attempts to write while the disk fails."""
@@ -64,9 +65,15 @@ class Writer:
         """Bytes of registers in the largest sample; updated whenever `meters` grows."""
         self.rows = 0
         """Rows written since start."""
+        self.numbers = SequenceNumbers()
+        """The meters' sequence numbers."""
         self.database: Database | None = None
         self._active = config
         """The configuration in force."""
+        self._continues = 0
+        """The generation whose sequence numbers the meters continue; 0: of no file, or of one without."""
+        self._claimed: Database | None = None
+        """The database in which these numbers are reserved."""
         self._queue = queue
         self._meters = meters
         self._log = log
@@ -101,7 +108,8 @@ class Writer:
         """Open the file, before `start`; return each meter's last row, by the meter's name.
 
         A damaged file is quarantined. A file that can't be opened is logged and tried again later. A missing
-        file is left for the thread to create, so that the service does not wait for the disk.
+        file is left for the thread to create, and an older one for it to extend, so that the service does not
+        wait for the disk.
         """
         if not os.path.lexists(self._active.path) and os.path.isdir(os.path.dirname(self._active.path)):
             return {}
@@ -114,6 +122,8 @@ class Writer:
                 last = database.last(meter)
                 if last is not None:
                     found[meter.name] = last
+            self.numbers.found = database.sequence_numbers()
+            self._continues = database.generation
 
         try:
             self._replacing_damage(read_last_rows)
@@ -132,6 +142,8 @@ class Writer:
             self._surviving(lambda: self._turn(last=ended))  # noqa: B023 - called at once
         if self.failing or self._taken or len(self._queue):
             self._discard()
+        else:
+            self._surviving(self._keep_exact_numbers)
         self._close()
 
     def _surviving(self, action: Callable[[], None]) -> None:
@@ -169,9 +181,9 @@ class Writer:
             if self.failing and now < self._try_at and not last:
                 if self._active.commit_interval == 0 and self._queue.give_up():
                     self._on_commit()
-            elif last or self.failing or self._is_due(now):
+            elif last or self.failing or self.numbers.are_due or self._is_due(now):
                 self._commit_at = now + self._active.commit_interval
-                self._write()
+                self._write(at_least_open=self.numbers.are_due)
         self._queue.wake_at = self._wake_at()
 
     def _wake_at(self) -> int:
@@ -200,6 +212,7 @@ class Writer:
             if self._active.path and not self.failing:
                 self._write()
             self._close()
+            self.numbers.forget()
             self.failing = False
             self._logged.clear()
             self._active = config
@@ -254,11 +267,32 @@ class Writer:
         return self.database
 
     def _create(self) -> None:
-        self._open(LOCK_SECONDS)
+        self._reserve_numbers(self._open(LOCK_SECONDS))
+
+    def _reserve_numbers(self, database: Database) -> None:
+        """Reserve sequence numbers, if that is due, in a transaction of its own."""
+        if database is self._claimed and not self.numbers.are_due:
+            return
+        continued = database.created or database.generation in (0, self._continues)
+        with database.transaction():
+            # Numbers that were used before this file was opened could repeat some of an earlier run.
+            if database is not self._claimed and not continued:
+                database.begin_generation(database.newest + 1)
+            ahead = self.numbers.ahead()
+            database.keep_sequence_numbers(ahead)
+        self._claimed = database
+        self._continues = database.generation
+        self.numbers.committed(database.generation, ahead)
+
+    def _keep_exact_numbers(self) -> None:
+        if self.database is not None and self.database is self._claimed:
+            with self.database.transaction():
+                self.database.keep_sequence_numbers(self.numbers.latest)
 
     def _commit(self) -> None:
         """Write the samples taken before, and as many queued ones as one commit may hold."""
         database = self._open(LOCK_SECONDS)
+        self._reserve_numbers(database)
         registers = self.registers
         self._take(max(database.limits.transaction // (registers + ROW_BYTES), 1))
         count = self._taken_count()

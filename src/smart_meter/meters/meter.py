@@ -173,9 +173,14 @@ class Meter(Bank):
             samples=self.samples,
             refused=self.refused,
             fingerprint=self._fingerprint,
-            sequence=self._sequence + self.samples,
+            sequence=self.sequence,
             out_of_range=self._mask,
         )
+
+    @property
+    def sequence(self) -> int:
+        """Return the last sample's number."""
+        return self._sequence + self.samples
 
     # What time does
 
@@ -212,6 +217,10 @@ class Meter(Bank):
         if self.stale_after == math.inf or (age is not None and age < self.stale_after):
             self._show_values()
             self.due = self.arrived + self.stale_after if age is not None else math.inf
+
+    def number_from(self, sequence: int) -> None:
+        """Number the next samples from a number on, unless the meter has reached a higher one."""
+        self._sequence = max(self._sequence, sequence - self.samples)
 
     def take_over(self, earlier: Meter, now: float) -> None:
         """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
