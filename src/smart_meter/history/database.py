@@ -19,6 +19,7 @@ from smart_meter.history.maps import define
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
+from smart_meter.registers.layout import Layout
 
 _ROWS = (64, 8, 1)
 """Rows per INSERT statement, in turn. A larger one would keep the other thread waiting on a single CPU."""
@@ -39,6 +40,7 @@ class Last(NamedTuple):
     measured: int | None
     flags: int
     registers: bytes
+    """Of the map's whole span."""
     segment: Segment | None
     """None if the segment it belongs to is no longer kept."""
 
@@ -197,8 +199,14 @@ class Database:
         rows = [row for (key,) in found if (row := self._last_row(key)) is not None]
         if not rows:
             return None
-        newest = max(rows)
-        return Last(*newest, self._segment_of(newest[0]))
+        newest = Last(*max(rows), None)
+        layout = Layout(meter.map)
+        registers = newest.registers
+        # The first release stored the whole span.
+        if len(registers) not in (layout.size, layout.span_size):
+            return None
+        whole = registers if len(registers) == layout.span_size else layout.unpack(registers)
+        return newest._replace(registers=whole, segment=self._segment_of(newest.id))
 
     def sequence_numbers(self) -> dict[str, int]:
         """Return, by meter's name, the number from which on its samples may count.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.sample_queue import SampleQueue
+from smart_meter.history.sample_queue import MAX_WAITING, SampleQueue
+from smart_meter.registers.layout import Layout
 
 if TYPE_CHECKING:
     from smart_meter.history.database import Last
@@ -54,8 +55,8 @@ class History:
         self._off = not config.path
         self._by_key: dict[int, MeterConfig] = {}
         """Each meter with each map and unit identifier that it has had; shared with the writer."""
-        self._keys: dict[str, int] = {}
-        """Each meter's current key in `_by_key`, by name."""
+        self._keys: dict[str, tuple[int, Callable[[bytes], bytes] | None]] = {}
+        """Each meter's current key in `_by_key`, by name, and what removes its map's gaps, if any."""
         self._writer = Writer(
             config,
             self._queue,
@@ -83,8 +84,11 @@ class History:
 
     @property
     def backlog(self) -> int:
-        """Return the number of samples waiting to be written; 0 while writing fails."""
-        return 0 if self._writer.failing else len(self._queue)
+        """Return how many samples wait to be written, scaled to `MAX_WAITING`; 0 while writing fails.
+
+        Fewer may wait if they are large, and these count as so many more.
+        """
+        return 0 if self._writer.failing else len(self._queue) * MAX_WAITING // self._queue.limit
 
     @property
     def failing(self) -> bool:
@@ -123,7 +127,10 @@ class History:
             return 0
         queue = self._queue
         samples = queue.samples
-        samples.append((self._keys[meter], now, measured, flags, registers, client))
+        key, pack = self._keys[meter]
+        if pack is not None:
+            registers = pack(registers)
+        samples.append((key, now, measured, flags, registers, client))
         self._recorded = ticket = self._recorded + 1
         if len(samples) >= queue.wake_at:
             queue.wake()
@@ -166,15 +173,15 @@ class History:
     def _assign_keys(self, meters: Sequence[MeterConfig]) -> None:
         """Give a meter a new key if its map or unit changed; queued samples keep the old one."""
         for meter in meters:
-            key = self._keys.get(meter.name)
-            if key is None or (meter.map, meter.unit_id) != (
-                self._by_key[key].map,
-                self._by_key[key].unit_id,
-            ):
+            known = self._keys.get(meter.name)
+            earlier = None if known is None else self._by_key[known[0]]
+            if earlier is None or (meter.map, meter.unit_id) != (earlier.map, earlier.unit_id):
                 key = len(self._by_key)
+                layout = Layout(meter.map)
                 self._by_key[key] = meter
-                self._keys[meter.name] = key
-                self._writer.registers = max(self._writer.registers, 2 * meter.map.quantity)
+                self._keys[meter.name] = key, layout.pack if layout.has_gaps else None
+                self._writer.registers = max(self._writer.registers, layout.size)
+                self._queue.expect(self._writer.registers)
 
     def _age(self, last: Last) -> float | None:
         if last.segment is None or last.segment.boot != self._clocks.boot:

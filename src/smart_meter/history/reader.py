@@ -44,6 +44,8 @@ class RecordedMeter:
     name: str
     unit_id: int
     map: RegisterMap
+    stored: RegisterMap
+    """The same with each measurement's place in a row as its address."""
     first: int
     """The first row that may belong to it."""
     end: int
@@ -237,10 +239,10 @@ def _recorded(connection: sqlite3.Connection, end: int) -> list[RecordedMeter]:
     )
     for key, name, unit_id, definition, first in rows:
         try:
-            register_map = parse(definition)
+            register_map, stored = parse(definition), parse(definition, as_stored=True)
         except ValueError as error:
             raise DamagedError(f"the register map of meter {name} can't be read: {error}") from error
-        meters.append(RecordedMeter(key, name, unit_id, register_map, first, ends.get(name, end)))
+        meters.append(RecordedMeter(key, name, unit_id, register_map, stored, first, ends.get(name, end)))
         ends[name] = first
     return meters[::-1]
 
@@ -248,7 +250,7 @@ def _recorded(connection: sqlite3.Connection, end: int) -> list[RecordedMeter]:
 def _decode(row: _Row, meter: RecordedMeter, wall_offset: int) -> RecordedSample:
     number, _, running, measured, flags, registers, client = row
     try:
-        values = meter.map.decode(struct.unpack(f">{meter.map.quantity}H", registers))
+        values = meter.stored.decode(struct.unpack(f">{meter.stored.quantity}H", registers))
     except (struct.error, TypeError, ValueError) as error:
         raise DamagedError(f"row {number} does not fit the map of meter {meter.name}: {error}") from error
     timestamp = meter.map.timestamp

@@ -189,10 +189,14 @@ class Writer:
     def _wake_at(self) -> int:
         if self._active.commit_interval == 0:
             return 1
-        return MAX_WAITING if self.failing else EARLY
+        return min(MAX_WAITING, self._queue.limit) if self.failing else self._early()
+
+    def _early(self) -> int:
+        return max(min(EARLY, self._queue.limit // 4), 1)
 
     def _is_due(self, now: float) -> bool:
-        return now >= self._commit_at or self._active.commit_interval == 0 or len(self._queue) >= EARLY
+        interval = self._active.commit_interval
+        return now >= self._commit_at or interval == 0 or len(self._queue) >= self._early()
 
     def _check_clock_and_file(self) -> None:
         """Note a step of the wall clock; close a file that was moved or deleted."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from smart_meter.concentrator.sink import client_number
 from smart_meter.history.reader import Reader
+from smart_meter.registers.register_map import Measurement, RegisterMap
 from tests.unit.history.bench import Bench, Hands, meter, query, registers
 from tests.unit.history.version_1 import FirstRelease
 
@@ -120,3 +121,34 @@ def test_each_row_has_its_client(bench: Make) -> None:
     reader = Reader(str(one.path))
     assert [row.client for row in reader.rows(reader.select(None, None))] == clients
     reader.close()
+
+
+def test_a_map_with_gaps_outlives_a_rollback(bench: Make) -> None:
+    far = M._replace(map=RegisterMap((Measurement("a", 40083), Measurement("b", 40183, scale=10))))
+    span = b"\0\7" + bytes(198) + b"\1\xe5"
+    later = b"\0\10" + bytes(198) + b"\1\xe6"
+    one = bench(hands=Hands())
+    release = FirstRelease(one.path)
+    release.create()
+    release.record(far, [span])
+
+    one.open([far])
+    assert one.restored["m"].registers == span
+    one.stored("m", later)
+    assert one.stop()
+    assert one.rows() == [span, b"\0\10\1\xe6"]
+    values = [{"a": 7, "b": 48.5}, {"a": 8, "b": 48.6}]
+    assert release.decoded("m") == values
+
+    release.record(far, [span])
+    assert release.decoded("m") == [*values, values[0]]
+    one.open([far])
+    assert one.restored["m"].registers == span
+    one.stored("m", later)
+    assert one.stop()
+    one.open([far])
+    assert one.restored["m"].registers == later
+    reader = Reader(str(one.path))
+    found = [(row.values, row.meter.map) for row in reader.rows(reader.select(None, None))]
+    reader.close()
+    assert found == [(value, far.map) for value in (*values, *values)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import struct
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 from smart_meter.config import MeterConfig
-from smart_meter.history.maps import define
+from smart_meter.registers.register_map import Measurement, RegisterMap
 
 SCHEMA = """
 PRAGMA page_size = 1024;
@@ -77,7 +79,7 @@ class FirstRelease:
                 "WHERE name = ? ORDER BY meters.id DESC LIMIT 1",
                 (meter.name,),
             ).fetchone()
-            definition = define(meter.map)
+            definition = _define(meter.map)
             if found is None or found[1:] != (meter.unit_id, definition):
                 execute(
                     "INSERT OR IGNORE INTO maps (fingerprint, definition) VALUES (?, ?)",
@@ -114,6 +116,24 @@ class FirstRelease:
                 "DELETE FROM clock WHERE first < (SELECT max(first) FROM clock WHERE first <= ?)", (before,)
             )
 
+    def decoded(self, meter: str) -> list[dict[str, float]]:
+        """Return the values of a meter's rows, each decoded by the addresses of its definition."""
+        with closing(sqlite3.connect(self._path)) as connection:
+            rows = connection.execute(
+                "SELECT definition, registers FROM samples JOIN meters ON meters.id = meter "
+                "JOIN maps ON maps.id = map WHERE name = ? ORDER BY samples.id",
+                (meter,),
+            ).fetchall()
+        found = []
+        for definition, registers in rows:
+            known = [
+                Measurement(**{k: v for k, v in record.items() if k in ("name", "address", "scale")})
+                for record in json.loads(definition)
+            ]
+            register_map = RegisterMap(tuple(known))
+            found.append(register_map.decode(struct.unpack(f">{register_map.quantity}H", registers)))
+        return found
+
     def rows(self) -> list[bytes]:
         """Return the registers of each row as it reads them; the view has the same rows."""
         with closing(sqlite3.connect(self._path)) as connection:
@@ -123,3 +143,11 @@ class FirstRelease:
             viewed = connection.execute("SELECT id, registers FROM arrivals ORDER BY id").fetchall()
         assert [(number, text) for number, _, text in rows] == viewed
         return [registers for _, registers, _ in rows]
+
+
+def _define(register_map: RegisterMap) -> str:
+    records = [
+        {name: getattr(value, "value", value) for name, value in measurement._asdict().items()}
+        for measurement in register_map.measurements
+    ]
+    return json.dumps(records, ensure_ascii=False, allow_nan=False)
