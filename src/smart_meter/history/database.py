@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
+from smart_meter.history.owners import Owners
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
@@ -28,6 +31,8 @@ _CHUNK = 2000
 _SCAN = 4096
 """The most rows that a start searches for each meter's last one."""
 _SEQUENCE = "sequence"
+_CLIENT = itemgetter(5)
+"""A queued sample's client."""
 ROW_BYTES = 46
 """What SQLite stores for a row besides its registers, at most."""
 
@@ -61,6 +66,10 @@ class Database:
         """The newest row's running time."""
         self.last_segment: Segment | None = None
         """The segment of the newest row that the file held when it was opened."""
+        self.deleted_young = 0
+        """Rows that were deleted for want of room before they were too old."""
+        self.youngest: tuple[int, int] = 0, 0
+        """Of the last of these: the client, and the age in microseconds."""
         self.created = False
         """Whether the file is new."""
         self.generation = 0
@@ -76,6 +85,7 @@ class Database:
         self._connection = sqlite3.connect(
             path, timeout=lock_seconds, isolation_level=None, check_same_thread=False
         )
+        self._owners = Owners(self._connection)
         try:
             self._identify()
             self._prepare()
@@ -151,21 +161,35 @@ class Database:
                 start += size
                 # On a single CPU, the other thread would wait for the rest of this time slice, 3 ms.
                 os.sched_yield()
+        self._owners.add(Counter(map(_CLIENT, samples)), self.newest + 1)
         self.newest = row
         self.running = running
 
-    def make_room(self, count: int, registers: int) -> None:
-        """Delete the oldest rows until `count` more fit, each with `registers` bytes of registers.
+    def make_room(self, count: int, registers: int, samples: Iterable[Sequence[QueuedSample]] = ()) -> None:
+        """Delete rows until `count` more fit, each with `registers` bytes of registers.
 
+        samples: those that will be added; their clients give up their own rows.
         Several rounds, since old rows may be much smaller than new ones; bounded, since a commit must end.
         """
         needed = count * (registers + ROW_BYTES) // (PAGE * 3 // 4) + 12
-        pages = self._value("PRAGMA page_count")
-        for _ in range(4):
-            if self.limits.pages - pages + self._value("PRAGMA freelist_count") >= needed:
+        free = self._free_pages() - needed
+        limit = self.limits.pages
+        if free >= limit // 8:
+            return
+        owners = self._owners
+        clients = Counter(client for batch in samples for client in map(_CLIENT, batch)) or {0: count}
+        for client, rows in clients.items():
+            owners.charge(client, rows, free, limit)
+        for owner, rows in owners.debtors().items():
+            self._delete_of(owner, rows)
+        for most in (owners.most(clients), owners.most(clients), owners.largest(), owners.largest()):
+            if self._free_pages() >= needed:
                 return
-            if not self._delete_oldest(max(_CHUNK, 2 * count)):
-                return
+            self._delete_of(most, max(_CHUNK, 2 * count))
+
+    def _free_pages(self) -> int:
+        used = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
+        return self.limits.pages - used
 
     def shrink(self) -> None:
         """Return some free pages to the file system after a lowered limit; not within a transaction."""
@@ -265,6 +289,7 @@ class Database:
         """Add the columns and tables of later releases to a file of version 1, within a transaction."""
         for statement in EXTENSION:
             self._connection.execute(statement)
+        self._owners.count_all_as_unknown(self._oldest(), self.newest)
         # From the first row on: rows of version 1 belong to the file's first generation.
         self.begin_generation(0)
 
@@ -299,6 +324,7 @@ class Database:
                 self.generation = self._value(
                     "SELECT generation FROM generations ORDER BY first DESC LIMIT 1"
                 )
+                self._owners.load(self._oldest(), self.newest)
             self.last_segment = self._segment_of(self.newest)
             self._scanned = self._value("SELECT ifnull(max(id), 0) FROM last")
             self._latest = dict(
@@ -336,21 +362,42 @@ class Database:
         )
         return int(added.lastrowid or 0)
 
-    def _delete_oldest(self, count: int, before: int | None = None) -> bool:
+    def _delete_oldest(self, count: int, before: int) -> bool:
         """Delete up to `count` rows, but not the newest nor those since `before`; return whether any was."""
         oldest = self._connection.execute("SELECT id FROM samples ORDER BY id LIMIT 1").fetchone()
         if oldest is None or oldest[0] >= self.newest:
             return False
-        end = min(oldest[0] + count, self.newest)
-        if before is not None:
-            end = first_since(self._connection, before, oldest[0], end)
+        end = first_since(self._connection, before, oldest[0], min(oldest[0] + count, self.newest))
         if end > self._scanned:
             self._keep_last()
-        self._connection.execute("DELETE FROM samples WHERE id < ?", (end,))
-        self._connection.execute(
-            "DELETE FROM clock WHERE first < (SELECT max(first) FROM clock WHERE first <= ?)", (end,)
+        counted = self._connection.execute(
+            "SELECT ifnull(client, 0), count(*) FROM samples WHERE id < ? GROUP BY 1", (end,)
         )
+        self._owners.remove(dict(counted.fetchall()))
+        self._connection.execute("DELETE FROM samples WHERE id < ?", (end,))
+        self._delete_segments()
         return bool(end > oldest[0])
+
+    def _delete_of(self, owner: int, count: int) -> None:
+        """Delete a client's oldest rows since the file is full."""
+        self._keep_last()
+        deleted = self._owners.delete(owner, count, self.newest)
+        if deleted.rows:
+            age = self.running - deleted.running
+            if age < self.limits.age:
+                self.deleted_young += deleted.rows
+                self.youngest = deleted.owner, age
+            self._delete_segments()
+
+    def _delete_segments(self) -> None:
+        """Delete the segments that end before the oldest row."""
+        self._connection.execute(
+            "DELETE FROM clock WHERE first < (SELECT max(first) FROM clock "
+            "WHERE first <= (SELECT id FROM samples ORDER BY id LIMIT 1))"
+        )
+
+    def _oldest(self) -> int:
+        return self._value("SELECT ifnull(min(id), 0) FROM samples")
 
     def _oldest_running(self) -> int:
         row = self._connection.execute("SELECT running FROM samples ORDER BY id LIMIT 1").fetchone()
@@ -367,6 +414,7 @@ class Database:
             )
         self._latest.clear()
         self._scanned = self.newest
+        self._owners.save(self.newest)
 
     def _last_row(self, meter: int) -> tuple[int, int, int | None, int, bytes] | None:
         columns = "SELECT id, running, measured, flags, registers FROM"

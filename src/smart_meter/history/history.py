@@ -83,6 +83,11 @@ class History:
         return self._queue.dropped
 
     @property
+    def deleted_young(self) -> int:
+        """Return the rows deleted since start because the file was full, before they were too old."""
+        return self._writer.deleted_young
+
+    @property
     def backlog(self) -> int:
         """Return how many samples wait to be written, scaled to `MAX_WAITING`; 0 while writing fails.
 

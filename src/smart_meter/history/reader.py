@@ -116,8 +116,12 @@ class Reader:
         clock = selection.clock
         segment = 0
         for first, end in selection.ranges:
-            for low in range(first, end, WINDOW):
-                for row in self._window(low, min(low + WINDOW, end)):
+            low = first
+            while low < end:
+                window = self._window(low, end)
+                # Identifiers may be far apart: rows of single clients are deleted.
+                low = window[-1][0] + 1 if len(window) == WINDOW else end
+                for row in window:
                     while segment + 1 < len(clock) and clock[segment + 1][0] <= row[0]:
                         segment += 1
                     meter = selection.meters.get(row[1])
@@ -131,8 +135,8 @@ class Reader:
             client = "client" if is_extended(connection) else "NULL"
             columns = f"id, meter, running, measured, flags, registers, {client}"
             return connection.execute(
-                f"SELECT {columns} FROM samples WHERE id >= ? AND id < ? ORDER BY id",  # noqa: S608 - our columns
-                (low, end),
+                f"SELECT {columns} FROM samples WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608 - our columns
+                (low, end, WINDOW),
             ).fetchall()
 
         return self._read(read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
@@ -16,8 +17,9 @@ from smart_meter.history.clocks import Clocks
 from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
 from smart_meter.history.limits import StorageLimits
+from smart_meter.history.owners import owner_name
 from smart_meter.history.quarantine import quarantine
-from smart_meter.history.running_time import microseconds
+from smart_meter.history.running_time import DAY, microseconds
 from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, QueuedSample, SampleQueue
 from smart_meter.history.sequence_numbers import SequenceNumbers
 
@@ -27,6 +29,8 @@ CHECK_SECONDS = 1.0
 """Between two checks of the wall clock and of the file's path."""
 EXPIRE_SECONDS = 600.0
 """Between two deletions of rows that are older than the configured age."""
+YOUNG_SECONDS = 86_400.0
+"""Between two lines about rows that are deleted before they are too old."""
 LOCK_SECONDS = 1.0
 """How long the writer waits for another program's lock."""
 START_LOCK_SECONDS = 0.2
@@ -65,6 +69,9 @@ class Writer:
         """Bytes of registers in the largest sample; updated whenever `meters` grows."""
         self.rows = 0
         """Rows written since start."""
+        self.deleted_young = 0
+        """Rows deleted since start because the file was full, before they were too old."""
+        self._young_at = -math.inf
         self.numbers = SequenceNumbers()
         """The meters' sequence numbers."""
         self.database: Database | None = None
@@ -306,7 +313,7 @@ class Writer:
         more = False
         database.shrink()
         with database.transaction():
-            database.make_room(count, registers)
+            database.make_room(count, registers, [batch.samples for batch in self._taken])
             for batch in self._taken:
                 self._begin_segment(database, batch)
                 database.insert(batch.samples, self._meters)
@@ -315,9 +322,26 @@ class Writer:
         if not more and now >= self._expire_at:
             self._expire_at = now + EXPIRE_SECONDS
         self._taken.clear()
+        self._note_young_rows(database, now)
         self.rows += count
         self._queue.mark_committed()
         self._on_commit()
+
+    def _note_young_rows(self, database: Database, now: float) -> None:
+        """Log once a day that rows are deleted before they are too old."""
+        if not database.deleted_young:
+            return
+        self.deleted_young += database.deleted_young
+        database.deleted_young = 0
+        if now < self._young_at:
+            return
+        self._young_at = now + YOUNG_SECONDS
+        client, age = database.youngest
+        days = self._active.max_age_days
+        self._log(
+            f"[HISTORY] {database.path} is full: rows younger than max_age_days ({days:g}) are deleted, "
+            f"now those of {owner_name(client)} ({age / DAY:.1f} days old); raise max_size_mib"
+        )
 
     def _take(self, most: int) -> None:
         """Take samples up to `most`, counting those taken before; a batch has one clock offset."""

@@ -62,7 +62,10 @@ class Recording:
         history = self._history
         if history is None:
             return None
-        return {"stored": history.stored, "lost": history.lost, "failing": history.failing}
+        state = {"stored": history.stored, "lost": history.lost, "failing": history.failing}
+        if history.deleted_young:
+            state["deleted_young"] = history.deleted_young
+        return state
 
     def stop(self, timeout: float) -> None:
         """Write the waiting samples and close the history. timeout: in seconds."""
