@@ -5,6 +5,7 @@
 One meter sends a sample every two seconds, as the ESP32 does. The file lies on an ext4 of its own, on a loop
 device, whose counter of written sectors tells what a card would get: SQLite's WAL and database, and what
 ext4 adds. Beside it stands what the process has written (/proc/self/io). Needs root, for the mount.
+There is no budget, as with max_samples_per_second = 0.
 
 A warm-up by a clock that is moved on lets the WAL reach the size at which it is written again from its
 beginning. Then the clock goes as fast as the true one, for so many seconds: ext4 commits its journal by time.

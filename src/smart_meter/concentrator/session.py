@@ -142,7 +142,9 @@ class Session:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
         write = self._sample_writes.get(request[SAMPLE_HEAD])
         if write is not None and len(request) == write.size:
-            # Only the values are left to be checked.
+            # Only the values are left to be checked, and the budget.
+            if self._dispatcher.durable:
+                self._dispatcher.check_budget(write.meter, self._origin.client)
             code, events = write.meter.store(request[13:], self._now())
             ticket = self._dispatch(events, self._origin, _WRITE_MULTIPLE_REGISTERS)
             reply = exception(request, code) if code else request[:4] + write.reply
@@ -162,6 +164,8 @@ class Session:
         if function is None:
             self._happened(_refusal(access, code), code)
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        if self._dispatcher.durable and function.writes is not None:
+            self._dispatcher.check_budget(meter, self._origin.client)
         reply, events = function.execute(meter, request, self._now())
         ticket = self._dispatch(events, self._origin, code) if events else 0
         if reply[FUNCTION] != code:

@@ -48,6 +48,8 @@ class Last(NamedTuple):
     """Of the map's whole span."""
     segment: Segment | None
     """None if the segment it belongs to is no longer kept."""
+    client: int = 0
+    """The sender; 0 if it is not known."""
 
 
 class Database:
@@ -75,7 +77,7 @@ class Database:
         self.generation = 0
         """The generation of the next rows; 0 while the file is not extended.
 
-        A random number: rows of two files that were copied from one can be told apart by it and their id.
+        A random number: it distinguishes the rows of two files that were copied from one.
         """
         self.segment: Segment | None = None
         """The segment of the next rows; None until `begin_segment`."""
@@ -230,7 +232,9 @@ class Database:
         if len(registers) not in (layout.size, layout.span_size):
             return None
         whole = registers if len(registers) == layout.span_size else layout.unpack(registers)
-        return newest._replace(registers=whole, segment=self._segment_of(newest.id))
+        return newest._replace(
+            registers=whole, segment=self._segment_of(newest.id), client=self._client_of(newest.id)
+        )
 
     def sequence_numbers(self) -> dict[str, int]:
         """Return, by meter's name, the number from which on its samples may count.
@@ -425,6 +429,12 @@ class Database:
             cursor = self._connection.execute(f"{columns} last WHERE meter = ?", (meter,))
         row: tuple[int, int, int | None, int, bytes] | None = cursor.fetchone()
         return row
+
+    def _client_of(self, row: int) -> int:
+        if not self.generation:
+            return 0
+        found = self._connection.execute("SELECT client FROM samples WHERE id = ?", (row,)).fetchone()
+        return 0 if found is None else found[0] or 0
 
     def _segment_of(self, row: int) -> Segment | None:
         found = self._connection.execute(

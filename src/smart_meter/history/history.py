@@ -29,6 +29,8 @@ class Restored(NamedTuple):
     """Seconds since it arrived; None if it is unknown, because the Pi was rebooted in between."""
     sequence: int
     """The number from which on the meter has to count."""
+    client: int = 0
+    """The sender; 0 if it is not known."""
 
 
 class History:
@@ -108,7 +110,12 @@ class History:
             numbers.latest = {meter: numbers.first(meter) for meter in self._keys}
             for name, last in found.items():
                 restored[name] = Restored(
-                    last.registers, last.measured, last.flags, self._age(last), numbers.first(name)
+                    last.registers,
+                    last.measured,
+                    last.flags,
+                    self._age(last),
+                    numbers.first(name),
+                    last.client,
                 )
         self._writer.start()
         return restored

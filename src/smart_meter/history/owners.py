@@ -21,7 +21,7 @@ MAX_OWNERS = 64
 _OTHERS = 2**32
 """The number of all others; no address has it."""
 _UNKNOWN = 0
-"""The number of whoever sent rows without an address: those of the first release."""
+"""The number of rows without an address: those of the first release."""
 _WINDOW = 2000
 """Identifiers that one statement looks at."""
 _WINDOWS = 4
@@ -133,7 +133,7 @@ class Owners:
         return max(self._rows, key=lambda owner: self._rows[owner], default=_UNKNOWN)
 
     def delete(self, owner: int, count: int, newest: int) -> Deleted:
-        """Delete about `count` of an owner's oldest rows, or of whoever pays for it; never the newest row."""
+        """Delete about `count` of an owner's oldest rows, or of who pays for it; never the newest row."""
         payer = self._payer(owner)
         # Some more at a time: most commits then need not delete anything.
         count = max(count, min(self._rows.get(payer, 0) // 32, _WINDOW))
@@ -160,7 +160,7 @@ class Owners:
             deleted += len(ids)
         self._remove(payer, deleted)
         self._owed[owner] = self._owed.get(owner, 0) - deleted
-        if not deleted:
+        if not deleted or owner not in self._rows:
             self._owed.pop(owner, None)
         return Deleted(deleted, payer, running)
 

@@ -35,6 +35,8 @@ class Recording:
         restored = self._open(config)
         for meter in self._concentrator.meters:
             last = restored.get(meter.name)
+            if last is not None:
+                self._concentrator.expect_writer(meter.name, last.client)
             if last is not None and meter.state is State.WAITING:
                 meter.restore(last.registers, last.flags, last.age, last.sequence, self._concentrator.now())
         self._number_meters()
