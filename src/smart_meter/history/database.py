@@ -22,6 +22,7 @@ from smart_meter.history.owners import Owners
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
+from smart_meter.history.wal_readers import WalReaders
 from smart_meter.registers.layout import Layout
 
 _ROWS = (64, 8, 1)
@@ -68,6 +69,8 @@ class Database:
         """The newest row's running time."""
         self.last_segment: Segment | None = None
         """The segment of the newest row that the file held when it was opened."""
+        self.elsewhere = 0
+        """Bytes of quarantined files, which count against the limit."""
         self.deleted_young = 0
         """Rows that were deleted for want of room before they were too old."""
         self.youngest: tuple[int, int] = 0, 0
@@ -88,6 +91,7 @@ class Database:
             path, timeout=lock_seconds, isolation_level=None, check_same_thread=False
         )
         self._owners = Owners(self._connection)
+        self._readers = WalReaders(path)
         try:
             self._identify()
             self._prepare()
@@ -100,7 +104,21 @@ class Database:
 
     def close(self) -> None:
         """Checkpoint the WAL if possible, and close the file. Raises sqlite3.Error."""
-        self._connection.close()
+        try:
+            self._connection.close()
+        finally:
+            self._readers.close()
+
+    def wal_bytes(self) -> int:
+        """Return the size of the WAL; 0 if there is none."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
+
+    def reader(self) -> str | None:
+        """Return which other program reads the file now; None if there is none. Raises OSError."""
+        return self._readers.name()
 
     def is_in_place(self) -> bool:
         """Return whether the path still names the open file, that is, it was not moved or deleted."""
@@ -175,7 +193,7 @@ class Database:
         """
         needed = count * (registers + ROW_BYTES) // (PAGE * 3 // 4) + 12
         free = self._free_pages() - needed
-        limit = self.limits.pages
+        limit = self._pages()
         if free >= limit // 8:
             return
         owners = self._owners
@@ -191,11 +209,15 @@ class Database:
 
     def _free_pages(self) -> int:
         used = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
-        return self.limits.pages - used
+        return self._pages() - used
+
+    def _pages(self) -> int:
+        """Return how many pages the file may have."""
+        return max(self.limits.pages - self.elsewhere // PAGE, self.limits.pages // 16)
 
     def shrink(self) -> None:
         """Return some free pages to the file system after a lowered limit; not within a transaction."""
-        if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
+        if self._value("PRAGMA page_count") > self._pages() and self._value("PRAGMA freelist_count"):
             # execute() would take a single step, which frees a single page.
             self._connection.executescript("PRAGMA incremental_vacuum(1024)")
 

@@ -18,7 +18,7 @@ from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
 from smart_meter.history.limits import StorageLimits
 from smart_meter.history.owners import owner_name
-from smart_meter.history.quarantine import quarantine
+from smart_meter.history.quarantine import prune, quarantine
 from smart_meter.history.running_time import DAY, microseconds
 from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, QueuedSample, SampleQueue
 from smart_meter.history.sequence_numbers import SequenceNumbers
@@ -31,6 +31,8 @@ EXPIRE_SECONDS = 600.0
 """Between two deletions of rows that are older than the configured age."""
 YOUNG_SECONDS = 86_400.0
 """Between two lines about rows that are deleted before they are too old."""
+SIZE_SECONDS = 60.0
+"""Between two looks at the size of the WAL and of quarantined files."""
 LOCK_SECONDS = 1.0
 """How long the writer waits for another program's lock."""
 START_LOCK_SECONDS = 0.2
@@ -94,6 +96,9 @@ class Writer:
         now = clocks.monotonic()
         self._commit_at = now + config.commit_interval
         self._try_at = self._check_at = self._expire_at = now
+        self._size_at = now
+        self._wal_was_large = False
+        """Whether the WAL was too large at the last look already."""
         self._quarantined_at: float | None = None
         self._logged: set[str] = set()
         """Reasons for the present failure that are already logged."""
@@ -211,11 +216,34 @@ class Writer:
         if running_time.has_stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
             self._steps.append((self._queue.next_ticket, self._seen_offset))
+        if self.database is not None and self._clocks.monotonic() >= self._size_at:
+            self._size_at = self._clocks.monotonic() + SIZE_SECONDS
+            self._check_size(self.database)
         if self.database is not None and not self.database.is_in_place():
             self._log(
                 f"[HISTORY] {self.database.path} was moved or deleted: recording continues in a new file"
             )
             self._close()
+
+    def _check_size(self, database: Database) -> None:
+        """Count quarantined files, and log which program keeps the WAL from being emptied."""
+        whole = int(self._active.max_size_mib * 2**20)
+        try:
+            database.elsewhere, deleted = prune(database.path, whole * 15 // 16)
+        except OSError:
+            deleted = []
+        for name in deleted:
+            self._log(f"[HISTORY] {name} was deleted: quarantined files took more than max_size_mib allows")
+        size, was_large = database.wal_bytes(), self._wal_was_large
+        self._wal_was_large = size > 2 * database.limits.wal
+        if self._wal_was_large and was_large:
+            with contextlib.suppress(OSError):
+                reader = database.reader()
+                if reader is not None:
+                    self._log(
+                        f"[HISTORY] {reader} keeps reading {database.path}: the WAL has grown to "
+                        f"{size / 2**20:.0f} MiB, beyond max_size_mib; end that program, or its transaction"
+                    )
 
     def _apply(self, config: HistoryConfig) -> None:
         """Apply a changed configuration; queued samples go to the old path if that can be written."""
@@ -260,6 +288,7 @@ class Writer:
                 raise
             path = self._active.path
             moved = quarantine(path, self._clocks.wall())
+            self._size_at = self._clocks.monotonic()
             self._log(
                 f"[HISTORY] {path}: {explain(error, path)}. It was renamed to {moved}; a new one was started"
             )
