@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{machine.describe()}. Servers on one CPU, load on {load_cpu}; "
         f"{options.rounds} interleaved rounds of {options.seconds:g} s, {took / 60:.1f} minutes in total. "
         f"Other programs used {others:.0%} of the CPUs meanwhile. "
-        "Medians; ratios are paired by round. Every reply was checked."
+        "Medians; ratios are paired by round. Every reply was checked. "
+        "The history has no budget (max_samples_per_second = 0)."
     )
     figures = Figures(records)
     text = render(

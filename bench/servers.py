@@ -62,12 +62,21 @@ def kinds() -> dict[str, Kind]:
     return {kind.key: kind for kind in found}
 
 
+_HISTORY = """[history]
+path = "{path}"
+max_samples_per_second = 0
+"""
+
+
 def configuration(history: Path | None) -> str:
-    """Return the concentrator's configuration with everything on at its default; history where given."""
+    """Return the concentrator's configuration with everything on at its default; history where given.
+
+    The history takes every sample: with its default budget of 10 a second, most would not be stored.
+    """
     limits = (
         f"[server]\nmax_connections = {MAX_CONNECTIONS}\nmax_connections_per_client = {MAX_CONNECTIONS}\n"
     )
-    return limits + (f'[history]\npath = "{history}"\n' if history is not None else "")
+    return limits + (_HISTORY.format(path=history) if history is not None else "")
 
 
 class Server:

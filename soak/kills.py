@@ -37,6 +37,7 @@ CONFIG = """
 [history]
 path = "{path}"
 commit_interval = 0
+max_samples_per_second = 0
 [[meters]]
 name = "counting"
 unit_id = 1

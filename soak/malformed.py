@@ -35,6 +35,7 @@ frame_timeout = 2
 statistics_interval = 5
 [history]
 path = "{path}"
+max_samples_per_second = 0
 [[meters]]
 name = "attacked"
 unit_id = 1

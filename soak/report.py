@@ -64,6 +64,7 @@ def document(outcomes: Sequence[Outcome], machine: str, seed: int, seconds: floa
     """Return the results as a Markdown page."""
     return (
         "# What was tried, and what was lost\n\n"
-        f"Written by `make soak` in {seconds / 60:.1f} minutes, seed {seed}. {machine}.\n\n"
+        f"Written by `make soak` in {seconds / 60:.1f} minutes, seed {seed}. {machine}. "
+        "Histories have no budget (max_samples_per_second = 0).\n\n"
         f"{table(outcomes)}\n"
     )

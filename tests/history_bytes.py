@@ -4,8 +4,8 @@
 
 One meter sends a sample every two seconds, like the ESP32. The database is on a separate ext4 file system on
 a loop device. The device's counter of written sectors shows what a card would receive: SQLite's WAL and
-database, and what ext4 adds. The table also shows what the process has written (/proc/self/io). Needs root
-for the mount.
+database, and what ext4 adds. The table also shows what the process has written (/proc/self/io). There is no
+budget, as with max_samples_per_second = 0. Needs root for the mount.
 
 During the warm-up the clock is advanced by hand, until the WAL has reached the size at which it is
 overwritten from its beginning. Then the clock runs at the real speed for `--seconds`, since ext4 commits its

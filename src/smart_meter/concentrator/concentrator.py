@@ -47,7 +47,9 @@ class Concentrator:
 
     def _apply(self, config: Config) -> None:
         meters = {meter.name: meter for meter in self.meters}
-        self._dispatcher.reconfigure(make_formatter(config, self._wall), meters)
+        history = config.history
+        budget = history.max_samples_per_second if history.path else 0
+        self._dispatcher.reconfigure(make_formatter(config, self._wall), meters, budget)
         self._network_roles = Roles(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
@@ -72,6 +74,10 @@ class Concentrator:
     def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
         """Record samples in a sink. durable: whether each is acknowledged after its commit."""
         self._dispatcher.use_sink(sink, durable=durable)
+
+    def expect_writer(self, meter: str, client: int) -> None:
+        """Give a client a budget of its own for a meter, if one is left: it wrote it before the start."""
+        self._dispatcher.expect_writer(meter, client)
 
     def review_backlog(self) -> None:
         """Slow the writers down before the sink loses samples; readers are not affected."""

@@ -20,7 +20,8 @@ from smart_meter.concentrator.sink import SampleSink
 from smart_meter.log.formatter import Direction, LogFormatter
 from smart_meter.log.throttle import LogThrottle
 from smart_meter.log.token_bucket import TokenBucket
-from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
+from smart_meter.meters.budget import Budgets
+from smart_meter.meters.events import BecameFresh, BecameStale, OverBudget, SampleCompleted, ValueRefused
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.statistics import PeerTotals, Statistics
 from smart_meter.registers.status_block import State
@@ -52,6 +53,8 @@ class Origin(NamedTuple):
     address: str
     reader: Peer
     writer: Peer
+    client: int = 0
+    """The address as `client_number` returns it."""
 
 
 class Dispatcher:
@@ -79,23 +82,46 @@ class Dispatcher:
         self._yield_to_sink = yield_to_sink
         self._throttle = LogThrottle(_SECONDS_BETWEEN_LINES)
         self._sink: SampleSink | None = None
-        self._durable = False
+        self.durable = False
+        """Whether each write is acknowledged after its commit; then one over the budget is refused."""
+        self._rate = 0.0
+        self._budgets: dict[str, Budgets] = {}
+        """By the meter's name."""
 
-    def reconfigure(self, formatter: LogFormatter, meters: Mapping[str, Meter]) -> None:
-        """Use another log format, and other meters (by name)."""
+    def reconfigure(self, formatter: LogFormatter, meters: Mapping[str, Meter], rate: float) -> None:
+        """Use another log format, and other meters (by name).
+
+        rate: samples per second that a client may store of one meter; 0: no limit.
+        """
         self.formatter = formatter
         self.meters = meters
+        self._rate = rate
+        now = self._now()
+        earlier = self._budgets
+        self._budgets = {name: earlier.get(name) or Budgets(rate, now) for name in meters}
+        for budgets in self._budgets.values():
+            budgets.use_rate(rate)
+
+    def expect_writer(self, meter: str, client: int) -> None:
+        """Give a client a budget of its own for a meter, if one is left: it wrote it before the start."""
+        self._budgets[meter].of(client, self._now())
+
+    def check_budget(self, meter: Meter, client: int) -> None:
+        """Mark a meter as busy if a client's next sample would be over its budget."""
+        meter.busy = not self._budgets[meter.name].allows(client)
 
     def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
         """Record samples in a sink. durable: whether each is acknowledged after its commit."""
         self._sink = sink
-        self._durable = durable
+        self.durable = durable
+        for meter in self.meters.values():
+            meter.busy = False
         self.review_backlog()
 
     def review_backlog(self) -> None:
         """Slow the writers down before the sink loses samples; readers are not affected."""
         backlog = self._sink.backlog if self._sink is not None else 0
-        self.ack_after_commit = self._durable or backlog >= FULL_BACKLOG
+        self.ack_after_commit = self.durable or backlog >= FULL_BACKLOG
         self._yield_to_sink(backlog >= BUSY_BACKLOG)
 
     def commit_status(self, ticket: int) -> bool | None:
@@ -104,7 +130,7 @@ class Dispatcher:
         If writes are only slowed down, the reply may also be sent once the disk has failed.
         """
         sink = self._sink
-        if self._durable:
+        if self.durable:
             return sink.stored_up_to(ticket) if sink is not None else False
         if not self.ack_after_commit or sink is None:
             return True
@@ -123,14 +149,25 @@ class Dispatcher:
                 writer.totals.received += 1
                 if self._sink is not None:
                     meter = self.meters[event.meter]
-                    recorded = self._sink.record(
-                        event.meter, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
-                    )
-                    if self.ack_after_commit:
-                        ticket = recorded
-                    # Only now: a review may change the mode, which is for the samples that follow.
-                    if not recorded & _REVIEW_MASK:
-                        self.review_backlog()
+                    budgets, client = self._budgets[event.meter], origin.client
+                    budget = budgets.own.get(client) or budgets.of(client, meter.arrived)
+                    budget.left -= 1.0
+                    if budget.left < 0.0:
+                        self._thin(meter, origin)
+                    else:
+                        recorded = self._sink.record(
+                            event.meter,
+                            meter.arrived,
+                            bytes(meter.data),
+                            meter.measured(),
+                            meter.flags,
+                            client,
+                        )
+                        if self.ack_after_commit:
+                            ticket = recorded
+                        # Only now: a review may change the mode, which is for the samples that follow.
+                        if not recorded & _REVIEW_MASK:
+                            self.review_backlog()
                 if writer.rx.tokens >= 1.0:
                     self._log_sample(event, writer)
             elif type(event) is BecameFresh:
@@ -138,6 +175,22 @@ class Dispatcher:
             else:
                 self._dispatch_other(event, origin, function)
         return ticket
+
+    def _thin(self, meter: Meter, origin: Origin) -> None:
+        """Leave a sample out of the history: its client is over its budget."""
+        meter.thinned += 1
+        self.statistics.thinned += 1
+        # The addresses without a budget of their own count as one, so that there are few.
+        own = origin.client in self._budgets[meter.name].own
+        kind = "thinned", meter.name, origin.client if own else None
+        suppressed = self._throttle.allow(kind, self._now())
+        if suppressed is not None:
+            more = f"; {suppressed} more since the last such line" if suppressed else ""
+            text = (
+                f"[THINNED] {meter.name}: {origin.writer.name} ({origin.address}) sends more than "
+                f"max_samples_per_second ({self._rate:g}): readers get the sample, the history not{more}"
+            )
+            self._write_line(self.formatter.notice(text))
 
     def became_stale(self, event: BecameStale) -> None:
         """Log that a meter became stale."""
@@ -153,6 +206,8 @@ class Dispatcher:
     def flush_summaries(self, peers: Iterable[Peer], *, final: bool) -> None:
         """Refill the token buckets of the log, and log how many events were suppressed."""
         now = self._now()
+        for budgets in self._budgets.values():
+            budgets.refill(now)
         for totals in self.statistics.peers.values():
             totals.notice(now)
         for peer in peers:
@@ -194,6 +249,11 @@ class Dispatcher:
                     f"wrote {measurement.name}={measurement.format(value)}, which is out of range: "
                     f"function {function} got exception 03"
                 )
+                self._refused(meter, origin, function, reason)
+            case OverBudget(meter):
+                self.meters[meter].refused += 1
+                limit = f"max_samples_per_second ({self._rate:g})"
+                reason = f"sends more than {limit}: function {function} got exception 06"
                 self._refused(meter, origin, function, reason)
             case ProbeAnnounced():
                 statistics.connections -= 1

@@ -19,6 +19,7 @@ from smart_meter.concentrator.events import (
 )
 from smart_meter.concentrator.probe import announces
 from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
+from smart_meter.concentrator.sink import client_number
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.roles import Role
 from smart_meter.modbus.adu import FUNCTION, UNIT
@@ -103,7 +104,7 @@ class Session:
 
     def _use(self, role: ServedRole, address: str) -> None:
         self._units = role.units
-        self._origin = Origin(address, role.reader, role.writer)
+        self._origin = Origin(address, role.reader, role.writer, client_number(address))
         # A probe's stay empty, so that each of its requests is looked at as a probe's.
         self._cache = ReplyCache() if self._probes else role.cache
         self._sample_writes: Mapping[bytes, SampleWrite] = {} if self._probes else role.sample_writes
@@ -138,7 +139,9 @@ class Session:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
         write = self._sample_writes.get(request[SAMPLE_HEAD])
         if write is not None and len(request) == write.size:
-            # Only the values are left to be checked.
+            # Only the values are left to be checked, and the budget.
+            if self._dispatcher.durable:
+                self._dispatcher.check_budget(write.meter, self._origin.client)
             code, events = write.meter.store(request[13:], self._now())
             ticket = self._dispatch(events, self._origin, _WRITE_MULTIPLE_REGISTERS)
             reply = exception(request, code) if code else request[:4] + write.reply
@@ -158,6 +161,8 @@ class Session:
         if function is None:
             self._happened(_refusal(access, code), code)
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
+        if self._dispatcher.durable and function.writes is not None:
+            self._dispatcher.check_budget(meter, self._origin.client)
         reply, events = function.execute(meter, request, self._now())
         ticket = self._dispatch(events, self._origin, code) if events else 0
         if reply[FUNCTION] != code:

@@ -186,6 +186,15 @@ class HistoryConfig(NamedTuple):
             "MiB from 1 to 1048576",
         ),
     ] = 1024
+    max_samples_per_second: Annotated[
+        float,
+        Number(
+            "Samples per second that one address may store of one meter; 0: no limit.",
+            0,
+            10000,
+            "samples from 0 (no limit) to 10000",
+        ),
+    ] = 10
 
 
 class ZoneConfig(NamedTuple):

@@ -259,6 +259,13 @@ def judge_history(
     found = f"recorded, {size(file.bytes)}"
     if reported is not None and reported.get("lost"):
         return warning(name, f"{found}; {reported['lost']} samples were lost", expected, why)
+    if reported is not None and reported.get("deleted_young"):
+        return warning(
+            name,
+            f"{found}, full: {reported['deleted_young']} rows deleted before {config.max_age_days:g} days",
+            expected,
+            "raise history.max_size_mib, or lower history.max_age_days",
+        )
     if file.quarantined:
         listed = ", ".join(file.quarantined)
         fix = (

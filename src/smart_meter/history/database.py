@@ -6,18 +6,24 @@ A commit costs one fsync. Errors are SQLite's own, or DamagedError if the file c
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import NamedTuple
 
 from smart_meter.config import MeterConfig
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
+from smart_meter.history.owners import Owners
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
-from smart_meter.history.schema import APPLICATION_ID, PROBES, SCHEMA, VERSION
+from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
+from smart_meter.history.wal_readers import WalReaders
+from smart_meter.registers.layout import Layout
 
 _ROWS = (64, 8, 1)
 """Rows per INSERT statement, in turn. A larger one would keep the other thread waiting on a single CPU."""
@@ -25,7 +31,10 @@ _CHUNK = 2000
 """The least number of rows that one commit deletes when there are too many."""
 _SCAN = 4096
 """The most rows that a start searches for each meter's last one."""
-ROW_BYTES = 40
+_SEQUENCE = "sequence"
+_CLIENT = itemgetter(5)
+"""A queued sample's client."""
+ROW_BYTES = 46
 """What SQLite stores for a row besides its registers, at most."""
 
 
@@ -37,8 +46,11 @@ class Last(NamedTuple):
     measured: int | None
     flags: int
     registers: bytes
+    """Of the map's whole span."""
     segment: Segment | None
     """None if the segment it belongs to is no longer kept."""
+    client: int = 0
+    """The sender; 0 if it is not known."""
 
 
 class Database:
@@ -57,6 +69,19 @@ class Database:
         """The newest row's running time."""
         self.last_segment: Segment | None = None
         """The segment of the newest row that the file held when it was opened."""
+        self.elsewhere = 0
+        """Bytes of quarantined files, which count against the limit."""
+        self.deleted_young = 0
+        """Rows that were deleted for want of room before they were too old."""
+        self.youngest: tuple[int, int] = 0, 0
+        """Of the last of these: the client, and the age in microseconds."""
+        self.created = False
+        """Whether the file is new."""
+        self.generation = 0
+        """The generation of the next rows; 0 while the file is not extended.
+
+        A random number: it distinguishes the rows of two files that were copied from one.
+        """
         self.segment: Segment | None = None
         """The segment of the next rows; None until `begin_segment`."""
         self._ids: dict[int, int] = {}
@@ -65,6 +90,8 @@ class Database:
         self._connection = sqlite3.connect(
             path, timeout=lock_seconds, isolation_level=None, check_same_thread=False
         )
+        self._owners = Owners(self._connection)
+        self._readers = WalReaders(path)
         try:
             self._identify()
             self._prepare()
@@ -77,7 +104,21 @@ class Database:
 
     def close(self) -> None:
         """Checkpoint the WAL if possible, and close the file. Raises sqlite3.Error."""
-        self._connection.close()
+        try:
+            self._connection.close()
+        finally:
+            self._readers.close()
+
+    def wal_bytes(self) -> int:
+        """Return the size of the WAL; 0 if there is none."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
+
+    def reader(self) -> str | None:
+        """Return which other program reads the file now; None if there is none. Raises OSError."""
+        return self._readers.name()
 
     def is_in_place(self) -> bool:
         """Return whether the path still names the open file, that is, it was not moved or deleted."""
@@ -92,10 +133,18 @@ class Database:
         """Commit all or nothing. Close the database after an error: cached ids may be of rolled-back rows."""
         self._connection.execute("BEGIN IMMEDIATE")
         self._find_newest()
+        if not self.generation:
+            self._extend()
         yield
         if self.newest - self._scanned >= _SCAN:
             self._keep_last()
         self._connection.execute("COMMIT")
+
+    def begin_generation(self, first: int) -> None:
+        """Give the rows from `first` on another generation, within a transaction."""
+        generation = secrets.randbelow(2**32 - 1) + 1
+        self._connection.execute("INSERT OR REPLACE INTO generations VALUES (?, ?)", (first, generation))
+        self.generation = generation
 
     def begin_segment(self, segment: Segment) -> None:
         """Add the segment of the next rows."""
@@ -113,7 +162,7 @@ class Database:
         offset, running, row = segment.monotonic_offset, self.running, self.newest
         ids, latest = self._ids, self._latest
         values: list[object] = []
-        for key, arrived, measured, flags, registers in samples:
+        for key, arrived, measured, flags, registers, client in samples:
             row += 1
             # Running time never goes back, whatever the caller's clock did.
             moment = int(arrived * 1e6) + offset
@@ -123,7 +172,7 @@ class Database:
                 ids[key] = self._meter_id(meters[key], row)
             meter = ids[key]
             latest[meter] = row
-            values += (meter, running, measured, flags, registers)
+            values += (meter, running, measured, flags, registers, client or None)
         start = 0
         for count, statement in _INSERTS.items():
             size = count * _COLUMNS
@@ -132,25 +181,43 @@ class Database:
                 start += size
                 # On a single CPU, the other thread would wait for the rest of this time slice, 3 ms.
                 os.sched_yield()
+        self._owners.add(Counter(map(_CLIENT, samples)), self.newest + 1)
         self.newest = row
         self.running = running
 
-    def make_room(self, count: int, registers: int) -> None:
-        """Delete the oldest rows until `count` more fit, each with `registers` bytes of registers.
+    def make_room(self, count: int, registers: int, samples: Iterable[Sequence[QueuedSample]] = ()) -> None:
+        """Delete rows until `count` more fit, each with `registers` bytes of registers.
 
+        samples: those that will be added; their clients give up their own rows.
         Several rounds, since old rows may be much smaller than new ones; bounded, since a commit must end.
         """
         needed = count * (registers + ROW_BYTES) // (PAGE * 3 // 4) + 12
-        pages = self._value("PRAGMA page_count")
-        for _ in range(4):
-            if self.limits.pages - pages + self._value("PRAGMA freelist_count") >= needed:
+        free = self._free_pages() - needed
+        limit = self._pages()
+        if free >= limit // 8:
+            return
+        owners = self._owners
+        clients = Counter(client for batch in samples for client in map(_CLIENT, batch)) or {0: count}
+        for client, rows in clients.items():
+            owners.charge(client, rows, free, limit)
+        for owner, rows in owners.debtors().items():
+            self._delete_of(owner, rows)
+        for most in (owners.most(clients), owners.most(clients), owners.largest(), owners.largest()):
+            if self._free_pages() >= needed:
                 return
-            if not self._delete_oldest(max(_CHUNK, 2 * count)):
-                return
+            self._delete_of(most, max(_CHUNK, 2 * count))
+
+    def _free_pages(self) -> int:
+        used = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
+        return self._pages() - used
+
+    def _pages(self) -> int:
+        """Return how many pages the file may have."""
+        return max(self.limits.pages - self.elsewhere // PAGE, self.limits.pages // 16)
 
     def shrink(self) -> None:
         """Return some free pages to the file system after a lowered limit; not within a transaction."""
-        if self._value("PRAGMA page_count") > self.limits.pages and self._value("PRAGMA freelist_count"):
+        if self._value("PRAGMA page_count") > self._pages() and self._value("PRAGMA freelist_count"):
             # execute() would take a single step, which frees a single page.
             self._connection.executescript("PRAGMA incremental_vacuum(1024)")
 
@@ -180,8 +247,40 @@ class Database:
         rows = [row for (key,) in found if (row := self._last_row(key)) is not None]
         if not rows:
             return None
-        newest = max(rows)
-        return Last(*newest, self._segment_of(newest[0]))
+        newest = Last(*max(rows), None)
+        layout = Layout(meter.map)
+        registers = newest.registers
+        # The first release stored the whole span.
+        if len(registers) not in (layout.size, layout.span_size):
+            return None
+        whole = registers if len(registers) == layout.span_size else layout.unpack(registers)
+        return newest._replace(
+            registers=whole, segment=self._segment_of(newest.id), client=self._client_of(newest.id)
+        )
+
+    def sequence_numbers(self) -> dict[str, int]:
+        """Return, by meter's name, the number from which on its samples may count.
+
+        At least the id of its newest row, whatever map that has: the first release's numbers were these.
+        """
+        numbers: dict[str, int] = {}
+        for key, name in self._connection.execute("SELECT id, name FROM meters").fetchall():
+            row = self._last_row(key)
+            numbers[name] = max(numbers.get(name, 0), 0 if row is None else row[0])
+        if self.generation:
+            found = self._connection.execute("SELECT name, value FROM progress").fetchall()
+            for name, value in found:
+                kind, _, meter = name.partition(":")
+                if kind == _SEQUENCE:
+                    numbers[meter] = max(numbers.get(meter, 0), value)
+        return numbers
+
+    def keep_sequence_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Store the numbers that `sequence_numbers` returns at the next start, within a transaction."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO progress VALUES (?, ?)",
+            [(f"{_SEQUENCE}:{meter}", number) for meter, number in numbers.items()],
+        )
 
     def _identify(self) -> None:
         try:
@@ -200,6 +299,7 @@ class Database:
             raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
 
     def _create(self) -> None:
+        self.created = True
         # Both have to be set before the first table. Incremental vacuum is what `shrink` needs.
         self._connection.execute(f"PRAGMA page_size = {PAGE}")
         self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -208,6 +308,16 @@ class Database:
             f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
             f"{SCHEMA} COMMIT;"
         )
+        with self.transaction():
+            pass
+
+    def _extend(self) -> None:
+        """Add the columns and tables of later releases to a file of version 1, within a transaction."""
+        for statement in EXTENSION:
+            self._connection.execute(statement)
+        self._owners.count_all_as_unknown(self._oldest(), self.newest)
+        # From the first row on: rows of version 1 belong to the file's first generation.
+        self.begin_generation(0)
 
     def _prepare(self) -> None:
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -236,6 +346,11 @@ class Database:
             ).fetchone()
             self.running = 0 if row is None else int(row[0])
             self._oldest_running()
+            if is_extended(self._connection):
+                self.generation = self._value(
+                    "SELECT generation FROM generations ORDER BY first DESC LIMIT 1"
+                )
+                self._owners.load(self._oldest(), self.newest)
             self.last_segment = self._segment_of(self.newest)
             self._scanned = self._value("SELECT ifnull(max(id), 0) FROM last")
             self._latest = dict(
@@ -273,21 +388,42 @@ class Database:
         )
         return int(added.lastrowid or 0)
 
-    def _delete_oldest(self, count: int, before: int | None = None) -> bool:
+    def _delete_oldest(self, count: int, before: int) -> bool:
         """Delete up to `count` rows, but not the newest nor those since `before`; return whether any was."""
         oldest = self._connection.execute("SELECT id FROM samples ORDER BY id LIMIT 1").fetchone()
         if oldest is None or oldest[0] >= self.newest:
             return False
-        end = min(oldest[0] + count, self.newest)
-        if before is not None:
-            end = first_since(self._connection, before, oldest[0], end)
+        end = first_since(self._connection, before, oldest[0], min(oldest[0] + count, self.newest))
         if end > self._scanned:
             self._keep_last()
-        self._connection.execute("DELETE FROM samples WHERE id < ?", (end,))
-        self._connection.execute(
-            "DELETE FROM clock WHERE first < (SELECT max(first) FROM clock WHERE first <= ?)", (end,)
+        counted = self._connection.execute(
+            "SELECT ifnull(client, 0), count(*) FROM samples WHERE id < ? GROUP BY 1", (end,)
         )
+        self._owners.remove(dict(counted.fetchall()))
+        self._connection.execute("DELETE FROM samples WHERE id < ?", (end,))
+        self._delete_segments()
         return bool(end > oldest[0])
+
+    def _delete_of(self, owner: int, count: int) -> None:
+        """Delete a client's oldest rows since the file is full."""
+        self._keep_last()
+        deleted = self._owners.delete(owner, count, self.newest)
+        if deleted.rows:
+            age = self.running - deleted.running
+            if age < self.limits.age:
+                self.deleted_young += deleted.rows
+                self.youngest = deleted.owner, age
+            self._delete_segments()
+
+    def _delete_segments(self) -> None:
+        """Delete the segments that end before the oldest row."""
+        self._connection.execute(
+            "DELETE FROM clock WHERE first < (SELECT max(first) FROM clock "
+            "WHERE first <= (SELECT id FROM samples ORDER BY id LIMIT 1))"
+        )
+
+    def _oldest(self) -> int:
+        return self._value("SELECT ifnull(min(id), 0) FROM samples")
 
     def _oldest_running(self) -> int:
         row = self._connection.execute("SELECT running FROM samples ORDER BY id LIMIT 1").fetchone()
@@ -304,6 +440,7 @@ class Database:
             )
         self._latest.clear()
         self._scanned = self.newest
+        self._owners.save(self.newest)
 
     def _last_row(self, meter: int) -> tuple[int, int, int | None, int, bytes] | None:
         columns = "SELECT id, running, measured, flags, registers FROM"
@@ -314,6 +451,12 @@ class Database:
             cursor = self._connection.execute(f"{columns} last WHERE meter = ?", (meter,))
         row: tuple[int, int, int | None, int, bytes] | None = cursor.fetchone()
         return row
+
+    def _client_of(self, row: int) -> int:
+        if not self.generation:
+            return 0
+        found = self._connection.execute("SELECT client FROM samples WHERE id = ?", (row,)).fetchone()
+        return 0 if found is None else found[0] or 0
 
     def _segment_of(self, row: int) -> Segment | None:
         found = self._connection.execute(
@@ -326,9 +469,15 @@ class Database:
         return int(self._connection.execute(query).fetchone()[0])
 
 
-_COLUMNS = 5
-_INSERT = "INSERT INTO samples (meter, running, measured, flags, registers) VALUES (?, ?, ?, ?, ?)"
-_INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
+_COLUMNS = 6
+_INSERT = "INSERT INTO samples (meter, running, measured, flags, registers, client) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
+
+
+def is_extended(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has the columns and tables that version 1 did not have."""
+    columns = connection.execute("PRAGMA table_info(samples)").fetchall()
+    return any(name == "client" for _, name, *_ in columns)
 
 
 def first_since(connection: sqlite3.Connection, running: int, low: int, high: int) -> int:

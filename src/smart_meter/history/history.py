@@ -5,12 +5,13 @@ Nothing here blocks. SQLite is only loaded when a History is created, so a servi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.sample_queue import SampleQueue
+from smart_meter.history.sample_queue import MAX_WAITING, SampleQueue
+from smart_meter.registers.layout import Layout
 
 if TYPE_CHECKING:
     from smart_meter.history.database import Last
@@ -27,7 +28,9 @@ class Restored(NamedTuple):
     age: float | None
     """Seconds since it arrived; None if it is unknown, because the Pi was rebooted in between."""
     sequence: int
-    """The row's id, which grows with every sample."""
+    """The number from which on the meter has to count."""
+    client: int = 0
+    """The sender; 0 if it is not known."""
 
 
 class History:
@@ -54,8 +57,8 @@ class History:
         self._off = not config.path
         self._by_key: dict[int, MeterConfig] = {}
         """Each meter with each map and unit identifier that it has had; shared with the writer."""
-        self._keys: dict[str, int] = {}
-        """Each meter's current key in `_by_key`, by name."""
+        self._keys: dict[str, tuple[int, Callable[[bytes], bytes] | None]] = {}
+        """Each meter's current key in `_by_key`, by name, and what removes its map's gaps, if any."""
         self._writer = Writer(
             config,
             self._queue,
@@ -82,9 +85,17 @@ class History:
         return self._queue.dropped
 
     @property
+    def deleted_young(self) -> int:
+        """Return the rows deleted since start because the file was full, before they were too old."""
+        return self._writer.deleted_young
+
+    @property
     def backlog(self) -> int:
-        """Return the number of samples waiting to be written; 0 while writing fails."""
-        return 0 if self._writer.failing else len(self._queue)
+        """Return how many samples wait to be written, scaled to `MAX_WAITING`; 0 while writing fails.
+
+        Fewer may wait if they are large, and these count as so many more.
+        """
+        return 0 if self._writer.failing else len(self._queue) * MAX_WAITING // self._queue.limit
 
     @property
     def failing(self) -> bool:
@@ -95,26 +106,63 @@ class History:
         """Open the file and start the writer; return the last sample of each meter that has one, by name."""
         restored: dict[str, Restored] = {}
         if not self._off:
-            for name, last in self._writer.open().items():
-                restored[name] = Restored(last.registers, last.measured, last.flags, self._age(last), last.id)
+            found, numbers = self._writer.open(), self._writer.numbers
+            numbers.latest = {meter: numbers.first(meter) for meter in self._keys}
+            for name, last in found.items():
+                restored[name] = Restored(
+                    last.registers,
+                    last.measured,
+                    last.flags,
+                    self._age(last),
+                    numbers.first(name),
+                    last.client,
+                )
         self._writer.start()
         return restored
 
-    def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
+    def record(  # noqa: PLR0917 - keywords would cost time at each sample
+        self,
+        meter: str,
+        now: float,
+        registers: bytes,
+        measured: int | None,
+        flags: int,
+        client: int = 0,
+    ) -> int:
         """Queue a sample and return its ticket: 1, 2, 3..., or 0 if no history is kept.
 
         meter: a name in the configuration. now: monotonic seconds, not before the last sample's.
         registers: the map's whole span, in wire order; not changed afterwards. measured: Unix seconds.
+        client: the sender's IPv4 address as a signed 32-bit integer; 0: not known.
         """
         if self._off:
             return 0
         queue = self._queue
         samples = queue.samples
-        samples.append((self._keys[meter], now, measured, flags, registers))
+        key, pack = self._keys[meter]
+        if pack is not None:
+            registers = pack(registers)
+        samples.append((key, now, measured, flags, registers, client))
         self._recorded = ticket = self._recorded + 1
         if len(samples) >= queue.wake_at:
             queue.wake()
         return ticket
+
+    @property
+    def generation(self) -> int:
+        """Return the history's generation, in which no sequence number repeats; 0: it is not known yet."""
+        return 0 if self._off else self._writer.numbers.generation
+
+    def first_number(self, meter: str) -> int:
+        """Return the sequence number from which on a meter has to count that is new in the configuration."""
+        return self._writer.numbers.first(meter)
+
+    def use_numbers(self, latest: Mapping[str, int]) -> None:
+        """Take each meter's latest sequence number, by name; call it once a second and before `stop`."""
+        numbers = self._writer.numbers
+        numbers.use(latest)
+        if numbers.are_due and not self._off:
+            self._queue.wake()
 
     def stored_up_to(self, ticket: int) -> bool | None:
         """Return None while a sample is undecided, True once it is on disk, False once it was given up."""
@@ -137,15 +185,15 @@ class History:
     def _assign_keys(self, meters: Sequence[MeterConfig]) -> None:
         """Give a meter a new key if its map or unit changed; queued samples keep the old one."""
         for meter in meters:
-            key = self._keys.get(meter.name)
-            if key is None or (meter.map, meter.unit_id) != (
-                self._by_key[key].map,
-                self._by_key[key].unit_id,
-            ):
+            known = self._keys.get(meter.name)
+            earlier = None if known is None else self._by_key[known[0]]
+            if earlier is None or (meter.map, meter.unit_id) != (earlier.map, earlier.unit_id):
                 key = len(self._by_key)
+                layout = Layout(meter.map)
                 self._by_key[key] = meter
-                self._keys[meter.name] = key
-                self._writer.registers = max(self._writer.registers, 2 * meter.map.quantity)
+                self._keys[meter.name] = key, layout.pack if layout.has_gaps else None
+                self._writer.registers = max(self._writer.registers, layout.size)
+                self._queue.expect(self._writer.registers)
 
     def _age(self, last: Last) -> float | None:
         if last.segment is None or last.segment.boot != self._clocks.boot:

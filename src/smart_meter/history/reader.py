@@ -15,11 +15,12 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address
 from typing import TypeVar
 from urllib.parse import quote
 
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.database import first_since
+from smart_meter.history.database import first_since, is_extended
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.maps import parse
 from smart_meter.history.running_time import SECOND, Segment, microseconds
@@ -33,6 +34,8 @@ OUT_OF_RANGE = 1
 _BUSY_SECONDS = 10.0
 _TRIES = 100
 _Result = TypeVar("_Result")
+_Row = tuple[int, int, int, int | None, int, bytes, int | None]
+"""Id, meter, running time, measured, flags, registers, client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class RecordedMeter:
     name: str
     unit_id: int
     map: RegisterMap
+    stored: RegisterMap
+    """The same with each measurement's place in a row as its address."""
     first: int
     """The first row that may belong to it."""
     end: int
@@ -63,6 +68,8 @@ class RecordedSample:
     """In engineering units, by the measurement's name, without the map's timestamp; None: no value."""
     out_of_range: list[str]
     """Names of measurements."""
+    client: str | None
+    """The sender's IPv4 address; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +118,12 @@ class Reader:
         clock = selection.clock
         segment = 0
         for first, end in selection.ranges:
-            for low in range(first, end, WINDOW):
-                for row in self._window(low, min(low + WINDOW, end)):
+            low = first
+            while low < end:
+                window = self._window(low, end)
+                # Identifiers may be far apart: rows of single clients are deleted.
+                low = window[-1][0] + 1 if len(window) == WINDOW else end
+                for row in window:
                     while segment + 1 < len(clock) and clock[segment + 1][0] <= row[0]:
                         segment += 1
                     meter = selection.meters.get(row[1])
@@ -120,11 +131,17 @@ class Reader:
                         offset = clock[segment][1].wall_offset if clock else 0
                         yield _decode(row, meter, offset)
 
-    def _window(self, low: int, end: int) -> list[tuple[int, int, int, int | None, int, bytes]]:
-        columns = "SELECT id, meter, running, measured, flags, registers FROM samples"
-        return self._read(
-            lambda c: c.execute(f"{columns} WHERE id >= ? AND id < ? ORDER BY id", (low, end)).fetchall()
-        )
+    def _window(self, low: int, end: int) -> list[_Row]:
+        def read(connection: sqlite3.Connection) -> list[_Row]:
+            # The service may extend the file between two windows.
+            client = "client" if is_extended(connection) else "NULL"
+            columns = f"id, meter, running, measured, flags, registers, {client}"
+            return connection.execute(
+                f"SELECT {columns} FROM samples WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",  # noqa: S608 - our columns
+                (low, end, WINDOW),
+            ).fetchall()
+
+        return self._read(read)
 
     def _select(
         self, connection: sqlite3.Connection, meter: str | None, since: timedelta | datetime | None
@@ -228,21 +245,19 @@ def _recorded(connection: sqlite3.Connection, end: int) -> list[RecordedMeter]:
     )
     for key, name, unit_id, definition, first in rows:
         try:
-            register_map = parse(definition)
+            register_map, stored = parse(definition), parse(definition, as_stored=True)
         except ValueError as error:
             raise DamagedError(f"the register map of meter {name} can't be read: {error}") from error
-        meters.append(RecordedMeter(key, name, unit_id, register_map, first, ends.get(name, end)))
+        meters.append(RecordedMeter(key, name, unit_id, register_map, stored, first, ends.get(name, end)))
         ends[name] = first
     return meters[::-1]
 
 
-def _decode(
-    row: tuple[int, int, int, int | None, int, bytes], meter: RecordedMeter, wall_offset: int
-) -> RecordedSample:
-    number, _, running, measured, flags, registers = row
+def _decode(row: _Row, meter: RecordedMeter, wall_offset: int) -> RecordedSample:
+    number, _, running, measured, flags, registers, client = row
     try:
-        unpacked = struct.unpack(f">{meter.map.quantity}H", registers)
-        values = meter.map.values(unpacked)
+        unpacked = struct.unpack(f">{meter.stored.quantity}H", registers)
+        values = meter.stored.values(unpacked)
     except (struct.error, TypeError, ValueError) as error:
         raise DamagedError(f"row {number} does not fit the map of meter {meter.name}: {error}") from error
     timestamp = meter.map.timestamp
@@ -250,10 +265,11 @@ def _decode(
         del values[timestamp.name]
     out = []
     if flags & OUT_OF_RANGE:
-        start = meter.map.start
+        start = meter.stored.start
         out = [
             m.name
-            for m in meter.map.measurements
+            for m in meter.stored.measurements
             if m.limited and not m.in_range(unpacked[m.address - start : m.end - start])
         ]
-    return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out)
+    sender = None if client is None else str(IPv4Address(client % 2**32))
+    return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out, sender)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 
-QueuedSample = tuple[int, float, int | None, int, bytes]
-"""Meter key, monotonic seconds of arrival, Unix seconds of measurement, flags, registers in wire order.
+QueuedSample = tuple[int, float, int | None, int, bytes, int]
+"""Meter key, monotonic seconds of arrival, Unix seconds of measurement, flags, registers in wire order, and
+the client that `History.record` takes.
 
 A plain tuple: a NamedTuple takes several times as long to create, on the thread that serves Modbus.
 """
@@ -19,7 +20,11 @@ BATCH = 512
 EARLY = 16_384
 """Samples that are written before the commit interval is over."""
 MAX_WAITING = 100_000
-"""Samples that are kept in memory while the disk fails; some 20 MB."""
+"""Samples that are kept in memory while the disk fails."""
+MAX_BYTES = 24 * 2**20
+"""What they take, at most."""
+_SAMPLE_BYTES = 220
+"""What a sample takes in memory besides its registers."""
 _DROPPED = 1000
 """Samples that are dropped at a time when the queue is full, the oldest first."""
 _REMEMBERED = 64
@@ -56,7 +61,7 @@ class Wakeup:
 class SampleQueue:
     """A queue of samples, numbered by tickets from 1 on, which records whether each was committed."""
 
-    __slots__ = ("_given_up", "_lock", "_wakeup", "done", "dropped", "head", "samples", "wake_at")
+    __slots__ = ("_given_up", "_lock", "_wakeup", "done", "dropped", "head", "limit", "samples", "wake_at")
 
     def __init__(self) -> None:
         self.samples: list[QueuedSample] = []
@@ -67,6 +72,8 @@ class SampleQueue:
         """Every ticket up to this one is decided: committed or given up."""
         self.dropped = 0
         """Samples that were removed from the queue without being written."""
+        self.limit = MAX_WAITING
+        """How many samples are kept; the oldest ones beyond are dropped."""
         self.wake_at = MAX_WAITING
         """Number of queued samples at which the writer has to be woken; set by the writer.
 
@@ -80,10 +87,15 @@ class SampleQueue:
 
     def wake(self) -> None:
         """Wake the writer, and drop the oldest samples of a full queue. Receiving thread only."""
-        if len(self.samples) >= MAX_WAITING:
+        limit = min(self.limit, MAX_WAITING)
+        if len(self.samples) >= limit:
             with self._lock:
-                self._drop(_DROPPED)
+                self._drop(len(self.samples) - limit + min(_DROPPED, max(limit // 2, 1)))
         self._wakeup.set()
+
+    def expect(self, registers: int) -> None:
+        """Bound what waits. registers: the bytes of registers that the largest sample has."""
+        self.limit = max(min(MAX_WAITING, MAX_BYTES // (registers + _SAMPLE_BYTES)), 1)
 
     def wait(self, seconds: float) -> None:
         """Block until the receiving thread calls `wake`, but no longer than `seconds`. Writer only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import threading
@@ -16,9 +17,11 @@ from smart_meter.history.clocks import Clocks
 from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
 from smart_meter.history.limits import StorageLimits
-from smart_meter.history.quarantine import quarantine
-from smart_meter.history.running_time import microseconds
+from smart_meter.history.owners import owner_name
+from smart_meter.history.quarantine import prune, quarantine
+from smart_meter.history.running_time import DAY, microseconds
 from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, QueuedSample, SampleQueue
+from smart_meter.history.sequence_numbers import SequenceNumbers
 
 RETRY_SECONDS = 5.0
 """Between two attempts to write while the disk fails."""
@@ -26,6 +29,10 @@ CHECK_SECONDS = 1.0
 """Between two checks of the wall clock and of the file's path."""
 EXPIRE_SECONDS = 600.0
 """Between two deletions of rows that are older than the configured age."""
+YOUNG_SECONDS = 86_400.0
+"""Between two lines about rows that are deleted before they are too old."""
+SIZE_SECONDS = 60.0
+"""Between two looks at the size of the WAL and of quarantined files."""
 LOCK_SECONDS = 1.0
 """How long the writer waits for another program's lock."""
 START_LOCK_SECONDS = 0.2
@@ -64,9 +71,18 @@ class Writer:
         """Bytes of registers in the largest sample; updated whenever `meters` grows."""
         self.rows = 0
         """Rows written since start."""
+        self.deleted_young = 0
+        """Rows deleted since start because the file was full, before they were too old."""
+        self._young_at = -math.inf
+        self.numbers = SequenceNumbers()
+        """The meters' sequence numbers."""
         self.database: Database | None = None
         self._active = config
         """The configuration in force."""
+        self._continues = 0
+        """The generation whose sequence numbers the meters continue; 0: of no file, or of one without."""
+        self._claimed: Database | None = None
+        """The database in which these numbers are reserved."""
         self._queue = queue
         self._meters = meters
         self._log = log
@@ -80,6 +96,9 @@ class Writer:
         now = clocks.monotonic()
         self._commit_at = now + config.commit_interval
         self._try_at = self._check_at = self._expire_at = now
+        self._size_at = now
+        self._wal_was_large = False
+        """Whether the WAL was too large at the last look already."""
         self._quarantined_at: float | None = None
         self._logged: set[str] = set()
         """Reasons for the present failure that are already logged."""
@@ -101,7 +120,8 @@ class Writer:
         """Open the file, before `start`; return each meter's last row, by the meter's name.
 
         A damaged file is quarantined. A file that can't be opened is logged and tried again later. A missing
-        file is left for the thread to create, so that the service does not wait for the disk.
+        file is left for the thread to create, and an older one for it to extend, so that the service does not
+        wait for the disk.
         """
         if not os.path.lexists(self._active.path) and os.path.isdir(os.path.dirname(self._active.path)):
             return {}
@@ -114,6 +134,8 @@ class Writer:
                 last = database.last(meter)
                 if last is not None:
                     found[meter.name] = last
+            self.numbers.found = database.sequence_numbers()
+            self._continues = database.generation
 
         try:
             self._replacing_damage(read_last_rows)
@@ -132,6 +154,8 @@ class Writer:
             self._surviving(lambda: self._turn(last=ended))  # noqa: B023 - called at once
         if self.failing or self._taken or len(self._queue):
             self._discard()
+        else:
+            self._surviving(self._keep_exact_numbers)
         self._close()
 
     def _surviving(self, action: Callable[[], None]) -> None:
@@ -169,18 +193,22 @@ class Writer:
             if self.failing and now < self._try_at and not last:
                 if self._active.commit_interval == 0 and self._queue.give_up():
                     self._on_commit()
-            elif last or self.failing or self._is_due(now):
+            elif last or self.failing or self.numbers.are_due or self._is_due(now):
                 self._commit_at = now + self._active.commit_interval
-                self._write()
+                self._write(at_least_open=self.numbers.are_due)
         self._queue.wake_at = self._wake_at()
 
     def _wake_at(self) -> int:
         if self._active.commit_interval == 0:
             return 1
-        return MAX_WAITING if self.failing else EARLY
+        return min(MAX_WAITING, self._queue.limit) if self.failing else self._early()
+
+    def _early(self) -> int:
+        return max(min(EARLY, self._queue.limit // 4), 1)
 
     def _is_due(self, now: float) -> bool:
-        return now >= self._commit_at or self._active.commit_interval == 0 or len(self._queue) >= EARLY
+        interval = self._active.commit_interval
+        return now >= self._commit_at or interval == 0 or len(self._queue) >= self._early()
 
     def _check_clock_and_file(self) -> None:
         """Note a step of the wall clock; close a file that was moved or deleted."""
@@ -188,11 +216,34 @@ class Writer:
         if running_time.has_stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
             self._steps.append((self._queue.next_ticket, self._seen_offset))
+        if self.database is not None and self._clocks.monotonic() >= self._size_at:
+            self._size_at = self._clocks.monotonic() + SIZE_SECONDS
+            self._check_size(self.database)
         if self.database is not None and not self.database.is_in_place():
             self._log(
                 f"[HISTORY] {self.database.path} was moved or deleted: recording continues in a new file"
             )
             self._close()
+
+    def _check_size(self, database: Database) -> None:
+        """Count quarantined files, and log which program keeps the WAL from being emptied."""
+        whole = int(self._active.max_size_mib * 2**20)
+        try:
+            database.elsewhere, deleted = prune(database.path, whole * 15 // 16)
+        except OSError:
+            deleted = []
+        for name in deleted:
+            self._log(f"[HISTORY] {name} was deleted: quarantined files took more than max_size_mib allows")
+        size, was_large = database.wal_bytes(), self._wal_was_large
+        self._wal_was_large = size > 2 * database.limits.wal
+        if self._wal_was_large and was_large:
+            with contextlib.suppress(OSError):
+                reader = database.reader()
+                if reader is not None:
+                    self._log(
+                        f"[HISTORY] {reader} keeps reading {database.path}: the WAL has grown to "
+                        f"{size / 2**20:.0f} MiB, beyond max_size_mib; end that program, or its transaction"
+                    )
 
     def _apply(self, config: HistoryConfig) -> None:
         """Apply a changed configuration; queued samples go to the old path if that can be written."""
@@ -200,6 +251,7 @@ class Writer:
             if self._active.path and not self.failing:
                 self._write()
             self._close()
+            self.numbers.forget()
             self.failing = False
             self._logged.clear()
             self._active = config
@@ -236,6 +288,7 @@ class Writer:
                 raise
             path = self._active.path
             moved = quarantine(path, self._clocks.wall())
+            self._size_at = self._clocks.monotonic()
             self._log(
                 f"[HISTORY] {path}: {explain(error, path)}. It was renamed to {moved}; a new one was started"
             )
@@ -254,11 +307,32 @@ class Writer:
         return self.database
 
     def _create(self) -> None:
-        self._open(LOCK_SECONDS)
+        self._reserve_numbers(self._open(LOCK_SECONDS))
+
+    def _reserve_numbers(self, database: Database) -> None:
+        """Reserve sequence numbers, if that is due, in a transaction of its own."""
+        if database is self._claimed and not self.numbers.are_due:
+            return
+        continued = database.created or database.generation in (0, self._continues)
+        with database.transaction():
+            # Numbers that were used before this file was opened could repeat some of an earlier run.
+            if database is not self._claimed and not continued:
+                database.begin_generation(database.newest + 1)
+            ahead = self.numbers.ahead()
+            database.keep_sequence_numbers(ahead)
+        self._claimed = database
+        self._continues = database.generation
+        self.numbers.committed(database.generation, ahead)
+
+    def _keep_exact_numbers(self) -> None:
+        if self.database is not None and self.database is self._claimed:
+            with self.database.transaction():
+                self.database.keep_sequence_numbers(self.numbers.latest)
 
     def _commit(self) -> None:
         """Write the samples taken before, and as many queued ones as one commit may hold."""
         database = self._open(LOCK_SECONDS)
+        self._reserve_numbers(database)
         registers = self.registers
         self._take(max(database.limits.transaction // (registers + ROW_BYTES), 1))
         count = self._taken_count()
@@ -268,7 +342,7 @@ class Writer:
         more = False
         database.shrink()
         with database.transaction():
-            database.make_room(count, registers)
+            database.make_room(count, registers, [batch.samples for batch in self._taken])
             for batch in self._taken:
                 self._begin_segment(database, batch)
                 database.insert(batch.samples, self._meters)
@@ -277,9 +351,26 @@ class Writer:
         if not more and now >= self._expire_at:
             self._expire_at = now + EXPIRE_SECONDS
         self._taken.clear()
+        self._note_young_rows(database, now)
         self.rows += count
         self._queue.mark_committed()
         self._on_commit()
+
+    def _note_young_rows(self, database: Database, now: float) -> None:
+        """Log once a day that rows are deleted before they are too old."""
+        if not database.deleted_young:
+            return
+        self.deleted_young += database.deleted_young
+        database.deleted_young = 0
+        if now < self._young_at:
+            return
+        self._young_at = now + YOUNG_SECONDS
+        client, age = database.youngest
+        days = self._active.max_age_days
+        self._log(
+            f"[HISTORY] {database.path} is full: rows younger than max_age_days ({days:g}) are deleted, "
+            f"now those of {owner_name(client)} ({age / DAY:.1f} days old); raise max_size_mib"
+        )
 
     def _take(self, most: int) -> None:
         """Take samples up to `most`, counting those taken before; a batch has one clock offset."""

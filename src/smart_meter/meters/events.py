@@ -39,4 +39,10 @@ class ValueRefused(NamedTuple):
     """In engineering units."""
 
 
-Event = SampleCompleted | BecameFresh | BecameStale | ValueRefused
+class OverBudget(NamedTuple):
+    """A write was refused because its client stores more samples than it may."""
+
+    meter: str
+
+
+Event = SampleCompleted | BecameFresh | BecameStale | ValueRefused | OverBudget

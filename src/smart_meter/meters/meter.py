@@ -10,7 +10,7 @@ import struct
 
 from smart_meter import __version__
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
-from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
+from smart_meter.meters.events import BecameFresh, BecameStale, OverBudget, SampleCompleted, ValueRefused
 from smart_meter.meters.sample import Sample
 from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
 from smart_meter.modbus.identification import Identification, ObjectId
@@ -50,6 +50,7 @@ class Meter(Bank):
         "_timestamp_place",
         "_written",
         "arrived",
+        "busy",
         "due",
         "flags",
         "map",
@@ -59,6 +60,7 @@ class Meter(Bank):
         "samples",
         "stale_after",
         "state",
+        "thinned",
         "unit_id",
         "version",
     )
@@ -98,6 +100,10 @@ class Meter(Bank):
         """The last sample's number before the start."""
         self.refused = 0
         """Writes that were refused since the start; counted by the dispatcher."""
+        self.thinned = 0
+        """Samples that the history left out since the start since their client was over its budget."""
+        self.busy = False
+        """Whether a write that would complete a sample is refused: its client is over its budget."""
         self.state = State.WAITING
         self.arrived = -math.inf
         """When the last sample was complete, in monotonic seconds; minus infinity before the first."""
@@ -110,14 +116,16 @@ class Meter(Bank):
     def store(self, values: bytes | bytearray, now: float) -> tuple[int, Events]:
         """Store a whole sample; return 0, or exception code 03 if a value is out of range and may not be.
 
-        With it comes what happened. values: every register of the span, in wire order. now: monotonic
-        seconds.
+        The code is 06 if the meter is `busy`. With it comes what happened. values: every register of the
+        span, in wire order. now: monotonic seconds.
         """
         mask = self._out_of_range(values)
         if mask and self._refuses:
             refused = self._refused_value(values, mask, self._addresses)
             if refused is not None:
                 return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
+        if self.busy:
+            return ExceptionCode.SERVER_DEVICE_BUSY, (OverBudget(self.name),)
         self.data[:] = values
         self.version += 1
         if self._written:
@@ -181,9 +189,14 @@ class Meter(Bank):
             samples=self.samples,
             refused=self.refused,
             fingerprint=self._fingerprint,
-            sequence=self._sequence + self.samples,
+            sequence=self.sequence,
             out_of_range=self._mask,
         )
+
+    @property
+    def sequence(self) -> int:
+        """Return the last sample's number."""
+        return self._sequence + self.samples
 
     # What time does
 
@@ -221,10 +234,15 @@ class Meter(Bank):
             self._show_values()
             self.due = self.arrived + self.stale_after if age is not None else math.inf
 
+    def number_from(self, sequence: int) -> None:
+        """Number the next samples from a number on, unless the meter has reached a higher one."""
+        self._sequence = max(self._sequence, sequence - self.samples)
+
     def take_over(self, earlier: Meter, now: float) -> None:
         """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
         self.samples = earlier.samples
         self.refused = earlier.refused
+        self.thinned = earlier.thinned
         self._sequence = earlier._sequence
         self.flags = earlier.flags
         self.arrived = earlier.arrived

@@ -58,6 +58,8 @@ class Statistics:
         """Samples in the history since the start."""
         self.not_stored = 0
         """Samples that the history could not take."""
+        self.thinned = 0
+        """Samples that the history left out since their clients were over their budgets."""
         self.peers = dict(peers or {})
         for name, total in totals.items():
             getattr(self, name)

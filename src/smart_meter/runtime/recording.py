@@ -28,6 +28,8 @@ class Recording:
         self._notice = notice
         self._committed = committed
         self._history: History | None = None
+        self._numbered: set[str] = set()
+        """Names of the meters whose sequence numbers go on from the history's."""
 
     def start(self, config: Config) -> None:
         """Open the history if one is configured, and restore the values of meters that have none yet."""
@@ -36,8 +38,11 @@ class Recording:
         restored = self._open(config)
         for meter in self._concentrator.meters:
             last = restored.get(meter.name)
+            if last is not None:
+                self._concentrator.expect_writer(meter.name, last.client)
             if last is not None and meter.state is State.WAITING:
                 meter.restore(last.registers, last.flags, last.age, last.sequence, self._concentrator.now())
+        self._number_meters()
 
     def reconfigure(self, config: Config) -> None:
         """Apply a new configuration. The meters keep their values."""
@@ -47,11 +52,13 @@ class Recording:
             # Without a path it takes no more samples; those that it has are still written.
             self._history.reconfigure(config.history, config.meters)
             self._concentrator.use_sink(self._history, durable=_durable(config))
+            self._number_meters()
 
     def count(self, statistics: Statistics) -> None:
-        """Update the totals of stored samples."""
+        """Update the totals of stored samples, and the history's sequence numbers: once a second."""
         history = self._history
         if history is not None:
+            history.use_numbers(self._numbers())
             statistics.stored = history.stored
             statistics.not_stored = history.lost
 
@@ -60,12 +67,30 @@ class Recording:
         history = self._history
         if history is None:
             return None
-        return {"stored": history.stored, "lost": history.lost, "failing": history.failing}
+        state = {"stored": history.stored, "lost": history.lost, "failing": history.failing}
+        if history.deleted_young:
+            state["deleted_young"] = history.deleted_young
+        return state
 
     def stop(self, timeout: float) -> None:
         """Write the waiting samples and close the history. timeout: in seconds."""
         if self._history is not None:
+            self._history.use_numbers(self._numbers())
             self._history.stop(timeout)
+
+    def _number_meters(self) -> None:
+        """Let the meters that are new count on from the number that they had in the history."""
+        history = self._history
+        if history is None:
+            return
+        for meter in self._concentrator.meters:
+            if meter.name not in self._numbered:
+                meter.number_from(history.first_number(meter.name))
+        self._numbered = {meter.name for meter in self._concentrator.meters}
+        history.use_numbers(self._numbers())
+
+    def _numbers(self) -> dict[str, int]:
+        return {meter.name: meter.sequence for meter in self._concentrator.meters}
 
     def _open(self, config: Config) -> Mapping[str, Restored]:
         # Only if it is needed: importing SQLite takes a good part of the start-up time.

@@ -8,6 +8,7 @@ from smart_meter import __version__
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.concentrator.dispatcher import BUSY_BACKLOG, FULL_BACKLOG
 from smart_meter.concentrator.session import Session
+from smart_meter.concentrator.sink import client_number
 from smart_meter.config import (
     FIELD_ZONE,
     Access,
@@ -376,9 +377,13 @@ class Recorder:
         self.backlog = 0
         self.stored: bool | None = None
         self.rows: list[tuple[str, float, bytes, int | None, int]] = []
+        self.clients: list[int] = []
 
-    def record(self, meter: str, now: float, registers: bytes, measured: int | None, flags: int) -> int:
+    def record(  # noqa: PLR0917 - as the sink's
+        self, meter: str, now: float, registers: bytes, measured: int | None, flags: int, client: int = 0
+    ) -> int:
         self.rows.append((meter, now, registers, measured, flags))
+        self.clients.append(client)
         return len(self.rows)
 
     def stored_up_to(self, ticket: int) -> bool | None:
@@ -393,6 +398,7 @@ def test_every_sample_is_recorded_however_it_came() -> None:
     replies += [esp32.respond(write_one(offset, value)) for offset, value in enumerate(SAMPLE_REGISTERS)]
     assert all(isinstance(reply, bytes) for reply in replies)
     assert recorder.rows == [("pv", 100.0, write(0)[13:], 1451628000, 0)] * 3
+    assert recorder.clients == [client_number("192.168.1.50")] * 3
 
 
 def test_with_durable_writes_a_reply_to_a_write_that_completes_a_sample_is_held() -> None:

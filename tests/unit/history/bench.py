@@ -62,10 +62,12 @@ class Bench:
         self.commits = 0
         self._changed = threading.Condition()
 
+    def make(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
+        clocks = self.hands.clocks() if self.hands else None
+        return History(self.config, meters, self._log, self._committed, clocks)
+
     def open(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
-        self.history = History(
-            self.config, meters, self._log, self._committed, self.hands.clocks() if self.hands else None
-        )
+        self.history = self.make(meters)
         self.restored = self.history.open()
         return self.history
 
@@ -73,7 +75,8 @@ class Bench:
         assert self.hands or now is not None
         moment = self.hands.monotonic if now is None and self.hands else now
         assert moment is not None
-        return self.history.record(name, moment, data, rest.get("measured"), rest.get("flags", 0))
+        measured, flags, client = rest.get("measured"), rest.get("flags", 0), rest.get("client", 0)
+        return self.history.record(name, moment, data, measured, flags, client)
 
     def stored(self, name: str, data: bytes, **rest: Any) -> int:
         """Record a sample and wait until it is on disk."""

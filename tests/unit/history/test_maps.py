@@ -62,3 +62,16 @@ def test_unknown_keys_of_a_measurement_are_ignored() -> None:
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own error is one
         parse(text)
+
+
+def test_a_map_with_gaps_is_stored_with_its_measurements_places_in_a_row() -> None:
+    register_map = RegisterMap((Measurement("b", 57716, DataType.UINT32), Measurement("a", 40083)))
+    records = json.loads(define(register_map))
+    assert [(record["address"], record["wire"]) for record in records] == [(1, 57716), (0, 40083)]
+    assert [m.address for m in parse(define(register_map), as_stored=True).measurements] == [1, 0]
+    assert parse(define(register_map)) == register_map
+
+
+def test_a_map_without_gaps_is_stored_as_the_first_release_did() -> None:
+    assert all("wire" not in record for record in json.loads(define(PV_MAP)))
+    assert parse(define(PV_MAP), as_stored=True) == PV_MAP

@@ -29,7 +29,7 @@ class Filling:
         data = b"\x05" * size
         batch: list[QueuedSample] = []
         for _ in range(count):
-            batch.append((key, self.recorded * seconds, None, 0, data))
+            batch.append((key, self.recorded * seconds, None, 0, data, 0))
             self.recorded += 1
         self.database.shrink()
         with self.database.transaction():

@@ -1,5 +1,7 @@
 """The queue between the event loop and the writer: every ticket is decided exactly once."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from smart_meter.history.sample_queue import BATCH, SampleQueue, Wakeup
 
 
 def append(queue: SampleQueue, ticket: int) -> None:
-    queue.samples.append((ticket, 0.0, None, 0, b""))
+    queue.samples.append((ticket, 0.0, None, 0, b"", 0))
 
 
 class Queue(RuleBasedStateMachine):
@@ -93,6 +95,24 @@ def test_a_full_queue_loses_the_oldest_and_counts_them(monkeypatch: pytest.Monke
     assert queue.take(1, None)[0][0] == 7
     queue.mark_committed()
     assert [queue.is_stored(ticket) for ticket in (6, 7, 8)] == [False, True, None]
+
+
+@pytest.mark.parametrize(("registers", "limit"), [(16, 100_000), (250, 53_544), (35_270, 709), (2**30, 1)])
+def test_what_waits_is_bounded_in_bytes(registers: int, limit: int) -> None:
+    queue = SampleQueue()
+    queue.expect(registers)
+    assert queue.limit == limit
+    assert limit == 1 or limit * (registers + sample_size()) < 1.1 * sample_queue.MAX_BYTES
+    for ticket in range(1, 3 * min(limit, 1000)):
+        append(queue, ticket)
+        queue.wake()
+        assert len(queue) <= limit
+
+
+def sample_size() -> int:
+    """Return the bytes that a sample without registers takes, with its place in a list."""
+    sample = (2**40, 0.5, 1_600_000_000, 0, b"", 2**30)
+    return sys.getsizeof(sample) + sum(map(sys.getsizeof, (0.5, 1_600_000_000, b"", 2**30))) + 16 + 8
 
 
 def test_two_calls_before_the_wait_wake_the_writer_once() -> None:

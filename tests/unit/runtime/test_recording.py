@@ -10,6 +10,7 @@ from smart_meter.concentrator.session import Session
 from smart_meter.config import Config, HistoryConfig
 from smart_meter.modbus.connection_state import Held
 from smart_meter.registers import status_block
+from smart_meter.registers.register_map import RegisterMap
 from smart_meter.registers.status_block import State
 from smart_meter.runtime.recording import Recording
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write
@@ -40,6 +41,9 @@ class Run:
     def sequence(self) -> int:
         reply = sent(self.client.respond(adu(1, wire("04 0000 000d"))))
         return status_block.decode(reply[9:]).sequence
+
+    def tick(self) -> None:
+        self.recording.count(self.concentrator.statistics)
 
     def end(self) -> None:
         self.recording.stop(TIMEOUT)
@@ -72,6 +76,47 @@ def test_a_start_restores_the_last_values_and_the_sequence_number(recorded: Conf
     assert run.sequence() == 3
     run.client.respond(write(0, OTHER))
     assert run.sequence() == 4
+    run.end()
+
+
+def rescaled(config: Config) -> Config:
+    [pv] = config.meters
+    first, *others = pv.map.measurements
+    changed = pv._replace(map=RegisterMap((first._replace(scale=2), *others)))
+    return config._replace(meters=(changed,))
+
+
+def test_a_restart_after_a_change_of_map_does_not_set_the_sequence_number_back(recorded: Config) -> None:
+    numbers = []
+    for config in (recorded, rescaled(recorded), recorded):
+        run = Run(config)
+        numbers.append(run.sequence())
+        run.client.respond(write(0))
+        numbers.append(run.sequence())
+        run.end()
+    assert numbers == [3, 4, 4, 5, 5, 6]
+
+
+def test_a_history_that_a_reload_switches_on_raises_the_sequence_number(recorded: Config) -> None:
+    run = Run(Config())
+    run.client.respond(write(0))
+    run.recording.reconfigure(recorded)
+    assert run.sequence() == 3
+    run.client.respond(write(0))
+    assert run.sequence() == 4
+    run.end()
+
+
+def test_a_meter_that_a_reload_brings_back_does_not_repeat_its_numbers(recorded: Config) -> None:
+    run = Run(recorded)
+    run.client.respond(write(0))
+    run.tick()
+    other = recorded._replace(meters=(recorded.meters[0]._replace(name="other"),))
+    before = run.sequence()
+    for config in (other, recorded):
+        run.concentrator.reconfigure(config)
+        run.recording.reconfigure(config)
+    assert run.sequence() > before
     run.end()
 
 

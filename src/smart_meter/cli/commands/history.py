@@ -136,6 +136,7 @@ def _json(_: Selection, rows: Iterator[RecordedSample]) -> None:
                 for name, value in row.values.items()
             },
             "out_of_range": row.out_of_range,
+            "client": row.client,
         }
         sys.stdout.write(encode(record) + "\n")
 

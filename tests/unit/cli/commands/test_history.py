@@ -13,6 +13,7 @@ import pytest
 
 from smart_meter.cli.commands import history as command
 from smart_meter.cli.main import main
+from smart_meter.concentrator.sink import client_number
 from smart_meter.config import MeterConfig
 from smart_meter.history.reader import WINDOW, Reader
 from smart_meter.registers.data_types import DataType
@@ -95,7 +96,7 @@ def test_csv_is_fit_for_a_spreadsheet(bench: Bench, run: Run) -> None:
 
 def test_json_has_one_object_per_line(bench: Bench, run: Run) -> None:
     history = bench.open()
-    bench.record("pv", SAMPLE, measured=1_451_628_000)
+    bench.record("pv", SAMPLE, measured=1_451_628_000, client=client_number("192.168.1.50"))
     bench.record("pv", SAMPLE)
     bench.wait(lambda: history.stored == 2)
     first, second = [json.loads(line) for line in run("--format", "json").splitlines()]
@@ -108,8 +109,9 @@ def test_json_has_one_object_per_line(bench: Bench, run: Run) -> None:
         "map": PV_MAP.fingerprint,
         "values": {"P_ac": 250, "P_dc": 260, "V_dc": 48.5, "I_dc": 5.36, "G": 850, "T_cell": 45.6},
         "out_of_range": [],
+        "client": "192.168.1.50",
     }
-    assert (second["id"], second["measured"]) == (2, None)
+    assert (second["id"], second["measured"], second["client"]) == (2, None, None)
 
 
 def test_a_value_out_of_range_is_named(bench: Bench, run: Run) -> None:
