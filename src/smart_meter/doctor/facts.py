@@ -27,8 +27,8 @@ from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
-from smart_meter.modbus.functions import FunctionCode
-from smart_meter.registers.status_block import QUANTITY, START, decode
+from smart_meter.modbus.functions import EXCEPTION_FLAG, ExceptionCode, FunctionCode
+from smart_meter.registers.status_block import CORE, QUANTITY, START, decode
 
 _PROGRAM_SECONDS = 10.0
 _ANSWER_SECONDS = 3.0
@@ -203,13 +203,17 @@ def firewall() -> Firewall | None:
 
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:
-    """Read a meter's status block (FC04) from this machine, whose own programs may read."""
-    read = struct.pack(">BHH", FunctionCode.READ_INPUT_REGISTERS, START, QUANTITY)
+    """Read a meter's status block (FC04) from this machine, whose own programs may read.
+
+    A service that is older than this program has only the block's first registers.
+    """
     try:
         with socket.create_connection((host, port), _ANSWER_SECONDS) as connection:
             # Whatever the reply is: after this, the read does not count as a client's.
             _reply(connection, meter.unit_id, probe.PDU)
-            reply = _reply(connection, meter.unit_id, read)
+            reply = _reply(connection, meter.unit_id, _status_request(QUANTITY))
+            if reply[1] == ExceptionCode.ILLEGAL_DATA_ADDRESS and reply[0] & EXCEPTION_FLAG:
+                reply = _reply(connection, meter.unit_id, _status_request(CORE))
             if reply[0] != FunctionCode.READ_INPUT_REGISTERS:
                 return Answer(None, f"exception 0x{reply[1]:02X}")
             return Answer(decode(reply[2:]))
@@ -218,6 +222,10 @@ def answer(host: str, port: int, meter: MeterConfig) -> Answer:
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return Answer(None, f"{host}:{port}: {reason.lower()}")
+
+
+def _status_request(quantity: int) -> bytes:
+    return struct.pack(">BHH", FunctionCode.READ_INPUT_REGISTERS, START, quantity)
 
 
 def _reply(connection: socket.socket, unit_id: int, request: bytes) -> bytes:

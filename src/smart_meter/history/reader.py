@@ -246,12 +246,5 @@ def _decode(
     timestamp = meter.map.timestamp
     if timestamp is not None:
         del values[timestamp.name]
-    out = []
-    if flags & OUT_OF_RANGE:
-        start = meter.map.start
-        out = [
-            m.name
-            for m in meter.map.measurements
-            if m.limited and not m.in_range(unpacked[m.address - start : m.end - start])
-        ]
+    out = meter.map.out_of_range(unpacked) if flags & OUT_OF_RANGE else []
     return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out)
