@@ -184,11 +184,9 @@ class Dispatcher:
                         event.meter, peer, event.address, event.quantity, total, inputs=event.inputs
                     )
                 )
-            case ExceptionReturned() | StoreFailed():
+            case ExceptionReturned() | StoreFailed() | UnitUnknown():
                 statistics.exceptions += 1
-            case UnitUnknown():
-                statistics.exceptions += 1
-                self.shared.unknown_units += 1
+                self.shared.unknown_units += isinstance(event, UnitUnknown)
             case AccessRefused():
                 if event.writes:
                     self.meters[event.meter].refused += 1
