@@ -361,10 +361,18 @@ def test_the_status_block_is_decoded_as_it_was_encoded(
         fingerprint="a6e383d7",
         sequence=2**31,
         out_of_range=0x8005,
+        partial_writes=1,
+        incomplete_samples=2**32 - 2,
+        thinned_samples=0x10003,
+        unknown_units=4,
+        writer_changes=5,
+        generation=0xCAFE0006,
+        writers=7,
     )
     registers = struct.unpack(f">{status_block.QUANTITY}H", block)
     told_age = status_block.NO_AGE if age is None else age
     values = [1, state, told_age, 0x10002, 2**32 - 1, 0xA6E383D7, 2**31, 0x8005]
+    values += [1, 2**32 - 2, 0x10003, 4, 5, 0xCAFE0006, 7]
     flags = [value in (1, 3, 16) for value in range(18)]
     assert header.status(registers) == (True, values, flags)
     assert header.status([2, *registers[1:]])[0] is False

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from smart_meter.config import Config
+from smart_meter.doctor.facts import answer
 from smart_meter.modbus.functions import FunctionCode
 from tests.integration.program import PATIENCE, Program, run
 from tests.unit.wire import SAMPLE_REGISTERS, adu, write
@@ -101,8 +103,11 @@ def values(function: int, registers: tuple[int, ...]) -> bytes:
 
 
 @contextmanager
-def foreign(holding: bytes, inputs: bytes | None) -> Iterator[int]:
-    """Serve one reply PDU for function code 03 and one for 04 (None: silence); yield the port."""
+def foreign(holding: bytes, inputs: bytes | Callable[[bytes], bytes] | None) -> Iterator[int]:
+    """Serve one reply PDU for function code 03 and one for 04 (None: silence); yield the port.
+
+    inputs: may be a function of the request's PDU.
+    """
 
     def serve(listener: socket.socket) -> None:
         while True:
@@ -114,6 +119,8 @@ def foreign(holding: bytes, inputs: bytes | None) -> Iterator[int]:
                 while len(head := stream.read(7)) == 7:
                     request = stream.read(int.from_bytes(head[4:6]) - 1)
                     reply = holding if request[0] == FunctionCode.READ_HOLDING_REGISTERS else inputs
+                    if callable(reply):
+                        reply = reply(request)
                     if reply is not None:
                         connection.sendall(adu(head[6], reply, int.from_bytes(head[:2])))
 
@@ -152,6 +159,23 @@ def test_a_server_without_a_status_block_can_be_read(inputs: bytes | None) -> No
     assert lines[-1] == "State: unknown, the server has no status block"
     assert lines[1].split() == ["0", "P_ac", "250.0", "W", "250"]
     assert (record["state"], record["age"], record["measurements"][0]["value"]) == (None, None, 250)
+
+
+def older(request: bytes) -> bytes:
+    """Answer as a concentrator whose status block has 13 registers."""
+    if request[0] != FunctionCode.READ_INPUT_REGISTERS:
+        return request
+    quantity = int.from_bytes(request[3:5])
+    return bytes([0x84, 2]) if quantity > 13 else values(4, (1, 1, 0, 7, *[0] * 9)[:quantity])
+
+
+def test_the_status_block_of_an_older_concentrator_is_read() -> None:
+    with foreign(HOLDING, older) as port:
+        ended = run("read", f"127.0.0.1:{port}")
+        answered = answer("127.0.0.1", port, Config().meters[0])
+    assert ended.stdout.splitlines()[-1] == "State: fresh, last sample 7 s ago"
+    assert answered.status is not None
+    assert (answered.status.age, answered.status.unknown_units) == (7, None)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_mbpoll_reads_and_writes_eight_registers(server: Program) -> None:
     [
         (["-a", "9", "-r", "0", "-c", "1", "-t", "4"], "Target device failed to respond"),
         (["-a", "1", "-r", "4", "-c", "8", "-t", "4"], "Illegal data address"),
-        (["-a", "1", "-r", "6", "-c", "8", "-t", "3"], "Illegal data address"),
+        (["-a", "1", "-r", "20", "-c", "8", "-t", "3"], "Illegal data address"),
         (["-a", "1", "-r", "0", "-c", "8", "-t", "0"], "Illegal function"),
     ],
     ids=["unknown unit", "outside the map", "beyond the status block", "coils"],

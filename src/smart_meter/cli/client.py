@@ -138,20 +138,23 @@ class Client:
     def read_status(self) -> Status | None:
         """Return the meter's status block (FC04); None if the server has none, like servers other than ours.
 
+        An older concentrator refuses to read beyond the registers that it has: then these are asked for.
+
         Raises UnreachableError if no reply arrives, and ExceptionAnsweredError if the server does not know
         the unit identifier.
         """
-        what = f"reading input {_span(status_block.START, status_block.QUANTITY)}"
-        request = ReadInputRegistersRequest(
-            address=status_block.START, count=status_block.QUANTITY, dev_id=self._unit_id
-        )
         try:
-            registers = self._ask(what, request).registers
+            try:
+                registers = self._read_input(status_block.QUANTITY)
+            except ExceptionAnsweredError as error:
+                if error.code != ExceptionCode.ILLEGAL_DATA_ADDRESS:
+                    raise
+                registers = self._read_input(status_block.CORE)
         except ExceptionAnsweredError as error:
             if error.code == ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND:
                 raise
             return None
-        if len(registers) != status_block.QUANTITY:
+        if len(registers) < status_block.CORE:
             return None
         status = status_block.decode(struct.pack(f">{len(registers)}H", *registers))
         # The input registers of another device may hold anything.
@@ -186,6 +189,11 @@ class Client:
         start = register_map.start
         for address, quantity in register_map.spans(MAX_WRITE_REGISTERS):
             self.write(address, registers[address - start : address - start + quantity])
+
+    def _read_input(self, quantity: int) -> list[int]:
+        what = f"reading input {_span(status_block.START, quantity)}"
+        request = ReadInputRegistersRequest(address=status_block.START, count=quantity, dev_id=self._unit_id)
+        return list(self._ask(what, request).registers)
 
     def _read_holding(self, address: int, quantity: int) -> list[int]:
         what = f"reading {_span(address, quantity)}"

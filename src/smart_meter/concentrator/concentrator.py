@@ -42,8 +42,11 @@ class Concentrator:
         self.now = now
         self._wall = wall
         self._trial = trial
-        self.meters = [Meter(meter, config.name) for meter in config.meters]
+        self.meters = self._meters(config)
         self._apply(config)
+
+    def _meters(self, config: Config) -> list[Meter]:
+        return [Meter(meter, config.name, self._dispatcher.shared) for meter in config.meters]
 
     def _apply(self, config: Config) -> None:
         meters = {meter.name: meter for meter in self.meters}
@@ -64,7 +67,7 @@ class Concentrator:
         """Apply another configuration; every session has to be asked to `readmit` itself afterwards."""
         self.tick(final=True)
         earlier = {meter.name: meter for meter in self.meters}
-        self.meters = [Meter(meter, config.name) for meter in config.meters]
+        self.meters = self._meters(config)
         now = self.now()
         for meter in self.meters:
             if meter.name in earlier:

@@ -15,6 +15,7 @@ from smart_meter.concentrator.events import (
     ReadServed,
     StoreFailed,
     TimedOut,
+    UnitUnknown,
 )
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.log.formatter import Direction, LogFormatter
@@ -23,7 +24,7 @@ from smart_meter.log.token_bucket import TokenBucket
 from smart_meter.meters.budget import Budgets
 from smart_meter.meters.events import BecameFresh, BecameStale, OverBudget, SampleCompleted, ValueRefused
 from smart_meter.meters.meter import Meter
-from smart_meter.meters.statistics import PeerTotals, Statistics
+from smart_meter.meters.statistics import PeerTotals, SharedStatus, Statistics
 from smart_meter.registers.status_block import State
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -69,6 +70,7 @@ class Dispatcher:
     ) -> None:
         """`yield_to_sink` is called with whether the sink's thread needs more time."""
         self.statistics = Statistics()
+        self.shared = SharedStatus()
         self._write_line = write_line
         self.ack_after_commit = False
         """Whether a write that completes a sample is answered once the sample is on disk.
@@ -236,8 +238,9 @@ class Dispatcher:
                         event.meter, peer, event.address, event.quantity, total, inputs=event.inputs
                     )
                 )
-            case ExceptionReturned() | StoreFailed():
+            case ExceptionReturned() | StoreFailed() | UnitUnknown():
                 statistics.exceptions += 1
+                self.shared.unknown_units += isinstance(event, UnitUnknown)
             case AccessRefused():
                 if event.writes:
                     self.meters[event.meter].refused += 1

@@ -29,6 +29,10 @@ class ExceptionReturned(NamedTuple):
     """A request was answered with an exception for another reason than access or range."""
 
 
+class UnitUnknown(NamedTuple):
+    """A request was answered with an exception, since no meter has its unit identifier."""
+
+
 class StoreFailed(NamedTuple):
     """A write's sample is in the registers and could not be stored: it was answered with an exception."""
 

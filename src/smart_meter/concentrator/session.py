@@ -16,6 +16,7 @@ from smart_meter.concentrator.events import (
     ReadServed,
     StoreFailed,
     TimedOut,
+    UnitUnknown,
 )
 from smart_meter.concentrator.probe import announces
 from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
@@ -153,7 +154,7 @@ class Session:
 
     def _carry_out(self, access: ServedMeter | None, request: bytes) -> bytes | Held:
         if access is None:
-            self._happened(ExceptionReturned())
+            self._happened(UnitUnknown())
             return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
         meter = access.meter
         code = request[FUNCTION]

@@ -25,8 +25,9 @@ from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
+from smart_meter.modbus.functions import ExceptionCode
 from smart_meter.net.modbus_client import ExceptionReplyError, ModbusClient, ModbusError
-from smart_meter.registers.status_block import QUANTITY, START, decode
+from smart_meter.registers.status_block import CORE, QUANTITY, START, decode
 
 _PROGRAM_SECONDS = 10.0
 _ANSWER_SECONDS = 3.0
@@ -204,12 +205,21 @@ def firewall() -> Firewall | None:
 
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:
-    """Read a meter's status block (FC04) from this machine, whose own programs may read."""
+    """Read a meter's status block (FC04) from this machine, whose own programs may read.
+
+    A service that is older than this program has only the block's first registers.
+    """
     try:
         with ModbusClient.connect(host, port, _ANSWER_SECONDS) as client:
             # The read must not count as one of a zone's peer.
             client.announce(meter.unit_id, probe.PDU)
-            return Answer(decode(client.read_input_registers(meter.unit_id, START, QUANTITY)))
+            try:
+                block = client.read_input_registers(meter.unit_id, START, QUANTITY)
+            except ExceptionReplyError as error:
+                if error.code != ExceptionCode.ILLEGAL_DATA_ADDRESS:
+                    raise
+                block = client.read_input_registers(meter.unit_id, START, CORE)
+            return Answer(decode(block))
     except ExceptionReplyError as error:
         return Answer(None, str(error))
     except ModbusError as error:

@@ -263,13 +263,6 @@ def _decode(row: _Row, meter: RecordedMeter, wall_offset: int) -> RecordedSample
     timestamp = meter.map.timestamp
     if timestamp is not None:
         del values[timestamp.name]
-    out = []
-    if flags & OUT_OF_RANGE:
-        start = meter.stored.start
-        out = [
-            m.name
-            for m in meter.stored.measurements
-            if m.limited and not m.in_range(unpacked[m.address - start : m.end - start])
-        ]
+    out = meter.stored.out_of_range(unpacked) if flags & OUT_OF_RANGE else []
     sender = None if client is None else str(IPv4Address(client % 2**32))
     return RecordedSample(number, (running + wall_offset) / SECOND, measured, meter, values, out, sender)

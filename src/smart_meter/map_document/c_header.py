@@ -235,6 +235,7 @@ def _status() -> str:
     return f"""\
 #define SMART_METER_STATUS_START {status_block.START}
 #define SMART_METER_STATUS_QUANTITY {status_block.QUANTITY}
+#define SMART_METER_STATUS_CORE {status_block.CORE}
 #define SMART_METER_STATUS_LAYOUT_VERSION {status_block.LAYOUT_VERSION}
 #define SMART_METER_STATUS_NO_AGE 0x{status_block.NO_AGE:08X}UL
 
@@ -245,7 +246,11 @@ enum smart_meter_state {{
 typedef struct smart_meter_status {{
 {members}}} smart_meter_status;
 
-/* False if the block has another layout than this header: then its values mean nothing. */
+/*
+ * False if the block has another layout than this header: then its values mean nothing. An older
+ * concentrator answers a read of all registers with exception 02: then read the first
+ * SMART_METER_STATUS_CORE, and set the others to 0.
+ */
 static inline bool smart_meter_status_decode(
     const uint16_t registers[SMART_METER_STATUS_QUANTITY], smart_meter_status *status) {{
 {reads}    return status->layout_version == SMART_METER_STATUS_LAYOUT_VERSION;

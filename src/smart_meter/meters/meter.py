@@ -12,6 +12,7 @@ from smart_meter import __version__
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.meters.events import BecameFresh, BecameStale, OverBudget, SampleCompleted, ValueRefused
 from smart_meter.meters.sample import Sample
+from smart_meter.meters.statistics import SharedStatus
 from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
 from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
@@ -46,6 +47,7 @@ class Meter(Bank):
         "_refuses",
         "_sentinels",
         "_sequence",
+        "_shared",
         "_timestamp",
         "_timestamp_place",
         "_written",
@@ -53,8 +55,10 @@ class Meter(Bank):
         "busy",
         "due",
         "flags",
+        "incomplete_samples",
         "map",
         "name",
+        "partial_writes",
         "refused",
         "sample_head",
         "samples",
@@ -63,10 +67,12 @@ class Meter(Bank):
         "thinned",
         "unit_id",
         "version",
+        "writer_changes",
+        "writers",
     )
 
-    def __init__(self, config: MeterConfig, device: str = "") -> None:
-        """`device` is the concentrator's own name, for the identification."""
+    def __init__(self, config: MeterConfig, device: str = "", shared: SharedStatus | None = None) -> None:
+        """device: the concentrator's own name, for the identification. shared: by all meters."""
         super().__init__(config.map.start, config.map.quantity, _identification(config, device))
         self._config = config
         self.stale_after = config.stale_after or math.inf
@@ -94,22 +100,34 @@ class Meter(Bank):
         self.flags = 0
         self._mask = 0
         """Which of the values that readers get are out of range: bit i is the map's measurement i."""
-        self.samples = 0
-        """Complete samples since the start."""
         self._sequence = 0
         """The last sample's number before the start."""
-        self.refused = 0
-        """Writes that were refused since the start; counted by the dispatcher."""
-        self.thinned = 0
-        """Samples that the history left out since the start since their client was over its budget."""
         self.busy = False
         """Whether a write that would complete a sample is refused: its client is over its budget."""
+        self._shared = shared or SharedStatus()
+        self._count_from_zero()
         self.state = State.WAITING
         self.arrived = -math.inf
         """When the last sample was complete, in monotonic seconds; minus infinity before the first."""
         self.due = math.inf
         """When the sample will be too old, in monotonic seconds."""
         self._show_stale()
+
+    def _count_from_zero(self) -> None:
+        self.samples = 0
+        """Complete samples since the start."""
+        self.refused = 0
+        """Writes that were refused since the start; counted by the dispatcher."""
+        self.partial_writes = 0
+        """Writes since the start that changed what readers get without completing a sample."""
+        self.incomplete_samples = 0
+        """Samples that were dropped since the start before they were complete."""
+        self.thinned = 0
+        """Samples that were left out of the history since the start."""
+        self.writer_changes = 0
+        """Times since the start that another address began to write."""
+        self.writers = 0
+        """Addresses that wrote within the last 60 s."""
 
     # What clients do
 
@@ -191,6 +209,13 @@ class Meter(Bank):
             fingerprint=self._fingerprint,
             sequence=self.sequence,
             out_of_range=self._mask,
+            partial_writes=self.partial_writes,
+            incomplete_samples=self.incomplete_samples,
+            thinned_samples=self.thinned,
+            unknown_units=self._shared.unknown_units,
+            writer_changes=self.writer_changes,
+            generation=self._shared.generation,
+            writers=self.writers,
         )
 
     @property
@@ -242,7 +267,11 @@ class Meter(Bank):
         """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
         self.samples = earlier.samples
         self.refused = earlier.refused
+        self.partial_writes = earlier.partial_writes
+        self.incomplete_samples = earlier.incomplete_samples
         self.thinned = earlier.thinned
+        self.writer_changes = earlier.writer_changes
+        self.writers = earlier.writers
         self._sequence = earlier._sequence
         self.flags = earlier.flags
         self.arrived = earlier.arrived
@@ -272,8 +301,8 @@ class Meter(Bank):
 
     def last_sample(self, wall: float) -> Sample:
         """Return the sample that was completed last. wall: Unix seconds when it arrived."""
-        values = self.map.values(self.registers())
-        mask = self._out_of_range(self.data)
+        registers = self.registers()
+        values = self.map.values(registers)
         measured = values.pop(self._timestamp.name) if self._timestamp else None
         return Sample(
             self.name,
@@ -281,7 +310,7 @@ class Meter(Bank):
             None if measured is None else int(measured),
             self.arrived,
             wall,
-            frozenset(m.name for i, m in enumerate(self.map.measurements) if mask >> i & 1),
+            frozenset(self.map.out_of_range(registers)),
         )
 
     def measured(self) -> int | None:

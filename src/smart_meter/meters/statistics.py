@@ -35,6 +35,18 @@ class PeerTotals:
     __hash__ = None  # type: ignore[assignment]  # it changes
 
 
+class SharedStatus:
+    """What every meter's status block shows of the whole concentrator."""
+
+    __slots__ = ("generation", "unknown_units")
+
+    def __init__(self) -> None:
+        self.unknown_units = 0
+        """Requests since the start for a unit identifier that no meter has."""
+        self.generation = 0
+        """The history's generation; 0: there is no history, or it is not open yet."""
+
+
 class Statistics:
     """Totals since the start."""
 

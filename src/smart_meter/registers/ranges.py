@@ -18,22 +18,23 @@ class MapRanges:
     once and compares each with its highest, and with its lowest only if the data type can store less.
     """
 
-    __slots__ = ("_highs", "_limited", "_lows", "_others", "_start", "_unpack")
+    __slots__ = ("_can_be_below", "_flags", "_highs", "_lows", "_others", "_start", "_unpack")
 
     def __init__(self, register_map: RegisterMap) -> None:
         self._start = register_map.start
-        self._limited = [(i, m) for i, m in enumerate(register_map.measurements) if m.limited]
-        bounds = {m.address: (m, _bounds(m)) for _, m in self._limited}
-        together = [(m, bound) for _, (m, bound) in sorted(bounds.items()) if bound is not None]
-        self._unpack = struct.Struct("".join(_layout(register_map, [m for m, _ in together]))).unpack
-        self._highs = [high for _, (_, high) in together]
-        lows = [low for _, (low, _) in together]
-        self._lows = lows if any(low > _lowest(m) for m, (low, _) in together) else []
-        self._others = len(together) < len(self._limited)
+        limited = [(i, m) for i, m in enumerate(register_map.measurements) if m.limited]
+        limited.sort(key=lambda one: one[1].address)
+        together = [(i, m, bounds) for i, m in limited if (bounds := _bounds(m)) is not None]
+        self._unpack = struct.Struct("".join(_layout(register_map, [m for _, m, _ in together]))).unpack
+        self._flags = [1 << i for i, _, _ in together]
+        self._lows = [low for _, _, (low, _) in together]
+        self._highs = [high for _, _, (_, high) in together]
+        self._can_be_below = any(low > _lowest(m) for _, m, (low, _) in together)
+        self._others = [(1 << i, m) for i, m in limited if _bounds(m) is None]
 
     def __bool__(self) -> bool:
         """Whether a value can be out of range."""
-        return bool(self._limited)
+        return bool(self._flags or self._others)
 
     def out_of_range(self, image: bytes | bytearray) -> int:
         """Return a number whose bit i is set if measurement i of the map is out of range.
@@ -42,12 +43,20 @@ class MapRanges:
         """
         numbers = self._unpack(image)
         # Not-a-number is neither over nor under a limit, so it fails both comparisons.
-        if False in map(ge, self._highs, numbers) or (self._lows and False in map(le, self._lows, numbers)):
-            return self._bits(image)
-        return self._bits(image) if self._others else 0
+        if False in map(ge, self._highs, numbers) or (
+            self._can_be_below and False in map(le, self._lows, numbers)
+        ):
+            bits = sum(
+                flag
+                for flag, low, number, high in zip(self._flags, self._lows, numbers, self._highs, strict=True)
+                if not low <= number <= high
+            )
+        else:
+            bits = 0
+        return bits + self._bits_of_others(image) if self._others else bits
 
-    def _bits(self, image: bytes | bytearray) -> int:
-        return sum(1 << i for i, m in self._limited if not m.in_range(self._registers(m, image)))
+    def _bits_of_others(self, image: bytes | bytearray) -> int:
+        return sum(flag for flag, m in self._others if not m.in_range(self._registers(m, image)))
 
     def _registers(self, measurement: Measurement, image: bytes | bytearray) -> tuple[int, ...]:
         first = 2 * (measurement.address - self._start)

@@ -16,7 +16,7 @@ from smart_meter.registers.data_types import DataType
 from smart_meter.registers.word_order import WordOrder
 
 _EXACT = Context(prec=60)
-"""Digits enough for the product of any three numbers that the configuration accepts."""
+"""Far more digits than a stored number has."""
 
 
 class Measurement(NamedTuple):
@@ -228,6 +228,15 @@ class RegisterMap(NamedTuple):
         """Return what `decode` does, with None for each measurement of which the sender has no value."""
         start = self.start
         return {m.name: m.value(registers[m.address - start : m.end - start]) for m in self.measurements}
+
+    def out_of_range(self, registers: Sequence[int]) -> list[str]:
+        """Return the names of the measurements that are out of range. registers: as for `decode`."""
+        start = self.start
+        return [
+            m.name
+            for m in self.measurements
+            if m.limited and not m.in_range(registers[m.address - start : m.end - start])
+        ]
 
     def encode(self, values: Mapping[str, float]) -> list[int]:
         """Return the registers of the whole span; gaps and measurements without a value are 0."""

@@ -13,7 +13,9 @@ from typing import NamedTuple
 from smart_meter.registers.data_types import DataType
 
 START = 0
-QUANTITY = 13
+QUANTITY = 26
+CORE = 13
+"""How many registers the block had at first: all that an older concentrator answers with."""
 LAYOUT_VERSION = 1
 """Changes if a register gets another meaning; registers added after the last one do not change it."""
 NO_AGE = 0xFFFF_FFFF
@@ -24,7 +26,9 @@ FLAGS = 16
 
 _MASK16 = 0xFFFF
 _MASK32 = 0xFFFF_FFFF
-_BLOCK = struct.Struct(">HHIIIIIH")
+_CORE = struct.Struct(">HHIIIIIH")
+_ADDED = struct.Struct(">IIIIIIH")
+_BLOCK = struct.Struct(">HHIIIIIHIIIIIIH")
 
 
 class State(enum.IntEnum):
@@ -89,6 +93,33 @@ FIELDS = (
         "",
         "bit i: the map's measurement i (the first 16) is out of range",
     ),
+    Field(
+        "partial_writes",
+        13,
+        DataType.UINT32,
+        "",
+        "writes that changed what readers get without completing a sample",
+    ),
+    Field(
+        "incomplete_samples", 15, DataType.UINT32, "", "samples that were dropped before they were complete"
+    ),
+    Field(
+        "thinned_samples",
+        17,
+        DataType.UINT32,
+        "",
+        "samples left out of the history, as their writer sent more than its share",
+    ),
+    Field(
+        "unknown_units",
+        19,
+        DataType.UINT32,
+        "",
+        "requests for a unit identifier that no meter has; the same in every meter's block",
+    ),
+    Field("writer_changes", 21, DataType.UINT32, "", "times that another client's address began to write"),
+    Field("generation", 23, DataType.UINT32, "", "generation of the history; 0: no history, or not open yet"),
+    Field("writers", 25, DataType.UINT16, "", "client addresses that wrote within the last 60 s"),
 )
 """Every entry, by address, without gaps."""
 
@@ -108,6 +139,14 @@ class Status(NamedTuple):
     sequence: int
     out_of_range: int
     """Bit i is the map's measurement i."""
+    partial_writes: int | None = None
+    """None, like all that follow, if the concentrator is older than the field."""
+    incomplete_samples: int | None = None
+    thinned_samples: int | None = None
+    unknown_units: int | None = None
+    writer_changes: int | None = None
+    generation: int | None = None
+    writers: int | None = None
 
 
 def describe(status: Status) -> str:
@@ -127,13 +166,22 @@ def encode(
     fingerprint: str,
     sequence: int,
     out_of_range: int = 0,
+    partial_writes: int = 0,
+    incomplete_samples: int = 0,
+    thinned_samples: int = 0,
+    unknown_units: int = 0,
+    writer_changes: int = 0,
+    generation: int = 0,
+    writers: int = 0,
 ) -> bytes:
-    """Return the 26 bytes of the block in wire order.
+    """Return the 52 bytes of the block in wire order.
 
     age: in seconds, truncated and limited to 0 to `MAX_AGE`; None: no sample yet, or unknown.
-    samples, refused (writes), sequence: start again from 0 after 4,294,967,295.
+    samples, refused (writes), sequence and the counters after `out_of_range`: start again from 0 after
+    4,294,967,295.
     fingerprint: 8 hexadecimal digits, from `RegisterMap.fingerprint`.
     out_of_range: bit i is the map's measurement i; bits after the first 16 are ignored.
+    writers: limited to 65,535.
     """
     return _BLOCK.pack(
         LAYOUT_VERSION,
@@ -144,16 +192,24 @@ def encode(
         int(fingerprint, 16),
         sequence & _MASK32,
         out_of_range & _MASK16,
+        partial_writes & _MASK32,
+        incomplete_samples & _MASK32,
+        thinned_samples & _MASK32,
+        unknown_units & _MASK32,
+        writer_changes & _MASK32,
+        generation & _MASK32,
+        min(writers, _MASK16),
     )
 
 
 def decode(data: bytes) -> Status:
-    """Return the values of a block; bytes after the first 26 are ignored.
+    """Return the values of a block; bytes after the first 52 are ignored.
 
-    Raises ValueError if there are fewer.
+    With fewer than 52 bytes it is an older concentrator's. Raises ValueError if there are fewer than 26.
     """
-    if len(data) < _BLOCK.size:
-        raise ValueError(f"a status block has {_BLOCK.size} bytes, not {len(data)}")
-    version, state, age, samples, refused, fingerprint, sequence, flags = _BLOCK.unpack_from(data)
+    if len(data) < _CORE.size:
+        raise ValueError(f"a status block has at least {_CORE.size} bytes, not {len(data)}")
+    version, state, age, samples, refused, fingerprint, sequence, flags = _CORE.unpack_from(data)
     known_age = None if age == NO_AGE else age
-    return Status(version, state, known_age, samples, refused, f"{fingerprint:08x}", sequence, flags)
+    added = _ADDED.unpack_from(data, _CORE.size) if len(data) >= _BLOCK.size else ()
+    return Status(version, state, known_age, samples, refused, f"{fingerprint:08x}", sequence, flags, *added)

@@ -304,8 +304,27 @@ def test_the_status_block_is_read_as_input_registers_in_whole_or_in_part() -> No
     trial.now += 3
     assert status_of(opta) == (1, 1, 3, 1, 1, int(PV_MAP.fingerprint, 16), 1, 0)
     assert opta.respond(adu(1, wire("04 0001 0001")))[9:] == wire("0001")
-    assert opta.respond(adu(1, wire("04 000c 0002")))[7:] == wire("84 02")
-    assert trial.journal[-1] == "[TX TO OPTA] Served input registers 1-1 | Total served: 3"
+    assert opta.respond(adu(1, wire("04 0019 0001")))[9:] == wire("0000")
+    assert opta.respond(adu(1, wire("04 0019 0002")))[7:] == wire("84 02")
+    assert trial.journal[-1] == "[TX TO OPTA] Served input registers 25-25 | Total served: 4"
+
+
+def test_requests_for_a_unit_that_no_meter_has_are_counted_in_every_meters_status_block() -> None:
+    trial = Trial(TWO_METERS)
+    esp32, opta = trial.client("192.168.1.50"), trial.client("192.168.2.10")
+
+    def unknown_units(unit: int) -> int:
+        return int.from_bytes(sent(opta.respond(adu(unit, wire("04 0013 0002"))))[9:])
+
+    esp32.respond(write(0, unit=255))
+    opta.respond(read(0, 8, unit=9))
+    assert (unknown_units(1), unknown_units(7)) == (2, 2)
+    trial.concentrator.reconfigure(TWO_METERS)
+    opta.readmit()
+    esp32.respond(write(0, unit=255))
+    esp32.respond(write(0, unit=7))
+    assert (unknown_units(1), unknown_units(7)) == (3, 3)
+    assert trial.concentrator.statistics.exceptions == 3
 
 
 def test_a_meter_that_gets_stale_and_fresh_again_is_told_and_its_readers_are_refused_meanwhile() -> None:

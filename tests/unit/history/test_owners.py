@@ -50,7 +50,7 @@ class File:
         with database.transaction():
             if database.segment is None:
                 before = database.last_segment
-                database.first_segment(
+                database.begin_segment(
                     first_segment(
                         before, database.running, "a", int(self.now * SECOND), 1_600_000_000 * SECOND
                     )

@@ -7,6 +7,7 @@ import pytest
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.statistics import SharedStatus
 from smart_meter.registers import status_block
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
@@ -310,12 +311,26 @@ def test_a_value_that_readers_do_not_see_yet_is_not_flagged_yet() -> None:
 
 def test_the_status_block_tells_state_age_counts_and_map() -> None:
     pv = meter(stale_after=10)
-    assert status(pv, 3.0) == Status(1, State.WAITING, None, 0, 0, PV_MAP.fingerprint, 0, 0)
+    nothing = (0,) * 7
+    assert status(pv, 3.0) == Status(1, State.WAITING, None, 0, 0, PV_MAP.fingerprint, 0, 0, *nothing)
     pv.store(SAMPLE, 4.0)
     pv.refused = 2
-    assert status(pv, 7.5) == Status(1, State.FRESH, 3, 1, 2, PV_MAP.fingerprint, 1, 0)
+    assert status(pv, 7.5) == Status(1, State.FRESH, 3, 1, 2, PV_MAP.fingerprint, 1, 0, *nothing)
     pv.check(14.0)
-    assert status(pv, 70.0) == Status(1, State.STALE, 66, 1, 2, PV_MAP.fingerprint, 1, 0)
+    assert status(pv, 70.0) == Status(1, State.STALE, 66, 1, 2, PV_MAP.fingerprint, 1, 0, *nothing)
+
+
+def test_the_status_block_shows_the_meters_counters_also_after_a_reload() -> None:
+    shared = SharedStatus()
+    pv = Meter(PV, "", shared)
+    pv.partial_writes, pv.thinned, pv.writers = 1, 3, 6
+    shared.generation, shared.unknown_units = 5, 7
+    reloaded = Meter(PV, "", shared)
+    reloaded.take_over(pv, 1.0)
+    for target in (pv, reloaded):
+        shown = status(target, 1.0)
+        assert (shown.partial_writes, shown.incomplete_samples, shown.thinned_samples) == (1, 0, 3)
+        assert (shown.unknown_units, shown.writer_changes, shown.generation, shown.writers) == (7, 0, 5, 6)
 
 
 # Over a restart

@@ -5,15 +5,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smart_meter.registers import status_block
-from smart_meter.registers.status_block import FIELDS, NO_AGE, QUANTITY, START, State, Status
+from smart_meter.registers.status_block import CORE, FIELDS, NO_AGE, QUANTITY, START, State, Status
 
 uint32 = st.integers(0, 2**32 - 1)
 
 
 def test_the_block_on_the_wire() -> None:
-    block = encoded(Status(1, State.STALE, 61, 0x10002, 3, "a6e383d7", 0x12345678, 0b101))
-    #                       ver  state age       samples   refused   map       sequence  flags
-    assert block.hex(" ", 2) == "0001 0002 0000 003d 0001 0002 0000 0003 a6e3 83d7 1234 5678 0005"
+    added = (4, 0x20005, 6, 7, 8, 0xCAFE0009, 10)
+    block = encoded(Status(1, State.STALE, 61, 0x10002, 3, "a6e383d7", 0x12345678, 0b101, *added))
+    assert block.hex(" ", 2) == (
+        # ver state age     samples   refused   map       sequence  flags
+        "0001 0002 0000 003d 0001 0002 0000 0003 a6e3 83d7 1234 5678 0005"
+        # partial incomplete thinned   units     changes   generation writers
+        " 0000 0004 0002 0005 0000 0006 0000 0007 0000 0008 cafe 0009 000a"
+    )
+
+
+def test_the_first_13_registers_are_those_of_the_first_release() -> None:
+    assert [(field.name, field.address) for field in FIELDS if field.end <= CORE] == [
+        ("layout_version", 0),
+        ("state", 1),
+        ("age", 2),
+        ("samples", 4),
+        ("refused_writes", 6),
+        ("fingerprint", 8),
+        ("sequence", 10),
+        ("out_of_range", 12),
+    ]
+    assert status_block.LAYOUT_VERSION == 1
 
 
 def test_the_states_have_the_numbers_that_plc_programs_use() -> None:
@@ -42,6 +61,13 @@ def statuses(draw: st.DrawFn) -> Status:
         fingerprint=f"{draw(uint32):08x}",
         sequence=draw(uint32),
         out_of_range=draw(st.integers(0, 0xFFFF)),
+        partial_writes=draw(uint32),
+        incomplete_samples=draw(uint32),
+        thinned_samples=draw(uint32),
+        unknown_units=draw(uint32),
+        writer_changes=draw(uint32),
+        generation=draw(uint32),
+        writers=draw(st.integers(0, 0xFFFF)),
     )
 
 
@@ -54,6 +80,13 @@ def encoded(status: Status) -> bytes:
         fingerprint=status.fingerprint,
         sequence=status.sequence,
         out_of_range=status.out_of_range,
+        partial_writes=status.partial_writes or 0,
+        incomplete_samples=status.incomplete_samples or 0,
+        thinned_samples=status.thinned_samples or 0,
+        unknown_units=status.unknown_units or 0,
+        writer_changes=status.writer_changes or 0,
+        generation=status.generation or 0,
+        writers=status.writers or 0,
     )
 
 
@@ -105,7 +138,23 @@ def test_a_newer_blocks_known_entries_are_read_and_a_short_block_is_refused() ->
     block = block_of(samples=1, refused=2, sequence=4)
     assert status_block.decode(block + b"\0\1") == status_block.decode(block)
     with pytest.raises(ValueError, match="26 bytes, not 25"):
-        status_block.decode(block[:-1])
+        status_block.decode(block[:25])
+
+
+def test_an_older_concentrators_block_has_no_values_for_what_was_added() -> None:
+    block = block_of(samples=1, refused=2, sequence=4)
+    whole, older = status_block.decode(block), status_block.decode(block[: 2 * CORE])
+    assert older[:8] == whole[:8]
+    assert older[8:] == (None,) * 7
+    assert whole[8:] == (0,) * 7
+
+
+def test_more_writers_than_a_register_counts_are_all_that_it_can_count() -> None:
+    block = status_block.encode(
+        State.FRESH, 0, samples=0, refused=0, fingerprint="0", sequence=0, writers=70000, partial_writes=2**32
+    )
+    status = status_block.decode(block)
+    assert (status.writers, status.partial_writes) == (65535, 0)
 
 
 @pytest.mark.parametrize(
