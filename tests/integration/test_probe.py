@@ -100,7 +100,7 @@ def test_a_stale_meter_is_found_as_such_by_the_acceptance() -> None:
 def assert_untouched(made: Concentrator) -> None:
     [meter] = made.meters
     counted = made.statistics
-    assert bytes(meter.data) == bytes(16)
+    assert meter.sample == bytes(16)
     assert (meter.samples, meter.refused, counted.received, counted.served) == (0, 0, 0, 0)
     assert (counted.refused, counted.exceptions, counted.connections) == (0, 0, 0)
 
@@ -113,7 +113,7 @@ def test_a_concentrator_that_knows_no_probes_is_not_written_to_either(
     made, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
     [meter] = made.meters
-    assert (bytes(meter.data), meter.samples, meter._written) == (bytes(16), 0, frozenset())
+    assert (meter.sample, meter.samples, meter.partial_writes) == (bytes(16), 0, 0)
 
 
 class Other:
@@ -121,7 +121,7 @@ class Other:
 
     def __init__(self, *, knows: tuple[int, ...], deaf_to_bad: bool = False, careless: bool = False) -> None:
         self.bank = Bank(0, 8)
-        self.bank.data[:] = write(0)[13:]
+        self.bank.view = write(0)[13:]
         self._knows = knows
         self._deaf_to_bad = deaf_to_bad
         self._careless = careless
@@ -149,9 +149,9 @@ class Other:
     ],
 )
 def test_no_other_server_is_written_to(server: Other, expected: str) -> None:
-    held = bytes(server.bank.data)
+    held = server.bank.view
     assert found(server.answer).found == expected
-    assert bytes(server.bank.data) == held
+    assert server.bank.view == held
 
 
 def test_a_server_that_does_not_answer_the_announcement_is_none() -> None:

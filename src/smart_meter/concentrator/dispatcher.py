@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from smart_meter.concentrator.events import (
@@ -18,10 +18,22 @@ from smart_meter.concentrator.events import (
 )
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.log.formatter import Direction, LogFormatter
-from smart_meter.log.throttle import LogThrottle
+from smart_meter.log.throttle import AddressThrottle, LogThrottle
 from smart_meter.log.token_bucket import TokenBucket
-from smart_meter.meters.events import BecameFresh, BecameStale, SampleCompleted, ValueRefused
+from smart_meter.meters.events import (
+    BecameFresh,
+    BecameStale,
+    SampleCompleted,
+    SampleDropped,
+    SecondWriter,
+    SlowWriter,
+    StartAssumed,
+    TwoWriters,
+    ValueRefused,
+    WriterChanged,
+)
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import PeerTotals, Statistics
 from smart_meter.registers.status_block import State
 
@@ -79,6 +91,7 @@ class Dispatcher:
         self._wall = wall
         self._yield_to_sink = yield_to_sink
         self._throttle = LogThrottle(_SECONDS_BETWEEN_LINES)
+        self._addresses = AddressThrottle(_SECONDS_BETWEEN_LINES)
         self._sink: SampleSink | None = None
         self._durable = False
 
@@ -125,7 +138,7 @@ class Dispatcher:
                 if self._sink is not None:
                     meter = self.meters[event.meter]
                     recorded = self._sink.record(
-                        event.meter, meter.arrived, bytes(meter.data), meter.measured(), meter.flags
+                        event.meter, meter.arrived, meter.sample, meter.measured(), meter.flags
                     )
                     if self.ack_after_commit:
                         ticket = recorded
@@ -140,9 +153,15 @@ class Dispatcher:
                 self._dispatch_other(event, origin, function)
         return ticket
 
-    def became_stale(self, event: BecameStale) -> None:
-        """Log that a meter became stale."""
-        self._write_line(self.formatter.state(event.meter, State.STALE, event.age))
+    def happened(self, events: Iterable[object]) -> None:
+        """Log what happened to a meter without a request."""
+        for event in events:
+            self._log_meter_event(event)
+
+    def disconnected(self, source: Source) -> None:
+        """Let the meters know that a connection is gone."""
+        for meter in self.meters.values():
+            meter.disconnected(source)
 
     def unknown_client(self, address: str) -> None:
         """Count and log a client in no zone."""
@@ -219,8 +238,49 @@ class Dispatcher:
                 )
             case Disconnected():
                 statistics.open_connections -= 1
+            case SecondWriter(meter, writer):
+                self.meters[meter].refused += 1
+                reason = (
+                    f'wrote it while {writer} writes it, and writers is "one": '
+                    f"function {function} got exception 06"
+                )
+                self._refused(meter, origin, function, reason)
+            case _:
+                self._log_meter_event(event)
+
+    def _log_meter_event(self, event: object) -> None:
+        formatter = self.formatter
+        match event:
+            case BecameStale(meter, age, incomplete):
+                self._write_line(formatter.state(meter, State.STALE, age, incomplete))
+            case SampleDropped(meter, dropped):
+                self._per_address(
+                    ("incomplete", meter), dropped.source, lambda n: formatter.incomplete(meter, dropped, n)
+                )
+            case WriterChanged(meter, earlier, source):
+                self._per_address(
+                    ("writer", meter), source, lambda n: formatter.writer(meter, earlier, source, n)
+                )
+            case TwoWriters(meter, first, second):
+                self._per_address(
+                    ("two writers", meter), second, lambda n: formatter.two_writers(meter, first, second, n)
+                )
+            case StartAssumed(meter, source, register):
+                self._per_address(
+                    ("assumed", meter), source, lambda n: formatter.assumed_start(meter, source, register, n)
+                )
+            case SlowWriter(meter, source, sample_gap):
+                self._per_address(
+                    ("slow", meter), source, lambda n: formatter.slow_writer(meter, source, sample_gap, n)
+                )
             case _:
                 raise TypeError(f"{event!r} is not an event of the concentrator")
+
+    def _per_address(self, kind: Hashable, source: Source, line: Callable[[int], str]) -> None:
+        """Log a line about a client unless one of its kind was logged a short while ago."""
+        suppressed = self._addresses.allow(kind, source.address, self._now())
+        if suppressed is not None:
+            self._write_line(line(suppressed))
 
     def _refused(self, meter: str, origin: Origin, function: int, reason: str) -> None:
         self.statistics.refused += 1

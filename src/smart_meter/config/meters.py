@@ -46,7 +46,8 @@ def _read_meter(table: Table, zones: tuple[ZoneConfig, ...]) -> MeterConfig | No
     tables = table.tables("measurements")
     table.close()
     measurements = PV_MAP.measurements if tables is None else read_measurements(tables)
-    if None in values.values():
+    # What may be left out is None without a problem, and what is wrong is refused whatever the meter is.
+    if any(value is None for name, value in values.items() if name != "sample_starts_at"):
         return None
     return MeterConfig(map=RegisterMap(measurements), access=rules, **values)
 

@@ -41,12 +41,13 @@ class Text(NamedTuple):
 
 
 class Integer(NamedTuple):
-    """An integer from `low` to `high`, both included."""
+    """An integer from `low` to `high`, both included; if it is optional, it has no default."""
 
     description: str
     low: int
     high: int
     noun: str = "an integer"
+    optional: bool = False
 
     @property
     def hint(self) -> str:
@@ -54,7 +55,9 @@ class Integer(NamedTuple):
         return f"{self.noun} from {self.low} to {self.high}"
 
     def read(self, table: Table, name: str, default: int | None) -> int | None:
-        """Return the integer under a key, or None and a problem."""
+        """Return the integer under a key, or None and a problem; or None if left out."""
+        if self.optional:
+            return table.optional_integer(name, self.low, self.high, self.hint)
         return table.integer(name, default, self.low, self.high, self.hint)
 
 

@@ -27,8 +27,8 @@ class Request(NamedTuple):
     """The first register after it."""
     values: Mapping[int, int]
     """The registers of the map in it."""
-    in_place: bool = False
-    """Whether it changes bits of a register that the assembly holds, as function code 22 does."""
+    bits: int = 0
+    """Those that it changes, if it changes bits only, as function code 22 does; 0: it sets registers."""
 
 
 class Dropped(NamedTuple):
@@ -41,6 +41,8 @@ class Dropped(NamedTuple):
     reason: str
     visible: bool
     """Whether readers saw some of its values."""
+    silent: bool = False
+    """Whether the reason is that the writer was silent."""
 
 
 class _Part(NamedTuple):
@@ -60,6 +62,7 @@ class Stream:
         "_first",
         "_first_gap",
         "_headless",
+        "_masked",
         "_parts",
         "_reported",
         "_request",
@@ -86,6 +89,8 @@ class Stream:
         self.last: float | None = None
         """When the last write came, in monotonic seconds."""
         self._parts: list[_Part] = []
+        self._masked: dict[int, int] = {}
+        """The bits of each pending register that were changed by themselves."""
         self._first = 0
         self._first_gap = 0.0
         self._headless = False
@@ -104,7 +109,7 @@ class Stream:
         gap = None if self.last is None else now - self.last
         if gap is not None and gap >= self.rhythm.silence:
             # Before the comparison with the last request: after a lost cycle an equal one is not a retry.
-            self.give_up(f"within {self.rhythm.silence:.3g} s", dropped)
+            self.give_up_silent(dropped)
             self._request = None
         self.last = now
         if request.key == self._request:
@@ -112,26 +117,33 @@ class Stream:
         self._request = request.key
         if not request.values:
             return False
-        if request.in_place and self.pending:
+        if request.bits and self.changes_bits(request.address, request.bits):
             self._merge(_Part(request.address, request.values, gap or 0.0))
-            return self._is_whole(dropped)
-        self._observe(request, gap, dropped)
-        self._place(request, gap or 0.0, dropped)
+        else:
+            self._observe(request, gap, dropped)
+            self._place(request, gap or 0.0, dropped)
+        if request.bits:
+            self._masked[request.address] = self._masked.get(request.address, 0) | request.bits
         return self._is_whole(dropped)
 
     def copy(self) -> Stream:
         """Return a stream in the same state, on which a write can be tried."""
         other = Stream(self._addresses, self.rhythm.copy(), self.source)
         other.pending, other.last = dict(self.pending), self.last
-        other._parts, other._first, other._first_gap = list(self._parts), self._first, self._first_gap
+        other._parts, other._masked = list(self._parts), dict(self._masked)
+        other._first, other._first_gap = self._first, self._first_gap
         other._headless, other._reported = self._headless, self._reported
         other._request, other._taken = self._request, self._taken
         return other
 
-    def begins_with(self, address: int) -> bool:
-        """Whether a register is the first one of the open assembly, which has others by now."""
+    def changes_bits(self, address: int, bits: int) -> bool:
+        """Whether bits of a register are changed within the open assembly.
+
+        They are not if the register comes again: as the assembly's first one, or with bits that came already.
+        """
         first = self._first if self.rhythm.start is None else self.rhythm.start
-        return address == first and len(self._parts) > 1
+        again = address == first and len(self._parts) > 1
+        return address in self.pending and not again and not self._masked.get(address, 0) & bits
 
     def write_values(
         self, request: Request, now: float, values: Mapping[int, range], dropped: list[Dropped]
@@ -142,7 +154,7 @@ class Stream:
         come in several writes, the lowest register first. dropped: gets what is given up.
         """
         if self.silent(now):
-            self.give_up(f"within {self.rhythm.silence:.3g} s", dropped)
+            self.give_up_silent(dropped)
             self._request = None
         self.last = now
         if request.key == self._request:
@@ -164,20 +176,27 @@ class Stream:
 
     def take(self) -> dict[int, int]:
         """Return the pending registers, and begin with none."""
+        self.rhythm.completed(tuple(dict.fromkeys(part.address for part in self._parts)))
         self._taken, self.pending = self.pending, {}
         self._parts = []
+        self._masked = {}
         self.visible = False
         return self._taken
 
-    def give_up(self, reason: str, dropped: list[Dropped]) -> None:
+    def give_up_silent(self, dropped: list[Dropped]) -> None:
+        """Drop the open assembly because the writer was silent."""
+        self.give_up(f"within {self.rhythm.silence:.3g} s", dropped, silent=True)
+
+    def give_up(self, reason: str, dropped: list[Dropped], *, silent: bool = False) -> None:
         """Drop the open assembly, if there is one."""
         resent = self._headless and self.pending.items() <= self._taken.items()
         if self.pending and not self._reported and not resent:
             written = frozenset(self.pending)
             missing = self._addresses - written
-            dropped.append(Dropped(self.source, written, missing, reason, self.visible))
+            dropped.append(Dropped(self.source, written, missing, reason, self.visible, silent))
         self.pending = {}
         self._parts = []
+        self._masked = {}
         self.visible = False
         self._reported = False
 
@@ -223,6 +242,9 @@ class Stream:
                 reported = not self._headless
                 self._conflict(request, dropped)
                 self._open(request, gap, headless=True, reported=reported)
+            elif self._begins_again(request):
+                self.give_up(f"register {request.address} came after its turn", dropped)
+                self._open(request, gap, headless=True, reported=True)
             else:
                 self._merge(_Part(request.address, request.values, gap))
         elif not self.pending:
@@ -235,6 +257,13 @@ class Stream:
             self._open(request, gap)
         else:
             self._merge(_Part(request.address, request.values, gap))
+
+    def _begins_again(self, request: Request) -> bool:
+        """Whether a write is of the next cycle, though its beginning did not come."""
+        if request.values.keys() <= self.pending.keys():
+            # It was sent again.
+            return False
+        return self.rhythm.begins_again(request.address, self._parts[-1].address)
 
     def _again(self, first: int, dropped: list[Dropped]) -> None:
         if self._headless:

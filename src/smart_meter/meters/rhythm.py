@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from collections.abc import Collection
-from statistics import median
+from statistics import median, median_low
 
 TOGETHER = 0.05
 """Seconds: writes that follow one another within this time belong together."""
@@ -29,6 +29,8 @@ _EVEN_ROUNDS = 3
 """So many even rounds in a row decide that there is no pause."""
 _PATIENCE = 12
 """So many rounds without a decision decide that there is no clear pause."""
+_OUT_OF_ORDER = 8
+"""After so many writes out of order without a whole sample, the order is looked for again."""
 _LONG = 3.0
 """A gap of so many times the longest silence within a sample belongs to no round."""
 _SHARE = 0.75
@@ -64,7 +66,20 @@ class _Round:
 class Rhythm:
     """Learns where the cycle of one writer begins, and how long the writer pauses before it."""
 
-    __slots__ = ("_addresses", "_count", "_gap", "_pause", "_round", "_verdicts", "basis", "start")
+    __slots__ = (
+        "_addresses",
+        "_count",
+        "_gap",
+        "_last_order",
+        "_order",
+        "_out_of_order",
+        "_pause",
+        "_pauses",
+        "_round",
+        "_verdicts",
+        "basis",
+        "start",
+    )
 
     def __init__(self, addresses: frozenset[int], sample_gap: float, start: int | None) -> None:
         """addresses: the map's registers. sample_gap: the longest silence within a sample, in seconds.
@@ -77,17 +92,25 @@ class Rhythm:
         """The register that a cycle begins with; None: not known yet."""
         self.basis = None if start is None else Basis.CONFIGURED
         self._pause: float | None = None
+        self._pauses: deque[float] = deque(maxlen=_KEPT)
         self._round: _Round | None = None
         self._verdicts: deque[int | _Verdict] = deque(maxlen=_KEPT)
         self._count = 0
+        self._order: tuple[int, ...] = ()
+        """The first registers of the writes of a cycle, if the last two were alike."""
+        self._last_order: tuple[int, ...] = ()
+        self._out_of_order = 0
+        """How often a write came out of that order since the last whole sample."""
 
     def copy(self) -> Rhythm:
         """Return a rhythm that goes on from what this one has learned."""
         other = Rhythm(self._addresses, self._gap, self.start)
         other.basis = self.basis
-        other._pause = self._pause
+        other._pause, other._pauses = self._pause, self._pauses.copy()
         other._verdicts = self._verdicts.copy()
         other._count = self._count
+        other._order, other._last_order = self._order, self._last_order
+        other._out_of_order = self._out_of_order
         if self._round is not None:
             other._round = _Round(self._round.head, self._round.registers)
             other._round.gaps = list(self._round.gaps)
@@ -124,18 +147,42 @@ class Rhythm:
         self._count += 1
         verdict = _verdict(gaps)
         self._verdicts.append(verdict)
+        self._decide()
+        if self.basis is Basis.LEARNED and verdict == self.start:
+            self._pauses.append(max(gap for gap, _ in gaps))
+            # Not the mean: a lost cycle looks like a pause of twice its length.
+            self._pause = median_low(self._pauses)
+
+    def _decide(self) -> None:
         register, times = _most_frequent(self._verdicts)
         if register is not None and (register != self.start or self.basis is not Basis.LEARNED):
             first = self.basis is None and len(self._verdicts) == _FIRST == times
             if times >= _ENOUGH or first:
                 if register != self.start:
                     self._pause = None
+                    self._pauses.clear()
                 self.start, self.basis = register, Basis.LEARNED
-        if self.basis is Basis.LEARNED and verdict == self.start:
-            longest = max(gap for gap, _ in gaps)
-            self._pause = longest if self._pause is None else (self._pause + longest) / 2
-        elif self.basis is None and (self._is_even() or self._count >= _PATIENCE):
+        if self.basis is None and (self._is_even() or self._count >= _PATIENCE):
             self.start, self.basis = min(self._addresses), Basis.ASSUMED
+
+    def completed(self, addresses: tuple[int, ...]) -> None:
+        """Take note of the order of the writes of a whole sample. addresses: their first registers."""
+        self._order = addresses if addresses == self._last_order else ()
+        self._last_order = addresses
+        self._out_of_order = 0
+
+    def begins_again(self, address: int, last: int) -> bool:
+        """Whether a write belongs to another cycle than the last one: it comes before it in each cycle.
+
+        address, last: the first registers of the two writes.
+        """
+        order = self._order
+        if address not in order or last not in order or order.index(address) > order.index(last):
+            return False
+        self._out_of_order += 1
+        if self._out_of_order == _OUT_OF_ORDER:
+            self._order = self._last_order = ()
+        return True
 
     def _is_even(self) -> bool:
         return list(self._verdicts)[-_EVEN_ROUNDS:] == [_Verdict.EVEN] * _EVEN_ROUNDS

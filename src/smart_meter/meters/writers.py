@@ -148,7 +148,9 @@ class Writers:
     def drop_silent(self, now: float, dropped: list[Dropped]) -> None:
         """Give up what is incomplete and was not continued in time. now: monotonic seconds."""
         for stream in [s for s in self.open if s.silent(now)]:
-            self.drop(stream, f"within {stream.rhythm.silence:.3g} s", dropped)
+            stream.give_up_silent(dropped)
+            del self.open[stream]
+            self._tidy(stream)
 
     def drop_all(self, reason: str, dropped: list[Dropped]) -> None:
         """Give up all that is incomplete."""

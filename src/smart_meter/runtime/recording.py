@@ -34,7 +34,7 @@ class Recording:
         for meter in self._concentrator.meters:
             last = restored.get(meter.name)
             if last is not None and meter.state is State.WAITING:
-                meter.restore(last.registers, last.flags, last.age, last.sequence, self._concentrator.now())
+                meter.restore(last.registers, last.age, last.sequence, self._concentrator.now())
 
     def reconfigure(self, config: Config) -> None:
         """Apply a new configuration. The meters keep their values."""

@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from smart_meter.meters.meter import Meter
+
 MAP = range(8)
 """The registers of the map that they write."""
 
@@ -13,6 +15,11 @@ MAP = range(8)
 def chance(seed: int) -> random.Random:
     """Return a source of chance that is the same in each run."""
     return random.Random(seed)  # noqa: S311 - no secret depends on it.
+
+
+def incomplete(meter: Meter) -> list[tuple[str, dict[int, int]]]:
+    """Return who has left which registers of a meter incomplete."""
+    return [(stream.source.address, dict(stream.pending)) for stream in meter._writers.open]
 
 
 def value(client: int, cycle: int, register: int) -> int:
