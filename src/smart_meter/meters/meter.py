@@ -9,29 +9,25 @@ import math
 import struct
 from collections.abc import Collection
 
-from smart_meter import __version__
-from smart_meter.config import Complete, MeterConfig, OnStale, OutOfRange, Publish
-from smart_meter.config import Writers as Allowed
+from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish, Writers
 from smart_meter.meters.assembly import Dropped, Request, Stream
 from smart_meter.meters.contention import Contention
 from smart_meter.meters.events import (
     BecameFresh,
     BecameStale,
     SampleCompleted,
-    SampleDropped,
     SecondWriter,
-    SlowWriter,
     StartAssumed,
     ValueRefused,
 )
+from smart_meter.meters.identity import identify
+from smart_meter.meters.parts import Parts
 from smart_meter.meters.rhythm import Basis
 from smart_meter.meters.sample import Sample
 from smart_meter.meters.source import NOBODY, Source
 from smart_meter.meters.span import Span
 from smart_meter.meters.translation import translate
-from smart_meter.meters.writers import Writers
 from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
-from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
 from smart_meter.registers.status_block import State
 
@@ -46,11 +42,9 @@ class Meter(Bank):
     """The registers of one unit identifier and the last complete sample in them."""
 
     __slots__ = (
-        "_any",
         "_completed",
         "_config",
         "_contention",
-        "_dropped",
         "_fingerprint",
         "_gappy",
         "_known",
@@ -59,17 +53,16 @@ class Meter(Bank):
         "_only_one",
         "_open",
         "_overdue",
+        "_parts",
         "_refuses",
         "_sequence",
         "_shown",
         "_span",
         "_timestamp",
         "_waited",
-        "_writers",
         "arrived",
         "due",
         "flags",
-        "incomplete_samples",
         "map",
         "name",
         "partial_writes",
@@ -85,7 +78,7 @@ class Meter(Bank):
 
     def __init__(self, config: MeterConfig, device: str = "") -> None:
         """`device` is the concentrator's own name, for the identification."""
-        super().__init__(config.map.start, config.map.quantity, _identification(config, device))
+        super().__init__(config.map.start, config.map.quantity, identify(config, device))
         self._config = config
         self.stale_after = config.stale_after or math.inf
         """Seconds after which a sample is too old."""
@@ -101,8 +94,7 @@ class Meter(Bank):
         self._fingerprint = config.map.fingerprint
         self._limited = bool(self._span.limited)
         self._timestamp = config.map.timestamp
-        self._any = config.complete is Complete.ANY
-        self._only_one = config.writers is Allowed.ONE
+        self._only_one = config.writers is Writers.ONE
         self._refuses = self._limited and config.out_of_range is OutOfRange.REFUSE
         self.sample = self.view
         """The last complete sample: every register of the span, in wire order, 0 in gaps of the map."""
@@ -110,10 +102,9 @@ class Meter(Bank):
         """What is read unless it is too old: the last sample, with what came since if that is published."""
         self._known: frozenset[int] = frozenset()
         """The registers that a client sent under this map."""
-        self._use(Writers(self._span.addresses, config.sample_gap, config.sample_starts_at))
+        self._parts = Parts(config, self._span)
+        self._open = self._parts.writers.open
         self._contention = Contention(config.name, config.sample_gap)
-        self._dropped: tuple[int, Dropped] | None = None
-        """The last sample that was dropped, and how many were complete by then."""
         self._count_from_zero()
         self.version = 0
         """Changes with whatever changes what is read."""
@@ -141,12 +132,6 @@ class Meter(Bank):
         """Writes that were refused since the start; counted by the dispatcher."""
         self.partial_writes = 0
         """Writes since the start that changed what readers get without completing a sample."""
-        self.incomplete_samples = 0
-        """Samples that were dropped since the start because they did not become whole."""
-
-    def _use(self, writers: Writers) -> None:
-        self._writers = writers
-        self._open = writers.open
 
     # What clients do
 
@@ -169,7 +154,7 @@ class Meter(Bank):
             # This is the hot path, whichever connection of the address it is.
             return self._take(values, now)
         dropped: list[Dropped] = []
-        self._writers.whole(source, dropped)
+        self._parts.writers.whole(source, dropped)
         events = self._note_writer(source, now, dropped)
         code, completed = self._take(values, now)
         return code, (*events, *completed)
@@ -209,8 +194,7 @@ class Meter(Bank):
         source = source or NOBODY
         values: dict[int, int] = {}
         if address in self._span.addresses:
-            stream = self._writers.peek(source, now)
-            own = {} if stream.silent(now) else stream.pending
+            own = self._parts.pending(source, now)
             # The other register of the same value stays as it is: it counts as sent.
             held = {
                 a: own[a] if a in own else self._span.register(self.sample, a)
@@ -225,8 +209,7 @@ class Meter(Bank):
 
     def disconnected(self, source: Source) -> None:
         """Take note that a connection is gone: another one of its address may go on."""
-        if self._writers.has(source):
-            self._writers.disconnected(source)
+        self._parts.writers.disconnected(source)
 
     def input_registers(self, now: float) -> bytes:
         """Return the status block: it is read as input registers. now: monotonic seconds."""
@@ -273,12 +256,12 @@ class Meter(Bank):
                 return code, events
         dropped: list[Dropped] = []
         events = ()
-        stream = self._writers.stream(source, now, dropped)
+        stream = self._parts.writers.stream(source, now, dropped)
         basis = stream.rhythm.basis
-        whole = self._add(stream, request, now, dropped)
+        whole = self._parts.add(stream, request, now, dropped)
         if whole is not None and self._known | whole.keys() >= self._span.addresses:
             values = self._span.merged(self.sample, whole)
-            self._writers.written(stream, dropped)
+            self._parts.writers.written(stream, dropped)
             noted = self._note_writer(source, now, dropped)
             events = (*noted, *self._take(values, now)[1])
         else:
@@ -286,29 +269,23 @@ class Meter(Bank):
                 self.sample = self._span.merged(self.sample, whole)
                 self._known |= whole.keys()
             self._show_part(stream, request, whole)
-            self._writers.written(stream, dropped)
-            events = (*self._report(dropped), *self._contention.wrote_part(source, self._writers, now))
+            self._parts.writers.written(stream, dropped)
+            events = (
+                *self._parts.report(dropped, self.samples),
+                *self._contention.wrote_part(source, self._parts.writers, now),
+            )
             if self.state is State.WAITING and not self._waited:
                 self.due = min(self.due, now + self.stale_after)
         if stream.rhythm.basis is Basis.ASSUMED and basis is not Basis.ASSUMED:
             events = (StartAssumed(self.name, source, self.start), *events)
         return 0, events
 
-    def _add(
-        self, stream: Stream, request: Request, now: float, dropped: list[Dropped]
-    ) -> dict[int, int] | None:
-        """Return the registers that are complete with a write: all of the map, or those of single values."""
-        if self._any:
-            return stream.write_values(request, now, self._span.values, dropped) or None
-        return stream.take() if stream.write(request, now, dropped) else None
-
     def _try(self, request: Request, now: float, source: Source, *, then_read: bool) -> tuple[int, Events]:
         """Return the exception code of a write that is to be refused, and why; change nothing."""
-        stream = self._writers.peek(source, now)
-        whole = self._add(stream, request, now, [])
+        whole, pending = self._parts.attempt(request, now, source)
         if self._refuses:
-            pending = stream.pending if whole is None else whole
-            refused = self._refused(self._span.merged(self.sample, pending), pending.keys())
+            seen = pending if whole is None else whole
+            refused = self._refused(self._span.merged(self.sample, seen), seen.keys())
             if refused is not None:
                 return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
         if (
@@ -324,12 +301,7 @@ class Meter(Bank):
         """Let readers see what came, if it is published at once: whole values of one cycle."""
         if self._config.publish is not Publish.IMMEDIATE:
             return
-        seen = dict(whole or {})
-        if not self._any:
-            for registers in {self._span.values[address] for address in request.values}:
-                if stream.belong_together(registers):
-                    seen.update((address, stream.pending[address]) for address in registers)
-        shown = self._span.merged(self._shown, seen)
+        shown = self._span.merged(self._shown, self._parts.visible(stream, request, whole))
         if shown == self._shown:
             return
         before = self.view
@@ -354,30 +326,23 @@ class Meter(Bank):
     def _note_writer(self, source: Source, now: float, dropped: list[Dropped]) -> Events:
         """Take note of who completes a sample; return what that means."""
         if not source.address:
-            return self._report(dropped)
+            return self._parts.report(dropped, self.samples)
         if self._only_one:
-            self._writers.drop_others(source.address, f"{source.address} completed a sample", dropped)
-        writer = self._writers.writer(source.address, dropped)
+            self._parts.writers.drop_others(source.address, f"{source.address} completed a sample", dropped)
+        writer = self._parts.writers.writer(source.address, dropped)
         writer.completed()
-        noted = self._contention.completed(source, writer, self._writers, self.arrived, now)
-        return (*self._report(dropped), *noted)
-
-    def _report(self, dropped: list[Dropped]) -> Events:
-        """Count samples that were dropped; return the events."""
-        events: list[object] = []
-        for drop in dropped:
-            self.incomplete_samples += 1
-            self._dropped = self.samples, drop
-            events.append(SampleDropped(self.name, drop))
-            writer = self._writers.find(drop.source.address)
-            if drop.silent and writer is not None and writer.is_slow(drop):
-                events.append(SlowWriter(self.name, drop.source, self._config.sample_gap))
-        return tuple(events)
+        noted = self._contention.completed(source, writer, self._parts.writers, self.arrived, now)
+        return (*self._parts.report(dropped, self.samples), *noted)
 
     def _refused(self, image: bytes, written: Collection[int]) -> ValueRefused | None:
         """Return the first value that is whole in `written` and out of range."""
         found = self._span.first_out_of_range(image, written)
         return None if found is None else ValueRefused(self.name, *found)
+
+    @property
+    def incomplete_samples(self) -> int:
+        """Return how many samples were dropped since the start because they did not become whole."""
+        return self._parts.dropped
 
     @property
     def writer_changes(self) -> int:
@@ -386,7 +351,7 @@ class Meter(Bank):
 
     def assumed_starts(self) -> list[str]:
         """Return the addresses whose samples are assumed to begin with the map's first register."""
-        return self._writers.assumed()
+        return self._parts.writers.assumed()
 
     # What time does
 
@@ -398,7 +363,7 @@ class Meter(Bank):
         events: list[object] = []
         if now >= self.due:
             self.due = math.inf
-            events.append(BecameStale(self.name, self.age(now), self._incomplete()))
+            events.append(BecameStale(self.name, self.age(now), self._parts.incomplete(self.samples)))
             if self.state is State.WAITING:
                 self._waited = True
             else:
@@ -406,19 +371,8 @@ class Meter(Bank):
                 self._overdue = True
                 self._show(self._shown)
         if self._open:
-            dropped: list[Dropped] = []
-            self._writers.drop_silent(now, dropped)
-            events += self._report(dropped)
+            events += self._parts.drop_silent(now, self.samples)
         return tuple(events)
-
-    def _incomplete(self) -> Dropped | None:
-        """Return what came of the sample after the last one; None if nothing did."""
-        for stream in self._open:
-            written = frozenset(stream.pending)
-            return Dropped(stream.source, written, self._span.addresses - written, "", stream.visible)
-        if self._dropped is None or self._dropped[0] != self.samples:
-            return None
-        return self._dropped[1]
 
     def age(self, now: float) -> float | None:
         """Return the seconds since the last sample was complete; None before the first."""
@@ -454,7 +408,6 @@ class Meter(Bank):
         self.samples = earlier.samples
         self.refused = earlier.refused
         self.partial_writes = earlier.partial_writes
-        self.incomplete_samples = earlier.incomplete_samples
         self._sequence = earlier._sequence
         self._contention.take_over(earlier._contention)
         same_map = earlier.map.fingerprint == self.map.fingerprint
@@ -465,7 +418,8 @@ class Meter(Bank):
             self.sample, self._known = self._span.merged(self.sample, carried), frozenset(carried)
         immediate = self._config.publish is Publish.IMMEDIATE
         shown = earlier._shown if same_map and immediate else self.sample
-        events = self._take_over_writers(earlier, same_map=same_map)
+        events = self._parts.take_over(earlier._parts, self.samples, same_map=same_map)
+        self._open = self._parts.writers.open
         self.flags = OUT_OF_RANGE if self._span.out_of_range(self.sample) else 0
         if earlier.state is not State.WAITING and self._known == self._span.addresses:
             self.arrived = earlier.arrived
@@ -479,17 +433,6 @@ class Meter(Bank):
                 self.state = State.FRESH
         self._show(shown)
         return events
-
-    def _take_over_writers(self, earlier: Meter, *, same_map: bool) -> Events:
-        """Go on with what is incomplete if it would be put together in the same way; drop it otherwise."""
-        old, new = earlier._config, self._config
-        settings = (old.sample_gap, old.sample_starts_at, old.complete)
-        if same_map and settings == (new.sample_gap, new.sample_starts_at, new.complete):
-            self._use(earlier._writers)
-            return ()
-        dropped: list[Dropped] = []
-        earlier._writers.drop_all("another configuration was loaded", dropped)
-        return self._report(dropped)
 
     # What others ask for
 
@@ -526,18 +469,3 @@ class Meter(Bank):
                 self.view = self._span.merged(shown, self._span.sentinels)
         if self._limited:
             self._mask = self._span.out_of_range(self.view)
-
-
-def _identification(config: MeterConfig, device: str) -> Identification:
-    return Identification(
-        {
-            ObjectId.VENDOR_NAME: "Smart Meter",
-            ObjectId.PRODUCT_CODE: "smart-meter",
-            ObjectId.MAJOR_MINOR_REVISION: __version__,
-            ObjectId.PRODUCT_NAME: "Smart Meter concentrator",
-            ObjectId.MODEL_NAME: "Modbus TCP data concentrator",
-            ObjectId.USER_APPLICATION_NAME: device,
-            ObjectId.REGISTER_MAP_FINGERPRINT: config.map.fingerprint,
-            ObjectId.METER_NAME: config.name,
-        }
-    )

@@ -80,10 +80,6 @@ class Writers:
         """Return an address's writer if it is known."""
         return self._writers.get(address)
 
-    def has(self, source: Source) -> bool:
-        """Whether a connection has a stream."""
-        return source in self._streams
-
     def stream(self, source: Source, now: float, dropped: list[Dropped]) -> Stream:
         """Return a connection's stream; its first write may continue that of an earlier connection.
 

@@ -19,7 +19,7 @@ def chance(seed: int) -> random.Random:
 
 def incomplete(meter: Meter) -> list[tuple[str, dict[int, int]]]:
     """Return who has left which registers of a meter incomplete."""
-    return [(stream.source.address, dict(stream.pending)) for stream in meter._writers.open]
+    return [(stream.source.address, dict(stream.pending)) for stream in meter._open]
 
 
 def value(client: int, cycle: int, register: int) -> int:
