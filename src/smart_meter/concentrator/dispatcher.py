@@ -23,6 +23,7 @@ from smart_meter.log.token_bucket import TokenBucket
 from smart_meter.meters.events import (
     BecameFresh,
     BecameStale,
+    BecameWaiting,
     SampleCompleted,
     SampleDropped,
     SecondWriter,
@@ -253,6 +254,8 @@ class Dispatcher:
         match event:
             case BecameStale(meter, age, incomplete):
                 self._write_line(formatter.state(meter, State.STALE, age, incomplete))
+            case BecameWaiting(meter):
+                self._write_line(formatter.state(meter, State.WAITING, None))
             case SampleDropped(meter, dropped):
                 self._per_address(
                     ("incomplete", meter), dropped.source, lambda n: formatter.incomplete(meter, dropped, n)

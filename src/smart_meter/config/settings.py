@@ -158,9 +158,22 @@ def read_values(table: Table, settings: dict[str, Setting], defaults: dict[str, 
     }
 
 
+def all_valid(settings: dict[str, Setting], values: dict[str, Any]) -> bool:
+    """Whether every value is there; an integer that may be left out can be None.
+
+    A wrong one is None, too, but then its problem refuses the whole configuration.
+    """
+    return all(
+        values[name] is not None or (isinstance(kind, Integer) and kind.optional)
+        for name, kind in settings.items()
+        if name in values
+    )
+
+
 def read_record(table: Table, record: type[Record]) -> Record | None:
     """Return a record that consists of scalar settings only; None if a value is wrong."""
     defaults = record._field_defaults  # type: ignore[attr-defined]  # every record is a NamedTuple
-    values = read_values(table, settings_of(record), defaults)
+    settings = settings_of(record)
+    values = read_values(table, settings, defaults)
     table.close()
-    return None if None in values.values() else record(**values)
+    return record(**values) if all_valid(settings, values) else None

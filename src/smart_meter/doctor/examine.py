@@ -100,6 +100,7 @@ def examine(path: Path, runtime: Path) -> Examined:
             service.judge_meter(meter, facts.answer(host, number, meter), running_for)
             for meter in config.meters
         ]
+        checks += service.judge_starts(config.meters, state)
         file = facts.history_file(config.history.path) if config.history.path else None
         reported = None if state is None else state.get("history")
         checks.append(service.judge_history(config.history, file, reported, user))

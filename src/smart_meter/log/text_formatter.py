@@ -107,6 +107,8 @@ class TextFormatter(LogFormatter):
         if state is State.RESTORED:
             how_old = "of unknown age" if age is None else f"{age:.0f} s old"
             return f"[RESTORED] {meter}: the last values from before the start, {how_old}"
+        if state is State.WAITING:
+            return f"[WAITING] {meter}: its register map changed, so it waits for a sample"
         text = f"[STALE] {meter}: " + ("no sample yet" if age is None else f"no sample for {age:.0f} s")
         if incomplete is None:
             return text

@@ -6,7 +6,7 @@ Pure: the time is an argument. Registers of gaps in the map take no part.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from statistics import median
+from statistics import median_low
 from typing import NamedTuple
 
 from smart_meter.meters.rhythm import CLEAR, TOGETHER, Basis, Rhythm
@@ -59,6 +59,7 @@ class Stream:
 
     __slots__ = (
         "_addresses",
+        "_expected",
         "_first",
         "_first_gap",
         "_headless",
@@ -78,6 +79,8 @@ class Stream:
     def __init__(self, addresses: frozenset[int], rhythm: Rhythm, source: Source) -> None:
         """addresses: the map's registers."""
         self._addresses = addresses
+        self._expected = addresses
+        """The registers that the assembly needs."""
         self.rhythm = rhythm
         self.source = source
         self.closed = False
@@ -133,8 +136,13 @@ class Stream:
         other._parts, other._masked = list(self._parts), dict(self._masked)
         other._first, other._first_gap = self._first, self._first_gap
         other._headless, other._reported = self._headless, self._reported
-        other._request, other._taken = self._request, self._taken
+        other._request, other._taken, other._expected = self._request, self._taken, self._expected
         return other
+
+    def own(self, address: int, bits: int, now: float) -> dict[int, int]:
+        """Return the pending registers that a change of bits refers to; none if it is of another cycle."""
+        again = address in self.pending and not self.changes_bits(address, bits)
+        return {} if again or self.silent(now) else self.pending
 
     def changes_bits(self, address: int, bits: int) -> bool:
         """Whether bits of a register are changed within the open assembly.
@@ -172,6 +180,7 @@ class Stream:
             self.pending[register] = request.values[register]
             if register == registers[-1]:
                 self._taken |= {part: self.pending.pop(part) for part in registers}
+        self._expected = frozenset(part for register in self.pending for part in values[register])
         return self._taken
 
     def take(self) -> dict[int, int]:
@@ -183,6 +192,11 @@ class Stream:
         self.visible = False
         return self._taken
 
+    def incomplete(self) -> Dropped:
+        """Return what there is of the open assembly, without a reason to drop it."""
+        written = frozenset(self.pending)
+        return Dropped(self.source, written, self._expected - written, "", self.visible)
+
     def give_up_silent(self, dropped: list[Dropped]) -> None:
         """Drop the open assembly because the writer was silent."""
         self.give_up(f"within {self.rhythm.silence:.3g} s", dropped, silent=True)
@@ -191,9 +205,7 @@ class Stream:
         """Drop the open assembly, if there is one."""
         resent = self._headless and self.pending.items() <= self._taken.items()
         if self.pending and not self._reported and not resent:
-            written = frozenset(self.pending)
-            missing = self._addresses - written
-            dropped.append(Dropped(self.source, written, missing, reason, self.visible, silent))
+            dropped.append(self.incomplete()._replace(reason=reason, silent=silent))
         self.pending = {}
         self._parts = []
         self._masked = {}
@@ -244,7 +256,7 @@ class Stream:
                 self._open(request, gap, headless=True, reported=reported)
             elif self._begins_again(request):
                 self.give_up(f"register {request.address} came after its turn", dropped)
-                self._open(request, gap, headless=True, reported=True)
+                self._open(request, gap, headless=True)
             else:
                 self._merge(_Part(request.address, request.values, gap))
         elif not self.pending:
@@ -313,7 +325,7 @@ class Stream:
             return True
         if len(gaps) == 1:
             return self.rhythm.basis is Basis.ASSUMED and gaps[0] < CLEAR * self._first_gap
-        return max(gaps) < CLEAR * median(gaps)
+        return max(gaps) < CLEAR * median_low(gaps)
 
     def _keep_last(self) -> None:
         """Keep what came after the longest gap: a cycle may begin there."""
@@ -322,6 +334,7 @@ class Stream:
         kept = parts[index:]
         self.pending = {}
         self._parts = []
+        self._masked = {}
         for part in kept:
             self.pending.update(part.values)
             self._parts.append(part)

@@ -36,6 +36,12 @@ class BecameStale(NamedTuple):
     """What came of the next sample; None: nothing."""
 
 
+class BecameWaiting(NamedTuple):
+    """Another map was loaded, and not every value could be taken over: the meter waits for a sample."""
+
+    meter: str
+
+
 class SampleDropped(NamedTuple):
     """A sample that is written in parts did not become whole."""
 
@@ -97,6 +103,7 @@ Event = (
     SampleCompleted
     | BecameFresh
     | BecameStale
+    | BecameWaiting
     | SampleDropped
     | WriterChanged
     | TwoWriters

@@ -15,6 +15,7 @@ from smart_meter.meters.contention import Contention
 from smart_meter.meters.events import (
     BecameFresh,
     BecameStale,
+    BecameWaiting,
     SampleCompleted,
     SecondWriter,
     StartAssumed,
@@ -194,7 +195,7 @@ class Meter(Bank):
         source = source or NOBODY
         values: dict[int, int] = {}
         if address in self._span.addresses:
-            own = self._parts.pending(source, now)
+            own = self._parts.own(source, address, ~keep & 0xFFFF, now)
             # The other register of the same value stays as it is: it counts as sent.
             held = {
                 a: own[a] if a in own else self._span.register(self.sample, a)
@@ -314,11 +315,11 @@ class Meter(Bank):
 
     def _is_second(self, source: Source) -> bool:
         """Whether another address writes the meter, and has to be the only one."""
-        writer = self._contention.source
+        writer = self.writer
         return self.state is _FRESH and writer is not None and writer.address != source.address
 
     def _second(self, source: Source) -> tuple[int, Events]:
-        writer = self._contention.source
+        writer = self.writer
         return ExceptionCode.SERVER_DEVICE_BUSY, (
             SecondWriter(self.name, "" if writer is None else writer.address),
         )
@@ -338,6 +339,11 @@ class Meter(Bank):
         """Return the first value that is whole in `written` and out of range."""
         found = self._span.first_out_of_range(image, written)
         return None if found is None else ValueRefused(self.name, *found)
+
+    @property
+    def writer(self) -> Source | None:
+        """Return who wrote the last sample; None: there was none since the start."""
+        return self._contention.source
 
     @property
     def incomplete_samples(self) -> int:
@@ -431,6 +437,8 @@ class Meter(Bank):
                 self.state = State.STALE if self.state is State.FRESH else self.state
             elif self.state is State.STALE:
                 self.state = State.FRESH
+        elif earlier.state is not State.WAITING:
+            events = (*events, BecameWaiting(self.name))
         self._show(shown)
         return events
 

@@ -45,10 +45,9 @@ class Parts:
         whole = self.add(stream, request, now, [])
         return whole, stream.pending
 
-    def pending(self, source: Source, now: float) -> dict[int, int]:
-        """Return the registers of a client's incomplete sample that a write may continue."""
-        stream = self.writers.peek(source, now)
-        return {} if stream.silent(now) else stream.pending
+    def own(self, source: Source, address: int, bits: int, now: float) -> dict[int, int]:
+        """Return the registers of a client's incomplete sample that a change of bits refers to."""
+        return self.writers.peek(source, now).own(address, bits, now)
 
     def visible(self, stream: Stream, request: Request, whole: dict[int, int] | None) -> dict[int, int]:
         """Return which registers readers may see after a write: whole values of one cycle.
@@ -70,7 +69,8 @@ class Parts:
             self._last = samples, drop
             events.append(SampleDropped(self._config.name, drop))
             writer = self.writers.find(drop.source.address)
-            if drop.silent and writer is not None and writer.is_slow(drop):
+            # Where each write is a sample, no writer is too slow for one.
+            if drop.silent and not self._any and writer is not None and writer.is_slow(drop):
                 events.append(SlowWriter(self._config.name, drop.source, self._config.sample_gap))
         return tuple(events)
 
@@ -83,8 +83,7 @@ class Parts:
     def incomplete(self, samples: int) -> Dropped | None:
         """Return what came of the sample after the last complete one; None if nothing did."""
         for stream in self.writers.open:
-            written = frozenset(stream.pending)
-            return Dropped(stream.source, written, self._span.addresses - written, "", stream.visible)
+            return stream.incomplete()
         if self._last is None or self._last[0] != samples:
             return None
         return self._last[1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from collections.abc import Collection
-from statistics import median, median_low
+from statistics import median_low
 
 TOGETHER = 0.05
 """Seconds: writes that follow one another within this time belong together."""
@@ -194,7 +194,7 @@ def _verdict(gaps: list[tuple[float, int]]) -> int | _Verdict:
     lengths = sorted(gap for gap, _ in gaps)
     if len(gaps) > 1 and longest >= TOGETHER and longest >= CLEAR * lengths[-2]:
         return address
-    if longest < TOGETHER or longest < _EVEN * median(lengths):
+    if longest < TOGETHER or longest < _EVEN * median_low(lengths):
         return _Verdict.EVEN
     return _Verdict.UNCLEAR
 

@@ -128,6 +128,14 @@ def test_a_start_that_is_configured_stays() -> None:
     assert done.basis() is Basis.CONFIGURED
 
 
+def test_two_gaps_are_enough_to_see_a_pause() -> None:
+    # Joined after its first write: the rest, with the beginning of the next cycle, is no sample.
+    order = [range(5, 8), range(3), range(3, 5)]
+    done = Assembled().all(Source("a"), Program(order, 0.2, 1.0).writes(parts.chance(1), 20, join=1))
+    assert done.mixed() == []
+    assert done.basis() is Basis.LEARNED
+
+
 def test_an_even_writer_is_assumed_to_begin_with_the_first_register() -> None:
     done = Assembled().all(
         Source("a"), Program(parts.ASCENDING, 0.25, 0.25).writes(parts.chance(1), 20, join=3)

@@ -219,6 +219,15 @@ def test_a_mask_takes_the_published_register_while_another_address_has_its_own(k
     assert known.published[-1][5] == 0x105
 
 
+def test_a_mask_of_the_next_cycle_does_not_take_bits_of_this_one(known: Writing) -> None:
+    known.do(A, 0, *range(8))
+    known.mask(A, 0, 0xFFF0, 0x000F)
+    known.cycle(A, 1, range(1, 5))
+    known.mask(A, 0, 0xFF0F, 0x00F0)
+    known.cycle(A, 2, range(1, 8))
+    assert known.published[-1][0] == 0x00F0
+
+
 def test_masks_of_the_next_cycle_do_not_change_this_one(known: Writing) -> None:
     known.do(A, 0, *range(8))
     for number in (1, 2):
@@ -355,6 +364,8 @@ def test_with_any_a_value_of_two_registers_waits_until_it_is_whole() -> None:
     assert writing.published[-1][2:4] == (0xCCCC, 0xDDDD)
     writing.do(A, 2, 0xEEEE)
     assert not writing.do(A, 3, 0xFFFF, after=2.5)
+    [event] = writing.of(SampleDropped)
+    assert (event.dropped.written, event.dropped.missing) == ({2}, {3})
     assert writing.meter.incomplete_samples == 1
 
 
