@@ -80,8 +80,8 @@ def test_pymodbustcp_reads_writes_and_identifies(server: Program) -> None:
     try:
         assert client.read_holding_registers(0, 8) == SAMPLE
         assert client.write_multiple_registers(0, [1, 2, 3, 4, 5, 6, 7, 8])
-        assert client.write_single_register(7, 9)
-        assert client.write_read_multiple_registers(0, [11, 12], 1, 7) == [12, 3, 4, 5, 6, 7, 9]
+        assert client.write_single_register(5, 9)
+        assert client.write_read_multiple_registers(0, [11, 12], 1, 7) == [12, 3, 4, 5, 9, 7, 8]
         identified = client.read_device_identification(read_code=3)
         assert texts(identified.objects_by_id) == EXTENDED
         assert (identified.conformity_level, identified.more_follows) == (0x83, 0)

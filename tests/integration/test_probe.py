@@ -101,7 +101,7 @@ def test_a_stale_meter_is_detected_as_the_acceptance_expects() -> None:
 def assert_untouched(created: Concentrator) -> None:
     [meter] = created.meters
     counted = created.statistics
-    assert bytes(meter.data) == bytes(16)
+    assert meter.sample == bytes(16)
     assert (meter.samples, meter.refused, counted.received, counted.served) == (0, 0, 0, 0)
     assert (counted.refused, counted.exceptions, counted.connections) == (0, 0, 0)
 
@@ -114,7 +114,7 @@ def test_a_concentrator_without_support_for_probes_is_not_written_to_either(
     created, answer = concentrator(AccessRule("field", (), access))
     assert found(answer).found == expected
     [meter] = created.meters
-    assert (bytes(meter.data), meter.samples, meter._written) == (bytes(16), 0, frozenset())
+    assert (meter.sample, meter.samples, meter.partial_writes) == (bytes(16), 0, 0)
 
 
 class Other:
@@ -124,7 +124,7 @@ class Other:
         self, *, supports: tuple[int, ...], ignores_invalid: bool = False, careless: bool = False
     ) -> None:
         self.bank = Bank(0, 8)
-        self.bank.data[:] = write(0)[13:]
+        self.bank.view = write(0)[13:]
         self._supports = supports
         self._ignores_invalid = ignores_invalid
         self._careless = careless
@@ -152,9 +152,9 @@ class Other:
     ],
 )
 def test_other_servers_are_not_written_to(server: Other, expected: str) -> None:
-    held = bytes(server.bank.data)
+    held = server.bank.view
     assert found(server.answer).found == expected
-    assert bytes(server.bank.data) == held
+    assert server.bank.view == held
 
 
 def test_a_server_that_does_not_answer_the_announcement_counts_as_no_connection() -> None:

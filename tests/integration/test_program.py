@@ -85,9 +85,9 @@ def test_with_the_json_format_every_line_is_json(start: Start) -> None:
         client.ask(read(2, 3))
     assert program.stop()[0] == 0
     events = [json.loads(line) for line in program.out.splitlines()]
-    assert [event["event"] for event in events] == ["start", "rx", "tx", "stop"]
-    assert events[1]["values"]["T_cell"] == 45.6
-    assert (events[2]["address"], events[2]["quantity"]) == (2, 3)
+    assert [event["event"] for event in events] == ["start", "writer", "rx", "tx", "stop"]
+    assert events[2]["values"]["T_cell"] == 45.6
+    assert (events[3]["address"], events[3]["quantity"]) == (2, 3)
 
 
 def test_the_service_does_not_import_pymodbus(start: Start) -> None:

@@ -72,8 +72,11 @@ def test_pymodbus_reads_and_writes(server: Program) -> None:
     with ModbusTcpClient("127.0.0.1", port=server.port()) as client:
         assert client.read_holding_registers(0, count=8, device_id=1).registers == list(SAMPLE_REGISTERS)
         assert not client.write_registers(0, list(range(8)), device_id=1).isError()
+        assert not client.write_register(5, 9, device_id=1).isError()
+        assert client.read_holding_registers(5, count=2, device_id=1).registers == [9, 6]
+        # Half of a value of two registers is not shown.
         assert not client.write_register(7, 9, device_id=1).isError()
-        assert client.read_holding_registers(6, count=2, device_id=1).registers == [6, 9]
+        assert client.read_holding_registers(6, count=2, device_id=1).registers == [6, 7]
         assert client.read_coils(0, count=1, device_id=1).exception_code == 1
         assert client.read_holding_registers(8, count=1, device_id=1).exception_code == 2
         assert client.read_holding_registers(0, count=1, device_id=3).exception_code == 0x0B

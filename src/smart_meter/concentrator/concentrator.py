@@ -69,10 +69,12 @@ class Concentrator:
         earlier = {meter.name: meter for meter in self.meters}
         self.meters = self._meters(config)
         now = self.now()
-        for meter in self.meters:
-            if meter.name in earlier:
-                meter.take_over(earlier[meter.name], now)
+        happened = [
+            meter.take_over(earlier[meter.name], now) for meter in self.meters if meter.name in earlier
+        ]
         self._apply(config)
+        for events in happened:
+            self._dispatcher.happened(events)
 
     def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
         """Record samples in a sink. durable: whether each is acknowledged after its commit."""
@@ -118,15 +120,16 @@ class Concentrator:
         return min(min(meter.due, now + meter.stale_after) for meter in self.meters)
 
     def check(self) -> None:
-        """Mark overdue samples as stale."""
+        """Mark overdue samples as stale, and drop the incomplete ones that nobody goes on with."""
         now = self.now()
         for meter in self.meters:
-            event = meter.check(now)
-            if event is not None:
-                self._dispatcher.became_stale(event)
+            self._dispatcher.happened(meter.check(now))
 
     def tick(self, *, final: bool = False) -> None:
-        """Update log and totals for the time that has passed: once a second, and at the end."""
+        """Update meters, log and totals for the time that has passed: once a second, and at the end."""
+        if not final:
+            # Between two changes of freshness: a sample may become incomplete at any time.
+            self.check()
         self._dispatcher.flush_summaries(self._peers.values(), final=final)
 
     def age(self) -> float | None:
@@ -150,7 +153,7 @@ class Concentrator:
             meter = access.meter
             if meter.sample_head and FunctionCode.WRITE_MULTIPLE_REGISTERS in access.functions:
                 head = bytes((unit,)) + meter.sample_head
-                writes[head] = SampleWrite(meter, 13 + len(meter.data), b"\0\6" + head[:-1])
+                writes[head] = SampleWrite(meter, 13 + len(meter.sample), b"\0\6" + head[:-1])
         return writes
 
     def _peer(self, name: str) -> Peer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 from smart_meter.concentrator.events import (
@@ -19,11 +19,25 @@ from smart_meter.concentrator.events import (
 )
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.log.formatter import Direction, LogFormatter
-from smart_meter.log.throttle import LogThrottle
+from smart_meter.log.throttle import AddressThrottle, LogThrottle
 from smart_meter.log.token_bucket import TokenBucket
 from smart_meter.meters.budget import Budgets
-from smart_meter.meters.events import BecameFresh, BecameStale, OverBudget, SampleCompleted, ValueRefused
+from smart_meter.meters.events import (
+    BecameFresh,
+    BecameStale,
+    BecameWaiting,
+    OverBudget,
+    SampleCompleted,
+    SampleDropped,
+    SecondWriter,
+    SlowWriter,
+    StartAssumed,
+    TwoWriters,
+    ValueRefused,
+    WriterChanged,
+)
 from smart_meter.meters.meter import Meter
+from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import PeerTotals, SharedStatus, Statistics
 from smart_meter.registers.status_block import State
 
@@ -83,6 +97,7 @@ class Dispatcher:
         self._wall = wall
         self._yield_to_sink = yield_to_sink
         self._throttle = LogThrottle(_SECONDS_BETWEEN_LINES)
+        self._addresses = AddressThrottle(_SECONDS_BETWEEN_LINES)
         self._sink: SampleSink | None = None
         self.durable = False
         """Whether each write is acknowledged after its commit; then one over the budget is refused."""
@@ -160,7 +175,7 @@ class Dispatcher:
                         recorded = self._sink.record(
                             event.meter,
                             meter.arrived,
-                            bytes(meter.data),
+                            meter.sample,
                             meter.measured(),
                             meter.flags,
                             client,
@@ -194,9 +209,15 @@ class Dispatcher:
             )
             self._write_line(self.formatter.notice(text))
 
-    def became_stale(self, event: BecameStale) -> None:
-        """Log that a meter became stale."""
-        self._write_line(self.formatter.state(event.meter, State.STALE, event.age))
+    def happened(self, events: Iterable[object]) -> None:
+        """Log what happened to a meter without a request."""
+        for event in events:
+            self._log_meter_event(event)
+
+    def disconnected(self, source: Source) -> None:
+        """Let the meters know that a connection is gone."""
+        for meter in self.meters.values():
+            meter.disconnected(source)
 
     def unknown_client(self, address: str) -> None:
         """Count and log a client in no zone."""
@@ -246,18 +267,8 @@ class Dispatcher:
                     self.meters[event.meter].refused += 1
                 may = "may only read" if event.read_only else "may not do that"
                 self._refused(event.meter, origin, function, f"{may}: function {function} got exception 01")
-            case ValueRefused(meter, measurement, value):
-                self.meters[meter].refused += 1
-                reason = (
-                    f"wrote {measurement.name}={measurement.format(value)}, which is out of range: "
-                    f"function {function} got exception 03"
-                )
-                self._refused(meter, origin, function, reason)
-            case OverBudget(meter):
-                self.meters[meter].refused += 1
-                limit = f"max_samples_per_second ({self._rate:g})"
-                reason = f"sends more than {limit}: function {function} got exception 06"
-                self._refused(meter, origin, function, reason)
+            case ValueRefused() | OverBudget() | SecondWriter():
+                self._write_refused(event, origin, function)
             case ProbeAnnounced():
                 statistics.connections -= 1
                 statistics.open_connections -= 1
@@ -282,7 +293,57 @@ class Dispatcher:
             case Disconnected():
                 statistics.open_connections -= 1
             case _:
+                self._log_meter_event(event)
+
+    def _log_meter_event(self, event: object) -> None:
+        formatter = self.formatter
+        match event:
+            case BecameStale(meter, age, incomplete):
+                self._write_line(formatter.state(meter, State.STALE, age, incomplete))
+            case BecameWaiting(meter):
+                self._write_line(formatter.state(meter, State.WAITING, None))
+            case SampleDropped(meter, dropped):
+                self._per_address(
+                    ("incomplete", meter), dropped.source, lambda n: formatter.incomplete(meter, dropped, n)
+                )
+            case WriterChanged(meter, earlier, source):
+                self._per_address(
+                    ("writer", meter), source, lambda n: formatter.writer(meter, earlier, source, n)
+                )
+            case TwoWriters(meter, first, second):
+                self._per_address(
+                    ("two writers", meter), second, lambda n: formatter.two_writers(meter, first, second, n)
+                )
+            case StartAssumed(meter, source, register):
+                self._per_address(
+                    ("assumed", meter), source, lambda n: formatter.assumed_start(meter, source, register, n)
+                )
+            case SlowWriter(meter, source, sample_gap):
+                self._per_address(
+                    ("slow", meter), source, lambda n: formatter.slow_writer(meter, source, sample_gap, n)
+                )
+            case _:
                 raise TypeError(f"{event!r} is not an event of the concentrator")
+
+    def _per_address(self, kind: Hashable, source: Source, line: Callable[[int], str]) -> None:
+        """Log a line about a client unless one of its kind was logged a short while ago."""
+        suppressed = self._addresses.allow(kind, source.address, self._now())
+        if suppressed is not None:
+            self._write_line(line(suppressed))
+
+    def _write_refused(
+        self, event: ValueRefused | OverBudget | SecondWriter, origin: Origin, function: int
+    ) -> None:
+        self.meters[event.meter].refused += 1
+        match event:
+            case ValueRefused(_, measurement, value):
+                what = f"wrote {measurement.name}={measurement.format(value)}, which is out of range"
+                code = "03"
+            case OverBudget():
+                what, code = f"sends more than max_samples_per_second ({self._rate:g})", "06"
+            case SecondWriter(_, writer):
+                what, code = f'wrote it while {writer} writes it, and writers is "one"', "06"
+        self._refused(event.meter, origin, function, f"{what}: function {function} got exception {code}")
 
     def _refused(self, meter: str, origin: Origin, function: int, reason: str) -> None:
         self.statistics.refused += 1

@@ -23,6 +23,7 @@ from smart_meter.concentrator.reply_cache import KEY, READ_SIZE, ReplyCache
 from smart_meter.concentrator.sink import client_number
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.roles import Role
+from smart_meter.meters.source import Source
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.connection_state import Held
 from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, FunctionCode, exception
@@ -80,6 +81,7 @@ class Session:
         "_probes",
         "_sample_writes",
         "_served",
+        "_source",
         "_tx",
         "_units",
         "zone",
@@ -101,9 +103,11 @@ class Session:
         self.zone = role.role.zone
         self._probes = False
         """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
+        self._source = Source(address)
         self._use(role, address)
 
     def _use(self, role: ServedRole, address: str) -> None:
+        self._source.peer = role.writer.name
         self._units = role.units
         self._origin = Origin(address, role.reader, role.writer, client_number(address))
         # A probe's stay empty, so that each of its requests is looked at as a probe's.
@@ -143,7 +147,7 @@ class Session:
             # Only the values are left to be checked, and the budget.
             if self._dispatcher.durable:
                 self._dispatcher.check_budget(write.meter, self._origin.client)
-            code, events = write.meter.store(request[13:], self._now())
+            code, events = write.meter.store(request[13:], self._now(), self._source)
             ticket = self._dispatch(events, self._origin, _WRITE_MULTIPLE_REGISTERS)
             reply = exception(request, code) if code else request[:4] + write.reply
             return Held(ticket, reply, request) if ticket else reply
@@ -164,7 +168,7 @@ class Session:
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
         if self._dispatcher.durable and function.writes is not None:
             self._dispatcher.check_budget(meter, self._origin.client)
-        reply, events = function.execute(meter, request, self._now())
+        reply, events = function.execute(meter, request, self._now(), self._source)
         ticket = self._dispatch(events, self._origin, code) if events else 0
         if reply[FUNCTION] != code:
             if not events:
@@ -233,6 +237,7 @@ class Session:
 
     def closed(self) -> None:
         """Report that the connection is gone."""
+        self._dispatcher.disconnected(self._source)
         if not self._probes:
             self._happened(Disconnected())
 

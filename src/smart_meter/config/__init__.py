@@ -9,6 +9,7 @@ from smart_meter.config.model import (
     FIELD_ZONE,
     Access,
     AccessRule,
+    Complete,
     Config,
     ConfigError,
     HistoryConfig,
@@ -19,6 +20,7 @@ from smart_meter.config.model import (
     OutOfRange,
     Publish,
     ServerConfig,
+    Writers,
     ZoneConfig,
 )
 
@@ -27,6 +29,7 @@ __all__ = [
     "FIELD_ZONE",
     "Access",
     "AccessRule",
+    "Complete",
     "Config",
     "ConfigError",
     "HistoryConfig",
@@ -37,6 +40,7 @@ __all__ = [
     "OutOfRange",
     "Publish",
     "ServerConfig",
+    "Writers",
     "ZoneConfig",
     "load",
     "loads",

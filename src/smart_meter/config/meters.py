@@ -16,7 +16,7 @@ from smart_meter.config.model import (
     ZoneConfig,
 )
 from smart_meter.config.names import IDENTIFIER, IDENTIFIER_HINT, check_unique
-from smart_meter.config.settings import read_values, settings_of
+from smart_meter.config.settings import all_valid, read_values, settings_of
 from smart_meter.config.toml_table import Table, one_of, show
 from smart_meter.modbus.functions import FUNCTIONS
 from smart_meter.registers.register_map import PV_MAP, RegisterMap
@@ -42,13 +42,14 @@ def read_meters(root: Table, zones: tuple[ZoneConfig, ...]) -> tuple[MeterConfig
 
 
 def _read_meter(table: Table, zones: tuple[ZoneConfig, ...]) -> MeterConfig | None:
-    values = read_values(table, settings_of(MeterConfig), MeterConfig._field_defaults)
+    settings = settings_of(MeterConfig)
+    values = read_values(table, settings, MeterConfig._field_defaults)
     rules = _read_rules(table, zones)
     tables = table.tables("measurements")
     table.close()
     sentinels = values["on_stale"] is OnStale.SENTINEL
     measurements = PV_MAP.measurements if tables is None else read_measurements(tables, sentinels=sentinels)
-    if None in values.values():
+    if not all_valid(settings, values):
         return None
     return MeterConfig(map=RegisterMap(measurements), access=rules, **values)
 

@@ -75,6 +75,23 @@ class Publish(enum.Enum):
     """Once the sample is complete."""
 
 
+class Complete(enum.Enum):
+    """When a sample that is written in parts is complete."""
+
+    ALL = "all"
+    """Once every register of the map came."""
+    ANY = "any"
+    """With each write: the other values stay as they were."""
+
+
+class Writers(enum.Enum):
+    """How many addresses may write a meter at the same time."""
+
+    ANY = "any"
+    ONE = "one"
+    """While the values of one are fresh, the writes of others get exception 06."""
+
+
 class OutOfRange(enum.Enum):
     """What happens to a value outside its measurement's minimum and maximum."""
 
@@ -267,6 +284,31 @@ class MeterConfig(NamedTuple):
     out_of_range: Annotated[
         OutOfRange, choices("Whether a value outside its range is flagged or refused.", OutOfRange)
     ] = OutOfRange.FLAG
+    complete: Annotated[
+        Complete, choices("Whether all registers make a sample, or any write does.", Complete)
+    ] = Complete.ALL
+    sample_gap: Annotated[
+        float,
+        Number(
+            "Seconds of silence after which a sample that is written in parts is given up.",
+            0.05,
+            3600,
+            "seconds from 0.05 to 3600",
+        ),
+    ] = 2
+    sample_starts_at: Annotated[
+        int | None,
+        Integer(
+            "The register that a sample written in parts begins with; without it, pauses decide.",
+            0,
+            65535,
+            "a register of the map",
+            optional=True,
+        ),
+    ] = None
+    writers: Annotated[
+        Writers, choices("Whether any address may write, or only one while its values are fresh.", Writers)
+    ] = Writers.ANY
     access: tuple[AccessRule, ...] = ()
     """The first rule that matches a client applies; no match: no access. No rules at all: as in its zone."""
 

@@ -41,12 +41,13 @@ class Text(NamedTuple):
 
 
 class Integer(NamedTuple):
-    """An integer from `low` to `high`, both included."""
+    """An integer from `low` to `high`, both included; if it is optional, it has no default."""
 
     description: str
     low: int
     high: int
     noun: str = "an integer"
+    optional: bool = False
 
     @property
     def hint(self) -> str:
@@ -54,7 +55,9 @@ class Integer(NamedTuple):
         return f"{self.noun} from {self.low} to {self.high}"
 
     def read(self, table: Table, name: str, default: int | None) -> int | None:
-        """Return the integer under a key, or None and a problem."""
+        """Return the integer under a key, or None and a problem; or None if left out."""
+        if self.optional:
+            return table.optional_integer(name, self.low, self.high, self.hint)
         return table.integer(name, default, self.low, self.high, self.hint)
 
 
@@ -166,9 +169,22 @@ def read_values(table: Table, settings: dict[str, Setting], defaults: dict[str, 
     }
 
 
+def all_valid(settings: dict[str, Setting], values: dict[str, Any]) -> bool:
+    """Whether every value is there; an integer that may be left out can be None.
+
+    A wrong one is None, too, but then its problem refuses the whole configuration.
+    """
+    return all(
+        values[name] is not None or (isinstance(kind, Integer) and kind.optional)
+        for name, kind in settings.items()
+        if name in values
+    )
+
+
 def read_record(table: Table, record: type[Record]) -> Record | None:
     """Return a record that consists of scalar settings only; None if a value is wrong."""
     defaults = record._field_defaults  # type: ignore[attr-defined]  # every record is a NamedTuple
-    values = read_values(table, settings_of(record), defaults)
+    settings = settings_of(record)
+    values = read_values(table, settings, defaults)
     table.close()
-    return None if None in values.values() else record(**values)
+    return record(**values) if all_valid(settings, values) else None

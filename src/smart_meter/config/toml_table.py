@@ -173,6 +173,11 @@ class Table:
         self._known.append(name)
         return self.number(name, 0, low, high, hint) if name in self.data else None
 
+    def optional_integer(self, name: str, low: int, high: int, hint: str) -> int | None:
+        """Return the integer as `integer` does, or None, without a problem, if the key is left out."""
+        self._known.append(name)
+        return self.integer(name, 0, low, high, hint) if name in self.data else None
+
     def seconds(self, name: str, default: float, low: float, high: float, zero: str) -> float | None:
         """Return seconds from low to high, or 0, which means something else: `zero` describes what."""
         hint = f"seconds from {low:g} to {high:.10g}, or 0 {zero}"

@@ -158,6 +158,7 @@ def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:
     host, number = facts.host_for(config), observed.port(config)
     for meter in config.meters:
         yield service.judge_meter(meter, facts.answer(host, number, meter), observed.running_for)
+    yield from service.judge_starts(config.meters, observed.state)
     file = facts.history_file(config.history.path) if config.history.path else None
     reported = None if observed.state is None else observed.state.get("history")
     yield service.judge_history(config.history, file, reported, observed.user)

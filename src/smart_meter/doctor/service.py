@@ -179,6 +179,25 @@ def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -
     return ok(name, found, expected)
 
 
+def judge_starts(meters: Sequence[MeterConfig], state: Mapping[str, Any] | None) -> list[Check]:
+    """Return a warning for each meter whose samples are assumed to begin with the map's first register.
+
+    state: content of the state file; None if the service does not run.
+    """
+    assumed = {} if state is None else state.get("assumed_starts", {})
+    return [
+        warning(
+            f"samples of {meter.name}",
+            f"{', '.join(assumed[meter.name])} has no clear pause: its samples are assumed to begin with "
+            f"register {meter.map.start}",
+            "a known beginning",
+            "write the map with one request, or set sample_starts_at",
+        )
+        for meter in meters
+        if assumed.get(meter.name)
+    ]
+
+
 def quiet_limit(config: Config) -> float:
     """Return how many seconds a peer may be silent: the longest `stale_after` of any meter."""
     return max((meter.stale_after for meter in config.meters if meter.stale_after), default=QUIET_SECONDS)

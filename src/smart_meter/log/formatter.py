@@ -6,11 +6,13 @@ Reasons are worded where they are decided; `notice` takes finished text.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from smart_meter.config import ZoneConfig
+from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample
+from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import Statistics
 from smart_meter.registers.status_block import State
 
@@ -28,6 +30,17 @@ class Direction(enum.Enum):
 
     RX = "rx"
     TX = "tx"
+
+
+def spans(registers: Collection[int]) -> str:
+    """Return addresses for people: `0-3, 6`."""
+    found: list[list[int]] = []
+    for address in sorted(registers):
+        if found and found[-1][-1] == address - 1:
+            found[-1][1:] = [address]
+        else:
+            found.append([address])
+    return ", ".join("-".join(map(str, span)) for span in found)
 
 
 class LogFormatter(Protocol):
@@ -69,8 +82,26 @@ class LogFormatter(Protocol):
         functions: the codes that it may use there. meter: None if no meter has the unit identifier.
         """
 
-    def state(self, meter: str, state: State, age: float | None) -> str:
-        """Format a meter's new state. age: of its last sample in seconds; None: unknown or no sample yet."""
+    def state(self, meter: str, state: State, age: float | None, incomplete: Dropped | None = None) -> str:
+        """Format a meter's new state. age: of its last sample in seconds; None: unknown or no sample yet.
+
+        incomplete: what came of the next sample; None: nothing.
+        """
+
+    def incomplete(self, meter: str, dropped: Dropped, suppressed: int) -> str:
+        """Format a sample that was written in parts and did not become whole."""
+
+    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: int) -> str:
+        """Format that another address writes a meter. earlier: None if it is the first one."""
+
+    def two_writers(self, meter: str, first: Source, second: Source, suppressed: int) -> str:
+        """Format that two addresses write one meter at the same time."""
+
+    def assumed_start(self, meter: str, source: Source, register: int, suppressed: int) -> str:
+        """Format that a writer's samples are assumed to begin with a register: it has no clear pause."""
+
+    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: int) -> str:
+        """Format that a writer takes longer between two writes than a sample may. sample_gap: in seconds."""
 
     def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
         """Format a connection that was timed out or evicted."""

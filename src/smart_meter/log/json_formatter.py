@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from smart_meter.config import Config, ZoneConfig
-from smart_meter.log.formatter import Direction, Listening, LogFormatter
+from smart_meter.log.formatter import Direction, Listening, LogFormatter, spans
+from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample, iso_time
+from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import Statistics
 from smart_meter.registers.status_block import State
 
@@ -103,9 +105,58 @@ class JsonFormatter(LogFormatter):
             suppressed=suppressed,
         )
 
-    def state(self, meter: str, state: State, age: float | None) -> str:
+    def state(self, meter: str, state: State, age: float | None, incomplete: Dropped | None = None) -> str:
         return self._object(
-            "state", meter=meter, state=state.name.lower(), age=None if age is None else round(age, 3)
+            "state",
+            meter=meter,
+            state=state.name.lower(),
+            age=None if age is None else round(age, 3),
+            **({} if incomplete is None else _came(incomplete)),
+        )
+
+    def incomplete(self, meter: str, dropped: Dropped, suppressed: int) -> str:
+        return self._object(
+            "incomplete",
+            meter=meter,
+            **_came(dropped),
+            reason=dropped.reason,
+            visible=dropped.visible,
+            suppressed=suppressed,
+        )
+
+    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: int) -> str:
+        return self._object(
+            "writer",
+            meter=meter,
+            peer=source.peer,
+            client=source.address,
+            earlier=None if earlier is None else earlier.address,
+            suppressed=suppressed,
+        )
+
+    def two_writers(self, meter: str, first: Source, second: Source, suppressed: int) -> str:
+        return self._object(
+            "two_writers", meter=meter, clients=[first.address, second.address], suppressed=suppressed
+        )
+
+    def assumed_start(self, meter: str, source: Source, register: int, suppressed: int) -> str:
+        return self._object(
+            "assumed_start",
+            meter=meter,
+            peer=source.peer,
+            client=source.address,
+            register=register,
+            suppressed=suppressed,
+        )
+
+    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: int) -> str:
+        return self._object(
+            "slow_writer",
+            meter=meter,
+            peer=source.peer,
+            client=source.address,
+            sample_gap=sample_gap,
+            suppressed=suppressed,
         )
 
     def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
@@ -149,3 +200,12 @@ class JsonFormatter(LogFormatter):
     def _object(self, event: str, **fields: Any) -> str:
         record = {"event": event, "time": iso_time(self._wall()), **fields}
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+def _came(dropped: Dropped) -> dict[str, Any]:
+    return {
+        "peer": dropped.source.peer,
+        "client": dropped.source.address,
+        "written": spans(dropped.written),
+        "missing": spans(dropped.missing),
+    }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smart_meter.config import Access, Config, ZoneConfig
-from smart_meter.log.formatter import Direction, Listening, LogFormatter
+from smart_meter.log.formatter import Direction, Listening, LogFormatter, spans
+from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample, iso_time
+from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import Statistics
 from smart_meter.registers.status_block import State
 
@@ -99,13 +101,50 @@ class TextFormatter(LogFormatter):
         may = f"function codes {', '.join(map(str, functions))}" if functions else "no function code"
         return f"[PROBE] {self._meter(meter)}{peer} ({client}) may use {may}{_more(suppressed)}"
 
-    def state(self, meter: str, state: State, age: float | None) -> str:
+    def state(self, meter: str, state: State, age: float | None, incomplete: Dropped | None = None) -> str:
         if state is State.FRESH:
             return f"[FRESH] {meter}: samples come again"
         if state is State.RESTORED:
             how_old = "of unknown age" if age is None else f"{age:.0f} s old"
             return f"[RESTORED] {meter}: the last values from before the start, {how_old}"
-        return f"[STALE] {meter}: " + ("no sample yet" if age is None else f"no sample for {age:.0f} s")
+        if state is State.WAITING:
+            return f"[WAITING] {meter}: its register map changed, so it waits for a sample"
+        text = f"[STALE] {meter}: " + ("no sample yet" if age is None else f"no sample for {age:.0f} s")
+        if incomplete is None:
+            return text
+        written, missing = spans(incomplete.written), spans(incomplete.missing)
+        return f"{text}; {incomplete.source} writes registers {written}, and {missing} are missing"
+
+    def incomplete(self, meter: str, dropped: Dropped, suppressed: int) -> str:
+        what = f"{dropped.source} wrote registers {spans(dropped.written)}"
+        if dropped.missing:
+            what += f" and not {spans(dropped.missing)}"
+        what += f" {dropped.reason}" if dropped.silent else f": {dropped.reason}"
+        seen = "; readers saw the registers" if dropped.visible else ""
+        return f"[INCOMPLETE] {self._meter(meter)}{what}: no sample{seen}{_more(suppressed)}"
+
+    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: int) -> str:
+        if earlier is None:
+            return f"[WRITER] {meter}: {source} writes it{_more(suppressed)}"
+        return f"[WRITER] {meter}: {source} writes it now, before it {earlier}{_more(suppressed)}"
+
+    def two_writers(self, meter: str, first: Source, second: Source, suppressed: int) -> str:
+        return (
+            f"[TWO WRITERS] {meter}: {first} and {second} both write it; "
+            f'writers = "one" would refuse the second{_more(suppressed)}'
+        )
+
+    def assumed_start(self, meter: str, source: Source, register: int, suppressed: int) -> str:
+        return (
+            f"[ASSUMED] {meter}: {source} has no clear pause, so its samples are assumed to begin with "
+            f"register {register}; set sample_starts_at if that is wrong{_more(suppressed)}"
+        )
+
+    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: int) -> str:
+        return (
+            f"[SLOW] {meter}: {source} takes more than sample_gap ({sample_gap:g} s) between two writes, so "
+            f'no sample is complete; raise sample_gap, or set complete = "any"{_more(suppressed)}'
+        )
 
     def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
         return f"[CLOSED] {peer} ({client}): {reason}{_more(suppressed)}"

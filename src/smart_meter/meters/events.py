@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from smart_meter.meters.assembly import Dropped
+from smart_meter.meters.source import Source
 from smart_meter.registers.register_map import Measurement
 
 
 class SampleCompleted(NamedTuple):
-    """Every register of the map was written since the last sample.
+    """A sample is complete.
 
-    Until the next write, the sample is what the meter holds: its registers, `arrived`, `measured()`, `flags`.
+    Until the next one, it is the meter's `sample`, with `arrived`, `measured()` and `flags`.
     """
 
     meter: str
@@ -28,6 +30,62 @@ class BecameStale(NamedTuple):
     meter: str
     age: float | None
     """Seconds; None: there was no sample."""
+    incomplete: Dropped | None = None
+    """What came of the next sample; None: nothing."""
+
+
+class BecameWaiting(NamedTuple):
+    """Another map was loaded, and not every value could be taken over: the meter waits for a sample."""
+
+    meter: str
+
+
+class SampleDropped(NamedTuple):
+    """A sample that is written in parts did not become whole."""
+
+    meter: str
+    dropped: Dropped
+
+
+class WriterChanged(NamedTuple):
+    """A complete sample came from another address than the one before."""
+
+    meter: str
+    earlier: Source | None
+    """None: it is the first sample."""
+    source: Source
+
+
+class TwoWriters(NamedTuple):
+    """Two addresses write one meter at the same time."""
+
+    meter: str
+    first: Source
+    second: Source
+
+
+class StartAssumed(NamedTuple):
+    """A writer has no clear pause, so its samples are assumed to begin with a register."""
+
+    meter: str
+    source: Source
+    register: int
+
+
+class SlowWriter(NamedTuple):
+    """A writer takes longer between two writes than a sample may pause."""
+
+    meter: str
+    source: Source
+    sample_gap: float
+
+
+class SecondWriter(NamedTuple):
+    """A write was refused because another address writes the meter."""
+
+    meter: str
+    writer: str
+    """The address that writes it."""
 
 
 class ValueRefused(NamedTuple):
@@ -45,4 +103,17 @@ class OverBudget(NamedTuple):
     meter: str
 
 
-Event = SampleCompleted | BecameFresh | BecameStale | ValueRefused | OverBudget
+Event = (
+    SampleCompleted
+    | BecameFresh
+    | BecameStale
+    | BecameWaiting
+    | SampleDropped
+    | WriterChanged
+    | TwoWriters
+    | StartAssumed
+    | SlowWriter
+    | SecondWriter
+    | ValueRefused
+    | OverBudget
+)

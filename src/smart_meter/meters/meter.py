@@ -7,59 +7,71 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Collection
 
-from smart_meter import __version__
-from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish
-from smart_meter.meters.events import BecameFresh, BecameStale, OverBudget, SampleCompleted, ValueRefused
+from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish, Writers
+from smart_meter.meters.assembly import Dropped, Request, Stream
+from smart_meter.meters.contention import Contention
+from smart_meter.meters.events import (
+    BecameFresh,
+    BecameStale,
+    BecameWaiting,
+    OverBudget,
+    SampleCompleted,
+    StartAssumed,
+    ValueRefused,
+)
+from smart_meter.meters.identity import identify
+from smart_meter.meters.parts import Parts
+from smart_meter.meters.rhythm import Basis
 from smart_meter.meters.sample import Sample
+from smart_meter.meters.source import NOBODY, Source
+from smart_meter.meters.span import Span
 from smart_meter.meters.statistics import SharedStatus
+from smart_meter.meters.translation import translate
 from smart_meter.modbus.functions import Bank, Events, ExceptionCode, whole_write_head
-from smart_meter.modbus.identification import Identification, ObjectId
 from smart_meter.registers import status_block
-from smart_meter.registers.ranges import MapRanges
-from smart_meter.registers.register_map import Measurement
 from smart_meter.registers.status_block import State
-from smart_meter.registers.word_order import WordOrder
 
 OUT_OF_RANGE = 1
 """A sample's flag: at least one value lies outside its measurement's minimum and maximum."""
 
-
 # A member of an enumeration costs a look-up each time.
 _FRESH = State.FRESH
-_BIG = WordOrder.BIG
-_UINT32 = struct.Struct(">I")
-_WORDS = struct.Struct(">HH")
-_NOTHING: frozenset[int] = frozenset()
 
 
 class Meter(Bank):
     """The registers of one unit identifier and the last complete sample in them."""
 
     __slots__ = (
-        "_addresses",
         "_completed",
         "_config",
+        "_contention",
         "_fingerprint",
+        "_gappy",
+        "_known",
+        "_limited",
         "_mask",
-        "_out_of_range",
-        "_published",
+        "_only_one",
+        "_open",
+        "_overdue",
+        "_parts",
         "_refuses",
-        "_sentinels",
         "_sequence",
         "_shared",
+        "_shown",
+        "_span",
         "_timestamp",
-        "_timestamp_place",
-        "_written",
+        "_waited",
         "arrived",
         "busy",
         "due",
         "flags",
-        "incomplete_samples",
         "map",
         "name",
         "partial_writes",
         "refused",
+        "sample",
         "sample_head",
         "samples",
         "stale_after",
@@ -67,13 +79,11 @@ class Meter(Bank):
         "thinned",
         "unit_id",
         "version",
-        "writer_changes",
-        "writers",
     )
 
     def __init__(self, config: MeterConfig, device: str = "", shared: SharedStatus | None = None) -> None:
         """device: the concentrator's own name, for the identification. shared: by all meters."""
-        super().__init__(config.map.start, config.map.quantity, _identification(config, device))
+        super().__init__(config.map.start, config.map.quantity, identify(config, device))
         self._config = config
         self.stale_after = config.stale_after or math.inf
         """Seconds after which a sample is too old."""
@@ -84,34 +94,44 @@ class Meter(Bank):
         """The result of nearly every write, made once."""
         self.sample_head = whole_write_head(self.start, self.end - self.start)
         """How a request that writes a whole sample begins: what follows the unit identifier."""
-        self._addresses = config.map.addresses
+        self._span = Span(config.map)
+        self._gappy = self._span.gappy
         self._fingerprint = config.map.fingerprint
-        ranges = MapRanges(config.map)
-        self._out_of_range = ranges.out_of_range if ranges else _nothing_out_of_range
-        self._refuses = config.out_of_range is OutOfRange.REFUSE
-        timestamp = config.map.timestamp
-        self._timestamp = timestamp
-        self._timestamp_place = _timestamp_place(config)
-        self._written = _NOTHING
-        self._published = bytearray(len(self.data)) if config.publish is Publish.COMPLETE else self.data
-        self._sentinels = _sentinels(config) if config.on_stale is OnStale.SENTINEL else None
-        self.version = 0
-        """Changes with whatever changes what is read."""
-        self.flags = 0
-        self._mask = 0
-        """Which of the values that readers get are out of range: bit i is the map's measurement i."""
-        self._sequence = 0
-        """The last sample's number before the start."""
+        self._limited = bool(self._span.limited)
+        self._timestamp = config.map.timestamp
+        self._only_one = config.writers is Writers.ONE
+        self._refuses = self._limited and config.out_of_range is OutOfRange.REFUSE
+        self.sample = self.view
+        """The last complete sample: every register of the span, in wire order, 0 in gaps of the map."""
+        self._shown = self.view
+        """What is read unless it is too old: the last sample, with what came since if that is published."""
+        self._known: frozenset[int] = frozenset()
+        """The registers that a client sent under this map."""
+        self._parts = Parts(config, self._span)
+        self._open = self._parts.writers.open
+        self._contention = Contention(config.name, config.sample_gap)
         self.busy = False
         """Whether a write that would complete a sample is refused: its client is over its budget."""
         self._shared = shared or SharedStatus()
         self._count_from_zero()
+        self.version = 0
+        """Changes with whatever changes what is read."""
+        self.flags = 0
+        """The last sample's."""
+        self._mask = 0
+        """Which of the values that are read are out of range."""
+        self._sequence = 0
+        """The last sample's number before the start."""
         self.state = State.WAITING
         self.arrived = -math.inf
         """When the last sample was complete, in monotonic seconds; minus infinity before the first."""
         self.due = math.inf
         """When the sample will be too old, in monotonic seconds."""
-        self._show_stale()
+        self._waited = False
+        """Whether it was reported that the first sample is late."""
+        self._overdue = True
+        """Whether readers get what is configured for stale values."""
+        self._show(self._shown)
 
     def _count_from_zero(self) -> None:
         self.samples = 0
@@ -120,84 +140,89 @@ class Meter(Bank):
         """Writes that were refused since the start; counted by the dispatcher."""
         self.partial_writes = 0
         """Writes since the start that changed what readers get without completing a sample."""
-        self.incomplete_samples = 0
-        """Samples that were dropped since the start before they were complete."""
         self.thinned = 0
         """Samples that were left out of the history since the start."""
-        self.writer_changes = 0
-        """Times since the start that another address began to write."""
-        self.writers = 0
-        """Addresses that wrote within the last 60 s."""
 
     # What clients do
 
-    def store(self, values: bytes | bytearray, now: float) -> tuple[int, Events]:
-        """Store a whole sample; return 0, or exception code 03 if a value is out of range and may not be.
+    def store(self, values: bytes, now: float, source: Source = NOBODY) -> tuple[int, Events]:
+        """Store a whole sample; return 0, or an exception code if it is refused.
 
-        The code is 06 if the meter is `busy`. With it comes what happened. values: every register of the
-        span, in wire order. now: monotonic seconds.
+        The code is 03 for a value out of range, and 06 for a second writer or if the meter is `busy`. With it
+        comes what happened. values: every register of the span, in wire order. now: monotonic seconds.
         """
-        mask = self._out_of_range(values)
-        if mask and self._refuses:
-            refused = self._refused_value(values, mask, self._addresses)
+        if self._only_one and self.state is _FRESH and (second := self._contention.second(source)):
+            return ExceptionCode.SERVER_DEVICE_BUSY, second
+        if self._gappy:
+            values = self._span.without_gaps(values)
+        if self._refuses:
+            refused = self._refused(values, self._span.addresses)
             if refused is not None:
                 return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
         if self.busy:
             return ExceptionCode.SERVER_DEVICE_BUSY, (OverBudget(self.name),)
-        self.data[:] = values
-        self.version += 1
-        if self._written:
-            self._written = _NOTHING
-        self.samples += 1
-        self.arrived = now
-        self.due = now + self.stale_after
-        self._mask = mask
-        self.flags = OUT_OF_RANGE if mask else 0
-        if self._published is not self.data:
-            self._published[:] = values
-        if self.state is _FRESH:
-            return self._completed
-        recovered = self.state is State.STALE
-        self.state = State.FRESH
-        self._show_values()
-        return (0, (*self._completed[1], BecameFresh(self.name))) if recovered else self._completed
+        writer = self._contention.source
+        if not self._open and writer is not None and source.address == writer.address:
+            # This is the hot path, whichever connection of the address it is.
+            return self._take(values, now)
+        dropped: list[Dropped] = []
+        self._parts.writers.whole(source, dropped)
+        events = self._note_writer(source, now, dropped)
+        code, completed = self._take(values, now)
+        return code, (*events, *completed)
 
     def write(
-        self, address: int, values: bytes, now: float, *, then_read: bool = False
+        self,
+        address: int,
+        values: bytes,
+        now: float,
+        *,
+        source: Source | None = None,
+        then_read: bool = False,
     ) -> tuple[int, Events]:
         """Store registers; return 0, or the exception code if nothing is stored, and what happened.
 
-        It is 03 for a value that is out of range. now: monotonic seconds. then_read: whether the same
-        request reads registers afterwards; if stale values are answered with an exception, the write has to
-        complete a sample.
+        It is 06 for a second writer, 03 for a value that is out of range, and 06 if the meter is `busy` and
+        the write would complete a sample. now: monotonic seconds.
+        then_read: whether the same request reads registers afterwards; if stale values are answered with an
+        exception, the write has to complete a sample.
 
-        A sample is complete once every register of the map was written since the last one. A register that is
-        written again before belongs to a new sample, which begins with that write.
+        Registers that are not the whole map are put together to samples as `assembly` describes.
         """
-        size = len(values)
-        data = self.data
-        if size == len(data):
-            return self.store(values, now)
-        first = 2 * (address - self.start)
-        touched = self._addresses.intersection(range(address, address + size // 2))
-        written = touched if touched & self._written else touched | self._written
-        image = data[:first] + values + data[first + size :]
-        if len(written) == len(self._addresses):
-            return self.store(image, now)
-        mask = self._out_of_range(image)
-        if mask and self._refuses:
-            refused = self._refused_value(image, mask, written)
-            if refused is not None:
-                return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
-        if then_read and self.failure:
-            # Only a complete sample makes the meter fresh, so that it can be read.
-            return self.failure, ()
-        self._written = written
-        data[:] = image
-        if self._published is data:
-            self._mask = mask
-        self.version += 1
-        return 0, ()
+        source = source or NOBODY
+        if len(values) == self._span.size:
+            return self.store(values, now, source)
+        registers = struct.unpack(f">{len(values) // 2}H", values)
+        in_map = {a: value for a, value in enumerate(registers, address) if a in self._span.addresses}
+        request = Request((address, values), address, address + len(registers), in_map)
+        return self._write_part(request, now, source, then_read=then_read)
+
+    def mask(
+        self, address: int, keep: int, bits: int, now: float, *, source: Source | None = None
+    ) -> tuple[int, Events]:
+        """Change bits of a register: the client's own of an incomplete sample, or that of the last sample.
+
+        The rest is as with `write`.
+        """
+        source = source or NOBODY
+        values: dict[int, int] = {}
+        if address in self._span.addresses:
+            own = self._parts.own(source, address, ~keep & 0xFFFF, now)
+            # The other register of the same value stays as it is: it counts as sent.
+            held = {
+                a: own[a] if a in own else self._span.register(self.sample, a)
+                for a in self._span.values[address]
+            }
+            values = {a: v for a, v in held.items() if a in own or a in self._known}
+            values[address] = held[address] & keep | bits & ~keep & 0xFFFF
+        if len(values) == len(self._span.addresses):
+            return self.store(self._span.merged(self.sample, values), now, source)
+        request = Request(("mask", address, keep, bits), address, address + 1, values, ~keep & 0xFFFF)
+        return self._write_part(request, now, source)
+
+    def disconnected(self, source: Source) -> None:
+        """Take note that a connection is gone: another one of its address may go on."""
+        self._parts.writers.disconnected(source)
 
     def input_registers(self, now: float) -> bytes:
         """Return the status block: it is read as input registers. now: monotonic seconds."""
@@ -215,24 +240,157 @@ class Meter(Bank):
             unknown_units=self._shared.unknown_units,
             writer_changes=self.writer_changes,
             generation=self._shared.generation,
-            writers=self.writers,
+            writers=self._contention.writers(self._parts.writers, self.arrived, now),
         )
+
+    def _take(self, values: bytes, now: float) -> tuple[int, Events]:
+        """Let values be the last complete sample."""
+        self.sample = self._shown = values
+        self.version += 1
+        self.samples += 1
+        self.arrived = now
+        self.due = now + self.stale_after
+        if self.state is _FRESH:
+            self.view = values
+            if self._limited:
+                self._mask = self._span.out_of_range(values)
+                self.flags = OUT_OF_RANGE if self._mask else 0
+            return self._completed
+        recovered = self.state is State.STALE
+        self.state = State.FRESH
+        self._known = self._span.addresses
+        self._waited = False
+        self._overdue = False
+        self._show(values)
+        self.flags = OUT_OF_RANGE if self._mask else 0
+        return (0, (*self._completed[1], BecameFresh(self.name))) if recovered else self._completed
+
+    def _write_part(
+        self, request: Request, now: float, source: Source, *, then_read: bool = False
+    ) -> tuple[int, Events]:
+        if self._only_one and self.state is _FRESH and (second := self._contention.second(source)):
+            return ExceptionCode.SERVER_DEVICE_BUSY, second
+        if self._refuses or self.busy or (then_read and self.failure):
+            code, events = self._try(request, now, source, then_read=then_read)
+            if code:
+                return code, events
+        dropped: list[Dropped] = []
+        events = ()
+        stream = self._parts.writers.stream(source, now, dropped)
+        basis = stream.rhythm.basis
+        whole = self._parts.add(stream, request, now, dropped)
+        if whole is not None and self._known | whole.keys() >= self._span.addresses:
+            values = self._span.merged(self.sample, whole)
+            self._parts.writers.written(stream, dropped)
+            noted = self._note_writer(source, now, dropped)
+            events = (*noted, *self._take(values, now)[1])
+        else:
+            if whole is not None:
+                self.sample = self._span.merged(self.sample, whole)
+                self._known |= whole.keys()
+            self._show_part(stream, request, whole)
+            self._parts.writers.written(stream, dropped)
+            events = (
+                *self._parts.report(dropped, self.samples),
+                *self._contention.wrote_part(source, self._parts.writers, now),
+            )
+            if self.state is State.WAITING and not self._waited:
+                self.due = min(self.due, now + self.stale_after)
+        if stream.rhythm.basis is Basis.ASSUMED and basis is not Basis.ASSUMED:
+            events = (StartAssumed(self.name, source, self.start), *events)
+        return 0, events
+
+    def _try(self, request: Request, now: float, source: Source, *, then_read: bool) -> tuple[int, Events]:
+        """Return the exception code of a write that is to be refused, and why; change nothing."""
+        whole, pending = self._parts.attempt(request, now, source)
+        if self._refuses:
+            seen = pending if whole is None else whole
+            refused = self._refused(self._span.merged(self.sample, seen), seen.keys())
+            if refused is not None:
+                return ExceptionCode.ILLEGAL_DATA_VALUE, (refused,)
+        completes = whole is not None and self._known | whole.keys() >= self._span.addresses
+        if completes and self.busy:
+            return ExceptionCode.SERVER_DEVICE_BUSY, (OverBudget(self.name),)
+        if then_read and self.failure and not completes:
+            # Only a complete sample makes the meter fresh, so that it can be read.
+            return self.failure, ()
+        return 0, ()
+
+    def _show_part(self, stream: Stream, request: Request, whole: dict[int, int] | None) -> None:
+        """Let readers see what came, if it is published at once: whole values of one cycle."""
+        if self._config.publish is not Publish.IMMEDIATE:
+            return
+        shown = self._span.merged(self._shown, self._parts.visible(stream, request, whole))
+        if shown == self._shown:
+            return
+        before = self.view
+        self._show(shown)
+        if self.view != before and not self.failure:
+            self.partial_writes += 1
+            stream.visible = True
+
+    # Who writes
+
+    def _note_writer(self, source: Source, now: float, dropped: list[Dropped]) -> Events:
+        """Take note of who completes a sample; return what that means."""
+        if not source.address:
+            return self._parts.report(dropped, self.samples)
+        if self._only_one:
+            self._parts.writers.drop_others(source.address, f"{source.address} completed a sample", dropped)
+        writer = self._parts.writers.writer(source.address, dropped)
+        writer.completed()
+        noted = self._contention.completed(source, writer, self._parts.writers, self.arrived, now)
+        return (*self._parts.report(dropped, self.samples), *noted)
+
+    def _refused(self, image: bytes, written: Collection[int]) -> ValueRefused | None:
+        """Return the first value that is whole in `written` and out of range."""
+        found = self._span.first_out_of_range(image, written)
+        return None if found is None else ValueRefused(self.name, *found)
+
+    @property
+    def writer(self) -> Source | None:
+        """Return who wrote the last sample; None: there was none since the start."""
+        return self._contention.source
 
     @property
     def sequence(self) -> int:
         """Return the last sample's number."""
         return self._sequence + self.samples
 
+    @property
+    def incomplete_samples(self) -> int:
+        """Return how many samples were dropped since the start because they did not become whole."""
+        return self._parts.dropped
+
+    @property
+    def writer_changes(self) -> int:
+        """Return how often another address took over since the start."""
+        return self._contention.changes
+
+    def assumed_starts(self) -> list[str]:
+        """Return the addresses whose samples are assumed to begin with the map's first register."""
+        return self._parts.writers.assumed()
+
     # What time does
 
-    def check(self, now: float) -> BecameStale | None:
-        """Mark an overdue sample as stale; return that it just became so. now: monotonic seconds."""
-        if now < self.due:
-            return None
-        self.due = math.inf
-        self.state = State.STALE
-        self._show_stale()
-        return BecameStale(self.name, self.age(now))
+    def check(self, now: float) -> Events:
+        """Mark an overdue sample as stale, and drop what nobody completes; return what happened.
+
+        now: monotonic seconds.
+        """
+        events: list[object] = []
+        if now >= self.due:
+            self.due = math.inf
+            events.append(BecameStale(self.name, self.age(now), self._parts.incomplete(self.samples)))
+            if self.state is State.WAITING:
+                self._waited = True
+            else:
+                self.state = State.STALE
+                self._overdue = True
+                self._show(self._shown)
+        if self._open:
+            events += self._parts.drop_silent(now, self.samples)
+        return tuple(events)
 
     def age(self, now: float) -> float | None:
         """Return the seconds since the last sample was complete; None before the first."""
@@ -240,64 +398,72 @@ class Meter(Bank):
 
     # What is kept over a restart or a new configuration
 
-    def restore(self, registers: bytes, flags: int, age: float | None, sequence: int, now: float) -> None:
+    def restore(self, registers: bytes, age: float | None, sequence: int, now: float) -> None:
         """Take the last values of an earlier run. `age` in seconds; None: nobody knows, so they are too old.
 
-        registers: the whole span, in wire order. now: monotonic seconds.
+        registers: the whole span, in wire order, of a sample under this map. now: monotonic seconds.
         """
-        if len(registers) != len(self.data):
+        if len(registers) != self._span.size:
             return
-        self.data[:] = registers
-        self._published[:] = registers
-        self.flags = flags
-        self._mask = self._out_of_range(registers)
+        self.sample = self._span.without_gaps(registers)
+        self._known = self._span.addresses
+        self.flags = OUT_OF_RANGE if self._span.out_of_range(self.sample) else 0
         self._sequence = sequence - self.samples
         self.state = State.RESTORED
         if age is not None:
             self.arrived = now - age
         if self.stale_after == math.inf or (age is not None and age < self.stale_after):
-            self._show_values()
+            self._overdue = False
             self.due = self.arrived + self.stale_after if age is not None else math.inf
+        self._show(self.sample)
 
     def number_from(self, sequence: int) -> None:
         """Number the next samples from a number on, unless the meter has reached a higher one."""
         self._sequence = max(self._sequence, sequence - self.samples)
 
-    def take_over(self, earlier: Meter, now: float) -> None:
-        """Go on where a meter of an earlier configuration stood: no value is lost. now: monotonic seconds."""
+    def take_over(self, earlier: Meter, now: float) -> Events:
+        """Go on from a meter of an earlier configuration; return what happened. now: monotonic seconds.
+
+        Readers get only values that a client sent. Under another map, the meter goes on only if every value
+        could be taken over; otherwise it waits for a sample.
+        """
         self.samples = earlier.samples
         self.refused = earlier.refused
         self.partial_writes = earlier.partial_writes
-        self.incomplete_samples = earlier.incomplete_samples
         self.thinned = earlier.thinned
-        self.writer_changes = earlier.writer_changes
-        self.writers = earlier.writers
         self._sequence = earlier._sequence
-        self.flags = earlier.flags
-        self.arrived = earlier.arrived
-        if earlier.map.fingerprint == self.map.fingerprint:
-            self.data[:] = earlier.data
-            self._published[:] = earlier._published
-            self._written = earlier._written
+        self._contention.take_over(earlier._contention)
+        same_map = earlier.map.fingerprint == self.map.fingerprint
+        if same_map:
+            self.sample, self._known = earlier.sample, earlier._known
         else:
-            self.data[:] = self._translated(earlier, earlier.data)
-            if self._published is not self.data:
-                self._published[:] = self._translated(earlier, earlier._published)
-        self._mask = self._out_of_range(self._published)
-        self.state = earlier.state
-        if self.state is State.WAITING:
-            return
-        self.due = self.arrived + self.stale_after
-        if now < self.due:
-            if self.state is State.STALE:
+            carried = translate(earlier.map, earlier.registers(), earlier._known, self.map)
+            self.sample, self._known = self._span.merged(self.sample, carried), frozenset(carried)
+        immediate = self._config.publish is Publish.IMMEDIATE
+        shown = earlier._shown if same_map and immediate else self.sample
+        events = self._parts.take_over(earlier._parts, self.samples, same_map=same_map)
+        self._open = self._parts.writers.open
+        self.flags = OUT_OF_RANGE if self._span.out_of_range(self.sample) else 0
+        if earlier.state is not State.WAITING and self._known == self._span.addresses:
+            self.arrived = earlier.arrived
+            self.state = earlier.state
+            self.due = self.arrived + self.stale_after if self.stale_after < math.inf else math.inf
+            self._overdue = now >= self.due
+            if self._overdue:
+                self.due = math.inf
+                self.state = State.STALE if self.state is State.FRESH else self.state
+            elif self.state is State.STALE:
                 self.state = State.FRESH
-            self._show_values()
-        else:
-            self.due = math.inf
-            if self.state is State.FRESH:
-                self.state = State.STALE
+        elif earlier.state is not State.WAITING:
+            events = (*events, BecameWaiting(self.name))
+        self._show(shown)
+        return events
 
     # What others ask for
+
+    def registers(self) -> tuple[int, ...]:
+        """Return the registers of the last complete sample."""
+        return self._span.registers(self.sample)
 
     def last_sample(self, wall: float) -> Sample:
         """Return the sample that was completed last. wall: Unix seconds when it arrived."""
@@ -314,102 +480,18 @@ class Meter(Bank):
         )
 
     def measured(self) -> int | None:
-        """Return the Unix seconds of the map's timestamp as the registers have them; None: there is none."""
-        place = self._timestamp_place
-        if place is None:
-            return None
-        offset, word_order = place
-        # This is the hot path of every write: `Measurement.decode` takes several times as long.
-        if word_order is _BIG:
-            return _UINT32.unpack_from(self.data, offset)[0]  # type: ignore[no-any-return]  # struct has no types
-        low, high = _WORDS.unpack_from(self.data, offset)
-        return high << 16 | low  # type: ignore[no-any-return]  # as above
+        """Return the Unix seconds of the map's timestamp as the last sample has them; None: there is none."""
+        return self._span.timestamp(self.sample)
 
-    def _show_values(self) -> None:
+    def _show(self, shown: bytes) -> None:
+        """Let readers get these registers, or what is configured for stale values."""
+        self._shown = self.view = shown
         self.version += 1
-        self.view = self._published
         self.failure = 0
-
-    def _show_stale(self) -> None:
-        policy = self._config.on_stale
-        self._show_values()
-        if policy is OnStale.EXCEPTION:
-            self.failure = ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND
-        elif self._sentinels is not None:
-            self.view = bytearray(self._published)
-            for first, registers in self._sentinels:
-                self.view[first : first + len(registers)] = registers
-
-    def _refused_value(
-        self, image: bytes | bytearray, mask: int, written: frozenset[int]
-    ) -> ValueRefused | None:
-        """Return the first value that `written` completes and that is out of range; None: there is none.
-
-        "No value" is not refused: the sample's other values would be lost with it. mask: bit i is set if the
-        map's measurement i is out of range.
-        """
-        for index, measurement in enumerate(self.map.measurements):
-            if mask >> index & 1 and written.issuperset(range(measurement.address, measurement.end)):
-                registers = self._registers_of(measurement, image)
-                if not measurement.is_no_value(registers):
-                    return ValueRefused(self.name, measurement, measurement.decode(registers))
-        return None
-
-    def _registers_of(self, measurement: Measurement, image: bytes | bytearray) -> tuple[int, ...]:
-        first = 2 * (measurement.address - self.start)
-        return struct.unpack_from(f">{measurement.width}H", image, first)
-
-    def _translated(self, earlier: Meter, image: bytearray) -> bytes:
-        """Return another map's registers as this one's: each measurement keeps its value, by its name."""
-        registers = struct.unpack(f">{len(image) // 2}H", image)
-        translated = [0] * self.map.quantity
-        values = earlier.map.decode(registers)
-        for measurement in self.map.measurements:
-            if measurement.name not in values:
-                continue
-            try:
-                encoded = measurement.encode(values[measurement.name])
-            except ValueError:
-                # The new registers can't hold it: they stay 0 until the next sample.
-                continue
-            first = measurement.address - self.start
-            translated[first : first + measurement.width] = encoded
-        return struct.pack(f">{len(translated)}H", *translated)
-
-
-def _nothing_out_of_range(_: bytes | bytearray) -> int:
-    return 0
-
-
-def _timestamp_place(config: MeterConfig) -> tuple[int, WordOrder] | None:
-    """Return the timestamp's offset in bytes and its word order; None if the map has none."""
-    timestamp = config.map.timestamp
-    if timestamp is None:
-        return None
-    return 2 * (timestamp.address - config.map.start), timestamp.word_order
-
-
-def _sentinels(config: MeterConfig) -> list[tuple[int, bytes]]:
-    """Return offset in bytes and registers of each measurement's "no value"."""
-    found = []
-    for measurement in config.map.measurements:
-        registers = measurement.sentinel_registers()
-        if registers is not None:
-            data = struct.pack(f">{len(registers)}H", *registers)
-            found.append((2 * (measurement.address - config.map.start), data))
-    return found
-
-
-def _identification(config: MeterConfig, device: str) -> Identification:
-    return Identification(
-        {
-            ObjectId.VENDOR_NAME: "Smart Meter",
-            ObjectId.PRODUCT_CODE: "smart-meter",
-            ObjectId.MAJOR_MINOR_REVISION: __version__,
-            ObjectId.PRODUCT_NAME: "Smart Meter concentrator",
-            ObjectId.MODEL_NAME: "Modbus TCP data concentrator",
-            ObjectId.USER_APPLICATION_NAME: device,
-            ObjectId.REGISTER_MAP_FINGERPRINT: config.map.fingerprint,
-            ObjectId.METER_NAME: config.name,
-        }
-    )
+        if self._overdue:
+            if self._config.on_stale is OnStale.EXCEPTION:
+                self.failure = ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND
+            elif self._config.on_stale is OnStale.SENTINEL:
+                self.view = self._span.merged(shown, self._span.sentinels)
+        if self._limited:
+            self._mask = self._span.out_of_range(self.view)

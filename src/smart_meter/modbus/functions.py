@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from smart_meter.modbus.adu import FUNCTION, UNIT
 from smart_meter.modbus.identification import MEI_TYPE, Identification, ReadDeviceId
@@ -64,41 +64,50 @@ class Bank:
     It also has input registers, from 0 on, and the device's identification.
     """
 
-    __slots__ = ("data", "end", "failure", "identification", "inputs", "start", "view")
+    __slots__ = ("end", "failure", "identification", "inputs", "start", "view")
 
     def __init__(self, start: int, quantity: int, identification: Identification = _NAMELESS) -> None:
         self.identification = identification
         self.start = start
         self.end = start + quantity
-        self.data = bytearray(2 * quantity)
-        """What was written."""
-        self.view = self.data
-        """What is read: as a rule the same."""
+        self.view = bytes(2 * quantity)
+        """What is read."""
         self.failure = 0
         """The exception code with which holding registers are not read; 0: they are."""
         self.inputs = b""
 
     def write(
-        self, address: int, values: bytes, now: float, *, then_read: bool = False
+        self, address: int, values: bytes, now: float, *, source: Any = None, then_read: bool = False
     ) -> tuple[int, Events]:
         """Store registers that lie in the bank; return 0, or the exception code if nothing is stored.
 
-        With it comes what happened. now: monotonic seconds. then_read: whether the same request reads
-        registers afterwards; they are stored only if it can.
+        With it comes what happened. now: monotonic seconds. source: who writes; what it is is the bank's
+        business. then_read: whether the same request reads registers afterwards; they are stored only if it
+        can.
         """
         if then_read and self.failure:
             return self.failure, _NO_EVENTS
         first = 2 * (address - self.start)
-        self.data[first : first + len(values)] = values
+        self.view = self.view[:first] + values + self.view[first + len(values) :]
         return 0, _NO_EVENTS
+
+    def mask(
+        self, address: int, keep: int, bits: int, now: float, *, source: Any = None
+    ) -> tuple[int, Events]:
+        """Store a register of which the bits of `keep` stay and the others are those of `bits`.
+
+        The rest is as with `write`.
+        """
+        [held] = struct.unpack_from(">H", self.view, 2 * (address - self.start))
+        return self.write(address, (held & keep | bits & ~keep).to_bytes(2), now, source=source)
 
     def input_registers(self, now: float) -> bytes:
         """Return the input registers, from 0 on, in wire order. now: monotonic seconds."""
         return self.inputs
 
     def registers(self) -> tuple[int, ...]:
-        """Return the value of every register that was written."""
-        return struct.unpack(f">{len(self.data) // 2}H", self.data)
+        """Return the value of every register."""
+        return struct.unpack(f">{len(self.view) // 2}H", self.view)
 
 
 _TWO_WORDS = struct.Struct(">HH")
@@ -110,7 +119,7 @@ def exception(request: bytes, code: int) -> bytes:
     return request[:4] + bytes((0, 3, request[UNIT], request[FUNCTION] | EXCEPTION_FLAG, code))
 
 
-def read_holding_registers(bank: Bank, request: bytes, now: float) -> Result:
+def read_holding_registers(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 03 (6.3)."""
     if len(request) != 12:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
@@ -125,7 +134,7 @@ def read_holding_registers(bank: Bank, request: bytes, now: float) -> Result:
     return _registers_reply(request, bank.view[first : first + 2 * quantity]), _NO_EVENTS
 
 
-def read_input_registers(bank: Bank, request: bytes, now: float) -> Result:
+def read_input_registers(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 04 (6.4)."""
     if len(request) != 12:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
@@ -139,24 +148,24 @@ def read_input_registers(bank: Bank, request: bytes, now: float) -> Result:
     return _registers_reply(request, inputs[first:last]), _NO_EVENTS
 
 
-def _registers_reply(request: bytes, values: bytes | bytearray) -> bytes:
+def _registers_reply(request: bytes, values: bytes) -> bytes:
     size = len(values)
     # The request's own header up to the length's high byte, which is 0 in every frame that is let in.
     return request[:5] + bytes((size + 3, request[UNIT], request[FUNCTION], size)) + values
 
 
-def write_single_register(bank: Bank, request: bytes, now: float) -> Result:
+def write_single_register(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 06 (6.6): the reply is the request."""
     if len(request) != 12:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     address, _ = _TWO_WORDS.unpack_from(request, 8)
     if not bank.start <= address < bank.end:
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
-    code, events = bank.write(address, request[10:12], now)
+    code, events = bank.write(address, request[10:12], now, source=source)
     return exception(request, code) if code else request, events
 
 
-def write_multiple_registers(bank: Bank, request: bytes, now: float) -> Result:
+def write_multiple_registers(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 16 (6.12)."""
     if len(request) < 13:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
@@ -166,7 +175,7 @@ def write_multiple_registers(bank: Bank, request: bytes, now: float) -> Result:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
     if address < bank.start or address + quantity > bank.end:
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
-    code, events = bank.write(address, request[13:], now)
+    code, events = bank.write(address, request[13:], now, source=source)
     return exception(request, code) if code else request[:4] + b"\x00\x06" + request[6:12], events
 
 
@@ -180,7 +189,7 @@ def whole_write_head(start: int, quantity: int) -> bytes:
     return struct.pack(">BHHB", FunctionCode.WRITE_MULTIPLE_REGISTERS, start, quantity, 2 * quantity)
 
 
-def mask_write_register(bank: Bank, request: bytes, now: float) -> Result:
+def mask_write_register(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 22 (6.16): the bits of the AND mask are kept, the others are the OR mask's."""
     if len(request) != 14:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
@@ -188,13 +197,11 @@ def mask_write_register(bank: Bank, request: bytes, now: float) -> Result:
     if not bank.start <= address < bank.end:
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
     keep, bits = _TWO_WORDS.unpack_from(request, 10)
-    first = 2 * (address - bank.start)
-    held = bank.data[first] << 8 | bank.data[first + 1]
-    code, events = bank.write(address, (held & keep | bits & ~keep).to_bytes(2), now)
+    code, events = bank.mask(address, keep, bits, now, source=source)
     return exception(request, code) if code else request, events
 
 
-def read_write_multiple_registers(bank: Bank, request: bytes, now: float) -> Result:
+def read_write_multiple_registers(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 23 (6.17): the write comes before the read, and neither without the other.
 
     Where the reply is an exception, nothing was written.
@@ -217,14 +224,14 @@ def read_write_multiple_registers(bank: Bank, request: bytes, now: float) -> Res
         or address + quantity > bank.end
     ):
         return exception(request, ExceptionCode.ILLEGAL_DATA_ADDRESS), _NO_EVENTS
-    code, events = bank.write(address, request[17:], now, then_read=True)
+    code, events = bank.write(address, request[17:], now, source=source, then_read=True)
     if code:
         return exception(request, code), events
     first = 2 * (read_address - bank.start)
     return _registers_reply(request, bank.view[first : first + 2 * read_quantity]), events
 
 
-def diagnostics(_: Bank, request: bytes, now: float) -> Result:
+def diagnostics(_: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 08 with sub-function 00 (6.8): the reply is the request, however long."""
     if len(request) < 10:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
@@ -233,7 +240,7 @@ def diagnostics(_: Bank, request: bytes, now: float) -> Result:
     return request, _NO_EVENTS
 
 
-def encapsulated_interface_transport(bank: Bank, request: bytes, now: float) -> Result:
+def encapsulated_interface_transport(bank: Bank, request: bytes, now: float, source: Any = None) -> Result:
     """Carry out function code 43 with MEI type 14, Read Device Identification (6.21)."""
     if len(request) < 9:
         return exception(request, ExceptionCode.ILLEGAL_DATA_VALUE), _NO_EVENTS
@@ -267,10 +274,17 @@ def _second_span(request: bytes) -> tuple[int, int]:
     return _TWO_WORDS.unpack_from(request, 12)
 
 
+class Execute(Protocol):
+    """What carries out a function code."""
+
+    def __call__(self, bank: Bank, request: bytes, now: float, source: Any = None, /) -> Result:
+        """Carry out a request on a bank. now: monotonic seconds. source: who sent it."""
+
+
 class Function(NamedTuple):
     """How a function code is carried out, and which registers it reads and writes: None where it does not."""
 
-    execute: Callable[[Bank, bytes, float], Result]
+    execute: Execute
     reads: Span | None = None
     writes: Span | None = None
 

@@ -41,7 +41,7 @@ class Recording:
             if last is not None:
                 self._concentrator.expect_writer(meter.name, last.client)
             if last is not None and meter.state is State.WAITING:
-                meter.restore(last.registers, last.flags, last.age, last.sequence, self._concentrator.now())
+                meter.restore(last.registers, last.age, last.sequence, self._concentrator.now())
         self._number_meters()
 
     def reconfigure(self, config: Config) -> None:

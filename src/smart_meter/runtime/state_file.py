@@ -35,6 +35,9 @@ def record(
         "connections": totals.open_connections,
         "refused": totals.refused,
         "history": history,
+        "assumed_starts": {
+            meter.name: assumed for meter in concentrator.meters if (assumed := meter.assumed_starts())
+        },
         "peers": {
             name: {
                 "received": peer.received,
@@ -94,5 +97,11 @@ _VALUES: dict[str, Callable[[object], bool]] = {
     "started": _is_number,
     "history": lambda value: value is None or isinstance(value, dict),
     "peers": _is_peers,
+    "assumed_starts": lambda value: (
+        isinstance(value, dict)
+        and all(
+            isinstance(found, list) and all(isinstance(a, str) for a in found) for found in value.values()
+        )
+    ),
 }
 """Which values are valid for each key: the service's user, or a fault, may have written anything."""

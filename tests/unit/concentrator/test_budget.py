@@ -8,8 +8,9 @@ import pytest
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.concentrator.session import Session
 from smart_meter.concentrator.sink import client_number
-from smart_meter.config import Config, HistoryConfig
+from smart_meter.config import Config, HistoryConfig, MeterConfig
 from smart_meter.modbus.connection_state import Held
+from smart_meter.registers.register_map import PV_MAP
 from smart_meter.runtime.recording import Recording
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write, write_one
 
@@ -31,7 +32,10 @@ class Trial:
         self.now = 100.0
         self.journal: list[str] = []
         self.rows: list[tuple[object, ...]] = []
-        self.config = Config(history=HistoryConfig(path="/h.db", max_samples_per_second=rate))
+        self.config = Config(
+            meters=(MeterConfig("pv", 1, PV_MAP, sample_starts_at=0),),
+            history=HistoryConfig(path="/h.db", max_samples_per_second=rate),
+        )
         self.concentrator = Concentrator(self.config, self.journal.append, lambda: self.now, lambda: 0.0)
         self.concentrator.use_sink(self, durable=durable)
 

@@ -61,6 +61,7 @@ def test_what_the_field_writes_the_control_zone_reads(trial: Trial) -> None:
     assert esp32.respond(write(0)) == wire("0001 0000 0006 01 10 0000 0008")
     assert opta.respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
     assert trial.journal == [
+        "[WRITER] pv: ESP32 (192.168.1.50) writes it",
         "[RX FROM ESP32] 2016-01-01T06:00:00+00:00 | P_ac=250.0W P_dc=260.0W V_dc=48.50V I_dc=5.36A "
         "G=850.0W/m² T_cell=45.6°C | Total RX: 1",
         "[TX TO OPTA] Served registers 0-7 | Total served: 1",
@@ -94,7 +95,8 @@ def test_in_a_trial_this_machine_plays_both_peers() -> None:
     here = trial.client("127.0.0.1")
     here.respond(write(0))
     assert here.respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
-    assert [line.partition("]")[0] for line in trial.journal] == ["[RX FROM ESP32", "[TX TO OPTA"]
+    tags = [line.partition("]")[0] for line in trial.journal]
+    assert tags == ["[WRITER", "[RX FROM ESP32", "[TX TO OPTA"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_each_meter_has_registers_of_its_own() -> None:
     session.respond(write(0, unit=7))
     assert session.respond(read(0, 8, unit=7)) == answer(7, SAMPLE_REGISTERS)
     assert session.respond(read(0, 8, unit=1)) == answer(1, (0,) * 8)
-    assert trial.journal[0].startswith("[RX FROM ESP32] west | ")
+    assert trial.journal[1].startswith("[RX FROM ESP32] west | ")
 
 
 def test_totals_are_kept_for_each_peer(trial: Trial) -> None:
@@ -159,8 +161,9 @@ def test_a_read_with_a_write_is_both_in_the_totals_and_in_the_journal(trial: Tri
     values = write(0)[13:]
     reply = session.respond(adu(1, wire("17 0002 0001 0000 0008 10") + values))
     assert reply == adu(1, wire("17 02 01e5"))
-    assert [line.partition("]")[0] for line in trial.journal] == ["[RX FROM ESP32", "[TX TO ESP32"]
-    assert trial.journal[1].endswith("Served registers 2-2 | Total served: 1")
+    tags = [line.partition("]")[0] for line in trial.journal]
+    assert tags == ["[WRITER", "[RX FROM ESP32", "[TX TO ESP32"]
+    assert trial.journal[2].endswith("Served registers 2-2 | Total served: 1")
     statistics = trial.concentrator.statistics
     assert (statistics.received, statistics.served, statistics.exceptions) == (1, 1, 0)
 
@@ -169,7 +172,7 @@ def test_a_masked_register_belongs_to_the_sample(trial: Trial) -> None:
     session = trial.client("192.168.1.50")
     session.respond(write(0, SAMPLE_REGISTERS[:7]))
     session.respond(adu(1, wire("16 0007 0000 15e0")))
-    assert [line.rpartition("| ")[2] for line in trial.journal] == ["Total RX: 1"]
+    assert [line.rpartition("| ")[2] for line in trial.journal[1:]] == ["Total RX: 1"]
     assert trial.client("192.168.2.10").respond(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
 
 
@@ -198,7 +201,7 @@ def test_half_a_sample_is_not_told_before_its_other_half(trial: Trial) -> None:
     assert trial.journal == []
     for offset, value in enumerate(SAMPLE_REGISTERS[4:]):
         session.respond(write_one(4 + offset, value))
-    assert [line.rpartition("| ")[2] for line in trial.journal] == ["Total RX: 1"]
+    assert [line.rpartition("| ")[2] for line in trial.journal[1:]] == ["Total RX: 1"]
 
 
 def test_connections_are_counted_up_and_down(trial: Trial) -> None:
@@ -304,7 +307,7 @@ def test_the_status_block_is_read_as_input_registers_in_whole_or_in_part() -> No
     trial.now += 3
     assert status_of(opta) == (1, 1, 3, 1, 1, int(PV_MAP.fingerprint, 16), 1, 0)
     assert opta.respond(adu(1, wire("04 0001 0001")))[9:] == wire("0001")
-    assert opta.respond(adu(1, wire("04 0019 0001")))[9:] == wire("0000")
+    assert opta.respond(adu(1, wire("04 0019 0001")))[9:] == wire("0001")
     assert opta.respond(adu(1, wire("04 0019 0002")))[7:] == wire("84 02")
     assert trial.journal[-1] == "[TX TO OPTA] Served input registers 25-25 | Total served: 4"
 
@@ -368,11 +371,11 @@ def test_over_its_quota_the_journal_sums_up_and_nothing_is_left_out_of_the_total
     for _ in range(100):
         esp32.respond(write(0))
         opta.respond(read(0, 8))
-    assert len(trial.journal) == 40
+    assert len(trial.journal) == 41
     for _ in range(10):
         trial.now += 1
         trial.concentrator.tick()
-    assert trial.journal[40:] == [
+    assert trial.journal[41:] == [
         "[RX FROM ESP32] 80 more samples in 10 s | Total RX: 100",
         "[TX TO OPTA] Served 80 more reads in 10 s | Total served: 100",
     ]

@@ -11,6 +11,7 @@ from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.concentrator.session import Session
 from smart_meter.config import Config, JournalConfig, MeterConfig, OnStale, OutOfRange, Publish
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from tests.unit.meters.parts import incomplete
 from tests.unit.modbus.test_oracle import requests as pdus
 from tests.unit.wire import SAMPLE_REGISTERS, adu, read, sent, write, write_one
 
@@ -76,8 +77,8 @@ class Trial:
         [meter] = self.concentrator.meters
         totals = self.concentrator.statistics
         return (
-            bytes(meter.data),
-            bytes(meter.view),
+            meter.sample,
+            meter.view,
             meter.failure,
             meter.state,
             meter.samples,
@@ -85,7 +86,8 @@ class Trial:
             meter.due,
             meter.flags,
             meter.version,
-            meter._written,
+            incomplete(meter),
+            meter.partial_writes,
             (totals.received, totals.served),
             list(self.rows),
             [line for line in self.journal if not line.startswith("[REFUSED]")],

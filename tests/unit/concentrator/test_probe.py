@@ -14,6 +14,7 @@ from smart_meter.config import Access, AccessRule, Config, JournalConfig, LogFor
 from smart_meter.log.make_formatter import make_formatter
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
+from tests.unit.meters.parts import incomplete
 from tests.unit.modbus.test_oracle import requests as pdus
 from tests.unit.net.test_server import House
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write, write_one
@@ -77,7 +78,7 @@ class Trial:
                 if peer.received or peer.served
             },
             [
-                (bytes(m.data), bytes(m.view), m.samples, m.refused, m.state, m.arrived, m._written)
+                (m.sample, m.view, m.samples, m.refused, m.state, m.arrived, incomplete(m))
                 for m in self.concentrator.meters
             ],
             list(self.rows),

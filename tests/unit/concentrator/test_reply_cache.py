@@ -19,7 +19,7 @@ def test_a_reply_is_made_again_only_after_a_register_has_changed(meter: Meter) -
     cache = ReplyCache()
     cache.add(meter, read(0, 8), answer(1, (0,) * 8))
     assert cache.cached_replies(read(0, 8, transaction=7)) == answer(1, (0,) * 8, transaction=7)
-    meter.data[:2] = b"\0\7"
+    meter.view = b"\0\7" + meter.view[2:]
     assert cache.cached_replies(read(0, 8)) == answer(1, (0,) * 8)
     meter.store(write(0)[13:], 1.0)
     assert cache.cached_replies(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
@@ -55,10 +55,10 @@ def test_a_segment_that_is_damaged_anywhere_is_never_taken_for_repeated_reads(
 def test_asking_changes_nothing_that_could_be_counted(meter: Meter) -> None:
     cache = ReplyCache()
     cache.add(meter, read(0, 8), answer(1, (0,) * 8))
-    before = (bytes(meter.data), meter.version, meter.samples, meter.state)
+    before = (meter.sample, meter.version, meter.samples, meter.state)
     for segment in (read(0, 8), read(0, 7), write(0), b"", read(0, 8) * 2, b"\0" * 24):
         cache.cached_replies(segment)
-    assert (bytes(meter.data), meter.version, meter.samples, meter.state) == before
+    assert (meter.sample, meter.version, meter.samples, meter.state) == before
     assert len(cache) == 1
 
 

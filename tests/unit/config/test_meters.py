@@ -8,6 +8,7 @@ import pytest
 from smart_meter.config import (
     Access,
     AccessRule,
+    Complete,
     Config,
     ConfigError,
     HistoryConfig,
@@ -15,6 +16,7 @@ from smart_meter.config import (
     OutOfRange,
     Publish,
     ServerConfig,
+    Writers,
     loads,
 )
 from smart_meter.registers.data_types import DataType
@@ -38,6 +40,8 @@ def test_the_defaults_give_the_documented_behaviour() -> None:
     meter = config.meters[0]
     assert (meter.stale_after, meter.on_stale, meter.publish) == (60, OnStale.HOLD, Publish.IMMEDIATE)
     assert (meter.out_of_range, meter.access) == (OutOfRange.FLAG, ())
+    assert (meter.complete, meter.sample_gap, meter.sample_starts_at) == (Complete.ALL, 2, None)
+    assert meter.writers is Writers.ANY
 
 
 def test_limits_and_history_are_read() -> None:
@@ -61,6 +65,28 @@ def test_a_meter_configures_when_it_is_stale_and_what_readers_get() -> None:
     ).meters
     assert (meter.stale_after, meter.on_stale) == (5, OnStale.SENTINEL)
     assert (meter.publish, meter.out_of_range) == (Publish.COMPLETE, OutOfRange.REFUSE)
+
+
+def test_a_meter_configures_how_its_samples_are_put_together() -> None:
+    [meter] = loads(
+        METER + 'complete = "any"\nsample_gap = 0.5\nsample_starts_at = 0\nwriters = "one"\n', "c"
+    ).meters
+    assert (meter.complete, meter.sample_gap, meter.sample_starts_at) == (Complete.ANY, 0.5, 0)
+    assert meter.writers is Writers.ONE
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("sample_starts_at = 65536", "65536 is out of range; give a register of the map from 0 to 65535"),
+        ('sample_starts_at = "0"', '"0" is not an integer; give a register of the map from 0 to 65535'),
+        ("sample_gap = 0", "0 is out of range; give seconds from 0.05 to 3600"),
+    ],
+)
+def test_a_wrong_setting_of_incomplete_samples_is_refused(line: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        loads(METER + line + "\n", "c")
+    assert [problem.message for problem in refused.value.problems] == [message]
 
 
 def test_a_meters_rules_name_zones_clients_and_function_codes() -> None:

@@ -44,6 +44,7 @@ def _fault(value: str) -> str:
 class Sub(NamedTuple):
     name: Annotated[str, Text("A name.", "a polite word", fault=_fault)] = "hello"
     number: Annotated[int, Integer("A count.", 1, 3)] = 2
+    place: Annotated[int | None, Integer("A place.", 0, 3, optional=True)] = None
     share: Annotated[float, Number("A share.", 0, 1, "a number from 0 to 1")] = 0.5
     pause: Annotated[float, Seconds("A pause.", 1, 9, "for none")] = 4
     colour: Annotated[Colour, choices("A colour.", Colour)] = Colour.RED
@@ -64,9 +65,9 @@ def test_an_empty_table_gives_the_defaults() -> None:
 
 
 def test_every_kind_reads_its_value() -> None:
-    data = {"name": "good day", "number": 3, "share": 1, "pause": 0, "colour": "blue"}
+    data = {"name": "good day", "number": 3, "place": 0, "share": 1, "pause": 0, "colour": "blue"}
 
-    assert read(data) == (Sub("good day", 3, 1, 0, Colour.BLUE), [])
+    assert read(data) == (Sub("good day", 3, 0, 1, 0, Colour.BLUE), [])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from smart_meter.doctor.service import (
     judge_meter,
     judge_peer,
     judge_release,
+    judge_starts,
     judge_unit,
     quiet_limit,
 )
@@ -199,6 +200,17 @@ def test_a_peer_may_be_silent_for_the_longest_age_of_a_value() -> None:
     assert quiet_limit(Config()) == 60
     assert quiet_limit(Config(meters=(METER._replace(stale_after=0),))) == 60
     assert quiet_limit(Config(meters=(METER, METER._replace(stale_after=600)))) == 600
+
+
+def test_a_writer_whose_cycle_has_an_assumed_beginning_is_a_warning() -> None:
+    [check] = judge_starts([METER], {"assumed_starts": {"pv": ["192.168.1.50"], "gone": ["192.168.1.51"]}})
+    assert (check.level, check.name) == (Level.WARNING, "samples of pv")
+    assert check.found == (
+        "192.168.1.50 has no clear pause: its samples are assumed to begin with register 0"
+    )
+    assert "sample_starts_at" in check.fix
+    assert judge_starts([METER], {"assumed_starts": {}}) == judge_starts([METER], {}) == []
+    assert judge_starts([METER], None) == []
 
 
 RECORDED = HistoryConfig("/var/lib/smart-meter/history.db")

@@ -6,7 +6,9 @@ import pytest
 from smart_meter.config import FIELD_ZONE, Access, Config, JournalConfig, LogFormat, MeterConfig, ServerConfig
 from smart_meter.log.formatter import Direction, Listening
 from smart_meter.log.make_formatter import make_formatter
+from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample
+from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import PeerTotals, Statistics
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from smart_meter.registers.status_block import State
@@ -185,6 +187,7 @@ def test_a_summary_counts_what_was_suppressed() -> None:
     [
         (State.STALE, 60.0, "[STALE] pv: no sample for 60 s"),
         (State.STALE, None, "[STALE] pv: no sample yet"),
+        (State.WAITING, None, "[WAITING] pv: its register map changed, so it waits for a sample"),
         (State.FRESH, 0.0, "[FRESH] pv: samples come again"),
         (State.RESTORED, 4.2, "[RESTORED] pv: the last values from before the start, 4 s old"),
         (State.RESTORED, None, "[RESTORED] pv: the last values from before the start, of unknown age"),
@@ -193,6 +196,77 @@ def test_a_summary_counts_what_was_suppressed() -> None:
 def test_a_change_of_freshness_names_the_meter(state: State, age: float | None, line: str) -> None:
     assert text().state("pv", state, age) == line
     assert record(as_json().state("pv", state, age))["state"] == state.name.lower()
+
+
+ESP32, OTHER = Source("192.168.1.50", "ESP32"), Source("192.168.1.51", "ESP32")
+HALF = Dropped(ESP32, frozenset(range(4)), frozenset({4, 5, 7}), "within 2 s", visible=False, silent=True)
+RECORDED_HALF = {"peer": "ESP32", "client": "192.168.1.50", "written": "0-3", "missing": "4-5, 7"}
+
+
+def test_a_stale_meter_names_what_is_missing() -> None:
+    assert text().state("pv", State.STALE, 60.0, HALF) == (
+        "[STALE] pv: no sample for 60 s; ESP32 (192.168.1.50) writes registers 0-3, and 4-5, 7 are missing"
+    )
+    assert record(as_json().state("pv", State.STALE, None, HALF)) == {
+        "event": "state",
+        "meter": "pv",
+        "state": "stale",
+        "age": None,
+        **RECORDED_HALF,
+    }
+
+
+def test_an_incomplete_sample_is_logged_with_its_client_and_the_reason() -> None:
+    assert text().incomplete("pv", HALF, 0) == (
+        "[INCOMPLETE] ESP32 (192.168.1.50) wrote registers 0-3 and not 4-5, 7 within 2 s: no sample"
+    )
+    again = HALF._replace(reason="its first register 0 came again", silent=False, visible=True)
+    assert text(TWO_METERS).incomplete("pv-east", again, 3) == (
+        "[INCOMPLETE] pv-east | ESP32 (192.168.1.50) wrote registers 0-3 and not 4-5, 7: its first register "
+        "0 came again: no sample; readers saw the registers (and 3 more since the last such line)"
+    )
+    assert record(as_json().incomplete("pv", again, 3)) == {
+        "event": "incomplete",
+        "meter": "pv",
+        **RECORDED_HALF,
+        "reason": "its first register 0 came again",
+        "visible": True,
+        "suppressed": 3,
+    }
+
+
+def test_the_writers_of_a_meter_are_logged() -> None:
+    assert text().writer("pv", None, ESP32, 0) == "[WRITER] pv: ESP32 (192.168.1.50) writes it"
+    assert text().writer("pv", ESP32, OTHER, 0) == (
+        "[WRITER] pv: ESP32 (192.168.1.51) writes it now, before it ESP32 (192.168.1.50)"
+    )
+    assert text().two_writers("pv", ESP32, OTHER, 0) == (
+        "[TWO WRITERS] pv: ESP32 (192.168.1.50) and ESP32 (192.168.1.51) both write it; "
+        'writers = "one" would refuse the second'
+    )
+    assert text().assumed_start("pv", ESP32, 0, 0) == (
+        "[ASSUMED] pv: ESP32 (192.168.1.50) has no clear pause, so its samples are assumed to begin with "
+        "register 0; set sample_starts_at if that is wrong"
+    )
+    assert text().slow_writer("pv", ESP32, 2, 0) == (
+        "[SLOW] pv: ESP32 (192.168.1.50) takes more than sample_gap (2 s) between two writes, so no sample "
+        'is complete; raise sample_gap, or set complete = "any"'
+    )
+
+
+def test_as_json_the_writers_of_a_meter_are_events() -> None:
+    log = as_json()
+    who = {"meter": "pv", "peer": "ESP32", "client": "192.168.1.50", "suppressed": 0}
+    assert record(log.writer("pv", None, ESP32, 0)) == {"event": "writer", "earlier": None, **who}
+    assert record(log.writer("pv", OTHER, ESP32, 0))["earlier"] == "192.168.1.51"
+    assert record(log.two_writers("pv", ESP32, OTHER, 0)) == {
+        "event": "two_writers",
+        "meter": "pv",
+        "clients": ["192.168.1.50", "192.168.1.51"],
+        "suppressed": 0,
+    }
+    assert record(log.assumed_start("pv", ESP32, 0, 0)) == {"event": "assumed_start", "register": 0, **who}
+    assert record(log.slow_writer("pv", ESP32, 2, 0)) == {"event": "slow_writer", "sample_gap": 2, **who}
 
 
 def test_rare_counters_are_in_the_statistics_line_unless_they_are_0() -> None:

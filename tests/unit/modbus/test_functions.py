@@ -29,7 +29,7 @@ from tests.unit.wire import adu, wire
 
 def bank(start: int = 0, registers: tuple[int, ...] = (250, 260, 485, 536, 850, 456, 0, 0)) -> Bank:
     made = Bank(start, len(registers), Identification({0: "V", 1: "P", 2: "1.2", 4: "N", 0x80: "abc"}))
-    made.data[:] = b"".join(register.to_bytes(2) for register in registers)
+    made.view = b"".join(register.to_bytes(2) for register in registers)
     return made
 
 

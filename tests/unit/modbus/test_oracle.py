@@ -242,7 +242,7 @@ def test_every_answer_is_the_oracles_but_for_the_named_differences(
     function, body = request
     frame = adu(1, bytes([function]) + body, transaction=0x1234)
     bank = Bank(start, len(held), Identification(objects))
-    bank.data[:] = pack(*held)
+    bank.view = pack(*held)
     # Input registers begin at 0.
     bank.inputs = pack(*held)
     registers = Registers(0 if function == 4 else start, list(held))

@@ -6,7 +6,7 @@ from pathlib import Path
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Config
 from smart_meter.runtime import state_file
-from tests.unit.wire import read, write
+from tests.unit.wire import read, write, write_one
 
 
 def test_each_peer_has_its_totals_and_the_time_of_its_last_events() -> None:
@@ -31,6 +31,20 @@ def test_each_peer_has_its_totals_and_the_time_of_its_last_events() -> None:
         "OPTA": {"received": 0, "last_received": None, "served": 2, "last_served": 105.0},
     }
     assert (state["at"], state["started"], state["port"], state["connections"]) == (110.0, 90.0, 502, 2)
+
+
+def test_a_meter_whose_samples_have_an_assumed_beginning_is_in_the_state() -> None:
+    now = 100.0
+    concentrator = Concentrator(Config(), lambda _: None, lambda: now, lambda: 1.7e9)
+    esp32 = concentrator.admit("192.168.1.50")
+    assert esp32
+    assert state_file.record(concentrator, started=0, port=502, history=None)["assumed_starts"] == {}
+    for cycle in range(5):
+        for register in range(8):
+            now += 0.1
+            esp32.respond(write_one(register, cycle))
+    state = state_file.record(concentrator, started=0, port=502, history=None)
+    assert state["assumed_starts"] == {"pv": ["192.168.1.50"]}
 
 
 def test_the_state_can_be_read_until_it_is_removed(tmp_path: Path) -> None:
@@ -67,6 +81,9 @@ def test_a_file_with_an_invalid_value_is_ignored(tmp_path: Path) -> None:
         {"started": 10**400},
         {"history": []},
         {"peers": {"ESP32": 1}},
+        {"assumed_starts": []},
+        {"assumed_starts": {"pv": "192.168.1.50"}},
+        {"assumed_starts": {"pv": [1]}},
         {"peers": {"ESP32": {"received": "1"}}},
     ]
     (tmp_path / state_file.NAME).write_text(json.dumps(right))
