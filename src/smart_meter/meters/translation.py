@@ -35,15 +35,15 @@ def _encoded(before: Measurement, registers: Sequence[int], after: Measurement) 
         after.sentinel_registers() is None
     ):
         return None
-    if before.is_sentinel(registers):
-        # "No value" stays so.
-        return after.sentinel_registers()
+    if before.is_no_value(registers):
+        # "No value" stays so, if the new measurement has a number for it.
+        return None if after.no_value_number is None else after.sentinel_registers()
     value = _exact(before, registers)
     try:
         encoded = after.encode(before.decode(registers))
     except ValueError:
         return None
-    if value is None or _exact(after, encoded) != value or after.is_sentinel(encoded):
+    if value is None or _exact(after, encoded) != value or after.is_no_value(encoded):
         return None
     return encoded
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from smart_meter.meters.assembly import Dropped, Stream
@@ -44,7 +43,8 @@ class Writer:
 
     def written_since(self, since: float) -> bool:
         """Whether it wrote after `since`, in monotonic seconds."""
-        return max(self.sampled or -math.inf, *(s.last or -math.inf for s in self.streams), -math.inf) > since
+        times = [self.sampled, *(stream.last for stream in self.streams)]
+        return any(time is not None and time > since for time in times)
 
     def completed(self) -> None:
         """Take note of a complete sample."""

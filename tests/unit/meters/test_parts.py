@@ -8,6 +8,7 @@ import pytest
 from smart_meter.config import Complete, MeterConfig, OnStale, OutOfRange, Publish, Writers
 from smart_meter.meters.events import (
     BecameStale,
+    OverBudget,
     SampleCompleted,
     SampleDropped,
     SecondWriter,
@@ -19,10 +20,11 @@ from smart_meter.meters.events import (
 )
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.source import Source
+from smart_meter.registers import status_block
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import Measurement, RegisterMap
 from smart_meter.registers.status_block import State
-from tests.unit.meters.parts import DESCENDING, Program, chance, cycles, value
+from tests.unit.meters.parts import DESCENDING, Program, chance, cycles, incomplete, value
 
 EIGHT = RegisterMap(tuple(Measurement(f"m{address}", address) for address in range(8)))
 WIDE = RegisterMap((Measurement("a", 0), Measurement("b", 2, DataType.UINT32), Measurement("c", 4)))
@@ -77,11 +79,14 @@ class Writing:
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
+    def writers(self) -> int | None:
+        return status_block.decode(self.meter.input_registers(self.now)).writers
+
     def read(self) -> tuple[int, ...]:
         return struct.unpack(f">{len(self.meter.view) // 2}H", self.meter.view)
 
 
-A, B = Source("192.168.1.50", "ESP32"), Source("192.168.1.51", "ESP32")
+A, B, C = (Source(f"192.168.1.{number}", "ESP32") for number in (50, 51, 52))
 
 
 def whole(number: int) -> tuple[int, ...]:
@@ -406,6 +411,42 @@ def test_only_one_writer_is_let_in_while_its_values_are_fresh() -> None:
     assert writing.code == 6
 
 
+def test_the_addresses_that_wrote_within_a_minute_are_counted(known: Writing) -> None:
+    assert known.writers() == 0
+    known.do(A, 0, *whole(1))
+    known.do(Source(A.address), 0, *whole(2))
+    assert known.writers() == 1
+    # Also one whose sample is incomplete.
+    known.do(B, 0, 1, after=40.0)
+    assert known.writers() == 2
+    known.wait(30.0)
+    assert known.writers() == 1
+    known.do(C, 0, *whole(3))
+    known.do(A, 0, *whole(4))
+    assert known.writers() == 3
+    known.wait(60.0)
+    assert known.writers() == 0
+
+
+@pytest.mark.parametrize("complete", Complete)
+def test_a_busy_meter_refuses_what_would_complete_a_sample_and_changes_nothing(complete: Complete) -> None:
+    writing = Writing(sample_starts_at=None if complete is Complete.ANY else 0, complete=complete)
+    writing.do(A, 0, *whole(1))
+    if complete is Complete.ALL:
+        writing.cycle(A, 2, range(7))
+    before = writing.meter.version, writing.meter.samples, incomplete(writing.meter)
+    writing.meter.busy = True
+    for _ in range(2):
+        writing.do(A, 7, value(0, 2, 7))
+        assert (writing.code, writing.events[-1]) == (6, OverBudget("pv"))
+    writing.do(A, 0, *whole(3))
+    assert writing.code == 6
+    assert (writing.meter.version, writing.meter.samples, incomplete(writing.meter)) == before
+    writing.meter.busy = False
+    assert writing.do(A, 7, value(0, 2, 7))
+    assert writing.read()[7] == value(0, 2, 7)
+
+
 def test_a_writer_that_is_slower_than_sample_gap_is_named_once(known: Writing) -> None:
     for register in range(8):
         known.do(A, register, 1, after=3.0)
@@ -472,5 +513,14 @@ def test_a_map_that_holds_every_value_exactly_goes_on(known: Writing) -> None:
     assert taken_over(known.meter, wider).meter.state is State.FRESH
     coarser = RegisterMap((*EIGHT.measurements[:7], Measurement("m7", 7, scale=0.5)))
     assert taken_over(known.meter, coarser).meter.state is State.WAITING
+    known.do(A, 0, *whole(1)[:7], 0xFFFF)
+    # It is a value: an unsigned type has no other number for "no value" unless that is configured.
+    assert taken_over(known.meter, wider).read()[14:] == divmod(100 * 0xFFFF, 0x10000)
+    unsigned = RegisterMap((Measurement("m", 0, no_value=True),))
+    signed, other = (RegisterMap((Measurement("m", 0, kind),)) for kind in (DataType.INT32, DataType.UINT32))
+    without = Writing(unsigned)
+    without.do(A, 0, 0xFFFF)
+    assert taken_over(without.meter, signed).read() == (0x8000, 0)
+    assert taken_over(without.meter, other).meter.state is State.WAITING
     in_kilowatts = RegisterMap((*EIGHT.measurements[:7], Measurement("m7", 7, unit="kW")))
     assert taken_over(known.meter, in_kilowatts).meter.state is State.WAITING
