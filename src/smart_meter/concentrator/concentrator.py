@@ -39,6 +39,8 @@ class Concentrator:
         """
         self._dispatcher = Dispatcher(write_line, now, wall, yield_to_sink)
         self.statistics = self._dispatcher.statistics
+        self.shared = self._dispatcher.shared
+        """What every meter's status block shows of the concentrator; the history's generation is set here."""
         self.now = now
         self._wall = wall
         self._trial = trial

@@ -55,10 +55,11 @@ class Recording:
             self._number_meters()
 
     def count(self, statistics: Statistics) -> None:
-        """Update the totals of stored samples, and the history's sequence numbers: once a second."""
+        """Update the totals of stored samples, and the history's numbers and generation: once a second."""
         history = self._history
         if history is not None:
             history.use_numbers(self._numbers())
+            self._concentrator.shared.generation = history.generation
             statistics.stored = history.stored
             statistics.not_stored = history.lost
 
@@ -88,6 +89,7 @@ class Recording:
                 meter.number_from(history.first_number(meter.name))
         self._numbered = {meter.name for meter in self._concentrator.meters}
         history.use_numbers(self._numbers())
+        self._concentrator.shared.generation = history.generation
 
     def _numbers(self) -> dict[str, int]:
         return {meter.name: meter.sequence for meter in self._concentrator.meters}

@@ -1,6 +1,7 @@
 """What connects history and concentrator: which values a meter restores from the history, and when."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,11 @@ class Run:
     def registers(self) -> bytes:
         return sent(self.client.respond(read(0, 8)))
 
+    def status(self) -> status_block.Status:
+        return status_block.decode(sent(self.client.respond(adu(1, wire("04 0000 001a"))))[9:])
+
     def sequence(self) -> int:
-        reply = sent(self.client.respond(adu(1, wire("04 0000 000d"))))
-        return status_block.decode(reply[9:]).sequence
+        return self.status().sequence
 
     def tick(self) -> None:
         self.recording.count(self.concentrator.statistics)
@@ -130,6 +133,23 @@ def test_a_history_that_a_reload_switches_on_never_overwrites_newer_values(recor
     run.end()
     run.recording.count(run.concentrator.statistics)
     assert (run.concentrator.statistics.stored, run.concentrator.statistics.not_stored) == (1, 0)
+
+
+def test_the_status_block_shows_the_generation_of_the_history(recorded: Config, tmp_path: Path) -> None:
+    generations = set()
+    for config in (recorded, recorded, Config(history=HistoryConfig(path=str(tmp_path / "other.db")))):
+        run = Run(config)
+        run.client.respond(write(0))
+        deadline = time.monotonic() + TIMEOUT
+        while not run.status().generation and time.monotonic() < deadline:
+            run.tick()
+            time.sleep(0.01)
+        generations.add(run.status().generation)
+        run.recording.reconfigure(Config())
+        assert run.status().generation == 0
+        run.end()
+    assert len(generations) == 2
+    assert 0 not in generations
 
 
 def test_a_history_that_a_reload_switches_off_takes_no_more_samples(recorded: Config) -> None:
