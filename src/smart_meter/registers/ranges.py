@@ -10,15 +10,30 @@ from operator import ge, le
 from smart_meter.registers.register_map import Measurement, RegisterMap
 from smart_meter.registers.word_order import WordOrder
 
+_MAX_ADDED = 125
+"""Registers up to which one addition is faster than a comparison of each value."""
+_number = int.from_bytes
+
 
 class MapRanges:
     """The ranges of a map's measurements.
 
-    Nearly every sample is in range, so the hot path only finds that out: it unpacks the stored numbers at
-    once and compares each with its highest, and with its lowest only if the data type can store less.
+    Nearly every sample is in range, so the hot path only finds that out. Most maps need one addition for
+    it, see `_top_bits`. For the others it unpacks the stored numbers at once and compares each with its
+    highest, and with its lowest only if the data type can store less.
     """
 
-    __slots__ = ("_can_be_below", "_flags", "_highs", "_lows", "_others", "_start", "_unpack")
+    __slots__ = (
+        "_can_be_below",
+        "_flags",
+        "_highs",
+        "_lows",
+        "_others",
+        "_room",
+        "_start",
+        "_top",
+        "_unpack",
+    )
 
     def __init__(self, register_map: RegisterMap) -> None:
         self._start = register_map.start
@@ -30,6 +45,7 @@ class MapRanges:
         self._lows = [low for _, _, (low, _) in together]
         self._highs = [high for _, _, (_, high) in together]
         self._can_be_below = any(low > _lowest(m) for _, m, (low, _) in together)
+        self._room, self._top = _top_bits(register_map, together)
         self._others = [(1 << i, m) for i, m in limited if _bounds(m) is None]
 
     def __bool__(self) -> bool:
@@ -41,6 +57,10 @@ class MapRanges:
 
         image: every register of the map's span, in wire order.
         """
+        if self._top:
+            registers = _number(image)
+            if not (registers | registers + self._room) & self._top:
+                return self._bits_of_others(image) if self._others else 0
         numbers = self._unpack(image)
         # Not-a-number is neither over nor under a limit, so it fails both comparisons.
         if False in map(ge, self._highs, numbers) or (
@@ -88,6 +108,28 @@ def _bounds(measurement: Measurement) -> tuple[float, float] | None:
     if limits is None or nothing not in limits:
         return None
     return (nothing + 1, high) if nothing == limits[0] else (low, nothing - 1)
+
+
+def _top_bits(
+    register_map: RegisterMap, limited: list[tuple[int, Measurement, tuple[float, float]]]
+) -> tuple[int, int]:
+    """Return a number to add to all registers of the map as one number, and the top bit of each value.
+
+    A value above its highest has its top bit, or gets it by the sum: what is added is the difference between
+    its highest and the largest number without the top bit. So no sum carries into the next value, unless a
+    top bit was set before. limited: index, measurement, and lowest and highest stored number.
+
+    Both are 0 for a map with another kind of range: of a signed type, for example.
+    """
+    room = top = 0
+    for _, measurement, (low, high) in limited:
+        half = 1 << 16 * measurement.width - 1
+        if not measurement.type.integral or _lowest(measurement) < max(low, 0) or not 0 <= high < half:
+            return 0, 0
+        shift = 16 * (register_map.end - measurement.end)
+        top |= half << shift
+        room |= half - 1 - int(high) << shift
+    return (room, top) if register_map.quantity <= _MAX_ADDED else (0, 0)
 
 
 def _lowest(measurement: Measurement) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,3 +73,21 @@ def test_a_map_without_limits_has_no_ranges() -> None:
     plain = RegisterMap(tuple(m._replace(minimum=None, maximum=None) for m in PV_MAP.measurements))
     assert not MapRanges(plain)
     assert MapRanges(plain).out_of_range(bytes(16)) == 0
+
+
+@pytest.mark.parametrize("highest", [0, 100, 0x7FFE, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF])
+def test_values_on_either_side_of_the_highest_are_found_beside_values_without_a_range(highest: int) -> None:
+    register_map = RegisterMap(
+        (
+            Measurement("before", 0, DataType.UINT32),
+            Measurement("limited", 2, minimum=0, maximum=highest),
+            Measurement("wide", 3, DataType.UINT32, minimum=0, maximum=highest),
+            Measurement("after", 6),
+        )
+    )
+    ranges = MapRanges(register_map)
+    for number in {0, highest - 1, highest, highest + 1, 0x7FFF, 0x8000, 0xFFFF} & set(range(0x10000)):
+        for others in (0, 0xFFFF):
+            registers = (others, others, number, 0, number, others, others)
+            expected = 0b110 if number > highest else 0
+            assert ranges.out_of_range(struct.pack(">7H", *registers)) == expected
