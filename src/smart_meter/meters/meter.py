@@ -253,8 +253,8 @@ class Meter(Bank):
         if self.state is _FRESH:
             self.view = values
             if self._limited:
-                self._mask = self._span.out_of_range(values)
-                self.flags = OUT_OF_RANGE if self._mask else 0
+                self._mask = mask = self._span.out_of_range(values)
+                self.flags = OUT_OF_RANGE if mask else 0
             return self._completed
         recovered = self.state is State.STALE
         self.state = State.FRESH

@@ -9,8 +9,6 @@ from smart_meter.registers.ranges import MapRanges
 from smart_meter.registers.register_map import Measurement, RegisterMap
 from smart_meter.registers.word_order import WordOrder
 
-# A member of an enumeration costs a look-up each time.
-_BIG = WordOrder.BIG
 _UINT32 = struct.Struct(">I")
 _WORDS = struct.Struct(">HH")
 
@@ -23,7 +21,7 @@ class Span:
         "_indexes",
         "_map",
         "_start",
-        "_timestamp",
+        "_timestamp_place",
         "addresses",
         "limited",
         "out_of_range",
@@ -51,7 +49,13 @@ class Span:
         """The registers of each measurement's "no value", by address."""
         for measurement in measurements:
             self.sentinels.update(enumerate(measurement.sentinel_registers() or [], measurement.address))
-        self._timestamp = register_map.timestamp
+        timestamp = register_map.timestamp
+        self._timestamp_place = (
+            None
+            if timestamp is None
+            else (2 * (timestamp.address - register_map.start), timestamp.word_order is WordOrder.BIG)
+        )
+        """The timestamp's first byte, and whether its high word comes first."""
         self._in_map = self._bits() if len(self.addresses) < register_map.quantity else None
 
     def _bits(self) -> int:
@@ -101,12 +105,12 @@ class Span:
 
     def timestamp(self, image: bytes) -> int | None:
         """Return the Unix seconds of the map's timestamp in an image; None: there is none."""
-        timestamp = self._timestamp
-        if timestamp is None:
+        place = self._timestamp_place
+        if place is None:
             return None
-        offset = 2 * (timestamp.address - self._start)
+        offset, big = place
         # This is the hot path of every write: `Measurement.decode` takes several times as long.
-        if timestamp.word_order is _BIG:
+        if big:
             return _UINT32.unpack_from(image, offset)[0]  # type: ignore[no-any-return]  # struct has no types
         low, high = _WORDS.unpack_from(image, offset)
         return high << 16 | low  # type: ignore[no-any-return]  # as above
