@@ -19,7 +19,7 @@ from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
 from smart_meter.history.owners import Owners
-from smart_meter.history.queries import first_since, is_extended
+from smart_meter.history.queries import chunks, first_since, is_extended
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
@@ -336,6 +336,7 @@ class Database:
         for statement in EXTENSION:
             self._connection.execute(statement)
         self._owners.count_all_as_unknown(self._oldest(), self.newest)
+        self._owners.save(self.newest)
         # From the first row on: rows of version 1 belong to the file's first generation.
         self.begin_generation(0)
 
@@ -451,7 +452,7 @@ class Database:
 
     def _keep_last(self) -> None:
         """Copy each meter's last row: a start finds it without a search, and deletions don't reach it."""
-        for chunk in _chunks(self._latest.values(), 500):
+        for chunk in chunks(self._latest.values(), 500):
             marks = ",".join("?" * len(chunk))
             self._connection.execute(
                 "INSERT OR REPLACE INTO last SELECT meter, id, running, measured, flags, registers "  # noqa: S608
@@ -492,9 +493,3 @@ class Database:
 _COLUMNS = 6
 _INSERT = "INSERT INTO samples (meter, running, measured, flags, registers, client) VALUES (?, ?, ?, ?, ?, ?)"
 _INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
-
-
-def _chunks(items: Iterable[int], size: int) -> Iterator[list[int]]:
-    whole = list(items)
-    for start in range(0, len(whole), size):
-        yield whole[start : start + size]

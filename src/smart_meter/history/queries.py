@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 
 
 def is_extended(connection: sqlite3.Connection) -> bool:
@@ -26,3 +27,10 @@ def first_since(connection: sqlite3.Connection, running: int, low: int, high: in
         else:
             low = row[0] + 1
     return low
+
+
+def chunks(items: Iterable[int], size: int) -> Iterator[list[int]]:
+    """Yield lists of at most `size` items."""
+    whole = list(items)
+    for start in range(0, len(whole), size):
+        yield whole[start : start + size]
