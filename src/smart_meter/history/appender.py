@@ -55,7 +55,7 @@ def append(database: Database, path: str) -> int:
                     first = int(chunk.samples[0][1] * SECOND)
                     wall = first + chunk.segment.monotonic_offset + chunk.segment.wall_offset
                     database.begin_segment(
-                        running_time.begin_segment(
+                        running_time.first_segment(
                             previous, database.running, chunk.segment.boot, first, wall
                         )
                     )
