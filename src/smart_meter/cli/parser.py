@@ -244,8 +244,12 @@ def _add_history(commands: _Commands) -> None:
         epilog="examples:\n"
         "  smart-meter history --since 24h\n"
         "  smart-meter history --meter pv --since 2026-01-01T00:00:00+00:00 --format csv > pv.csv\n"
-        "  smart-meter history --path history.db --format json\n\n" + EXIT_CODES,
+        "  smart-meter history --path history.db --format json\n"
+        "  sudo smart-meter history backup /media/usb/history.db\n\n" + EXIT_CODES,
     )
+    actions = ["backup", "restore"]
+    history.add_argument("action", nargs="?", choices=actions, help="copy the file, or take a copy back")
+    history.add_argument("copy", nargs="?", type=parse_path, help="the copy, for backup or restore")
     source = history.add_mutually_exclusive_group()
     source.add_argument(
         "--config",

@@ -19,6 +19,7 @@ from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
 from smart_meter.history.owners import Owners
+from smart_meter.history.queries import chunks, first_since, is_extended
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
@@ -277,10 +278,29 @@ class Database:
 
     def keep_sequence_numbers(self, numbers: Mapping[str, int]) -> None:
         """Store the numbers that `sequence_numbers` returns at the next start, within a transaction."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO progress VALUES (?, ?)",
-            [(f"{_SEQUENCE}:{meter}", number) for meter, number in numbers.items()],
-        )
+        self.keep_progress({f"{_SEQUENCE}:{meter}": number for meter, number in numbers.items()})
+
+    def progress(self, name: str) -> int:
+        """Return a number that `keep_progress` stored; 0 if there is none."""
+        if not self.generation:
+            return 0
+        found = self._connection.execute("SELECT value FROM progress WHERE name = ?", (name,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def keep_progress(self, numbers: Mapping[str, int]) -> None:
+        """Store numbers by name, within a transaction."""
+        self._connection.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?)", list(numbers.items()))
+
+    def last_of_generation(self, generation: int) -> int:
+        """Return the id up to which rows may be of an earlier generation; 0 if the file has not had it."""
+        if not self.generation:
+            return 0
+        later = self._connection.execute(
+            "SELECT min(first) FROM generations WHERE first > "
+            "(SELECT max(first) FROM generations WHERE generation = ?)",
+            (generation,),
+        ).fetchone()
+        return 0 if later[0] is None else later[0] - 1
 
     def _identify(self) -> None:
         try:
@@ -316,6 +336,7 @@ class Database:
         for statement in EXTENSION:
             self._connection.execute(statement)
         self._owners.count_all_as_unknown(self._oldest(), self.newest)
+        self._owners.save(self.newest)
         # From the first row on: rows of version 1 belong to the file's first generation.
         self.begin_generation(0)
 
@@ -431,7 +452,7 @@ class Database:
 
     def _keep_last(self) -> None:
         """Copy each meter's last row: a start finds it without a search, and deletions don't reach it."""
-        for chunk in _chunks(self._latest.values(), 500):
+        for chunk in chunks(self._latest.values(), 500):
             marks = ",".join("?" * len(chunk))
             self._connection.execute(
                 "INSERT OR REPLACE INTO last SELECT meter, id, running, measured, flags, registers "  # noqa: S608
@@ -472,32 +493,3 @@ class Database:
 _COLUMNS = 6
 _INSERT = "INSERT INTO samples (meter, running, measured, flags, registers, client) VALUES (?, ?, ?, ?, ?, ?)"
 _INSERTS = {count: _INSERT + ", (?, ?, ?, ?, ?, ?)" * (count - 1) for count in _ROWS}
-
-
-def is_extended(connection: sqlite3.Connection) -> bool:
-    """Return whether the file has the columns and tables that version 1 did not have."""
-    columns = connection.execute("PRAGMA table_info(samples)").fetchall()
-    return any(name == "client" for _, name, *_ in columns)
-
-
-def first_since(connection: sqlite3.Connection, running: int, low: int, high: int) -> int:
-    """Return the first id in [low, high) whose running time is `running` or later; `high` if there is none.
-
-    Running time grows with the id; ids may be missing.
-    """
-    while low < high:
-        middle = (low + high) // 2
-        row = connection.execute(
-            "SELECT id, running FROM samples WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
-        ).fetchone()
-        if row is None or row[0] >= high or row[1] >= running:
-            high = middle
-        else:
-            low = row[0] + 1
-    return low
-
-
-def _chunks(items: Iterable[int], size: int) -> Iterator[list[int]]:
-    whole = list(items)
-    for start in range(0, len(whole), size):
-        yield whole[start : start + size]

@@ -159,6 +159,9 @@ class Owners:
             self._low[payer] = ids[-1][0] + 1 if ids and deleted + len(ids) >= count else end
             deleted += len(ids)
         self._remove(payer, deleted)
+        if self._low.get(payer, newest) >= newest and deleted < count:
+            # It has no more rows, whatever was counted: another has to pay the next time.
+            self._remove(payer, self._rows.get(payer, 0))
         self._owed[owner] = self._owed.get(owner, 0) - deleted
         if not deleted or owner not in self._rows:
             self._owed.pop(owner, None)

@@ -20,9 +20,9 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.database import first_since, is_extended
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.maps import parse
+from smart_meter.history.queries import first_since, is_extended
 from smart_meter.history.running_time import SECOND, Segment, microseconds
 from smart_meter.history.schema import APPLICATION_ID, PROBES, VERSION
 from smart_meter.registers.register_map import RegisterMap

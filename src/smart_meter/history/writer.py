@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
-from smart_meter.history import running_time
+from smart_meter.history import backup, running_time
+from smart_meter.history.appender import UnreadableError, append
 from smart_meter.history.clocks import Clocks
 from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
@@ -123,6 +124,10 @@ class Writer:
         file is left for the thread to create, and an older one for it to extend, so that the service does not
         wait for the disk.
         """
+        if not os.path.lexists(self._active.path):
+            # A restore was interrupted, or made before the first start.
+            with contextlib.suppress(OSError):
+                backup.replace(self._active.path)
         if not os.path.lexists(self._active.path) and os.path.isdir(os.path.dirname(self._active.path)):
             return {}
         found: dict[str, Last] = {}
@@ -216,6 +221,9 @@ class Writer:
         if running_time.has_stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
             self._steps.append((self._queue.next_ticket, self._seen_offset))
+        path = self._active.path
+        if path and (backup.is_waiting(path) or backup.has_rows_to_append(path)) and not self.failing:
+            self._take_copy(path)
         if self.database is not None and self._clocks.monotonic() >= self._size_at:
             self._size_at = self._clocks.monotonic() + SIZE_SECONDS
             self._check_size(self.database)
@@ -244,6 +252,35 @@ class Writer:
                         f"[HISTORY] {reader} keeps reading {database.path}: the WAL has grown to "
                         f"{size / 2**20:.0f} MiB, beyond max_size_mib; end that program, or its transaction"
                     )
+
+    def _take_copy(self, path: str) -> None:
+        """Make a copy that waits beside the history the history, and append the rows of the one before."""
+        self._write()
+        if self.failing:
+            return
+        self._close()
+        backup.replace(path)
+        self._replacing_damage(lambda: self._append_replaced(path))
+
+    def _append_replaced(self, path: str) -> None:
+        count = 0
+        if backup.has_rows_to_append(path):
+            # A database of its own: the other's cached ids are those of this run's meters.
+            with contextlib.closing(Database(path, StorageLimits.of(self._active), LOCK_SECONDS)) as database:
+                count = self._append_rows(database, path + backup.BEFORE)
+                # The copy got a generation of its own: no number of it is in use.
+                self._continues = database.generation
+            backup.discard_replaced(path)
+        self._log(f"[HISTORY] {path} was restored from a copy; {count} rows of the file before were appended")
+        self._create()
+
+    def _append_rows(self, database: Database, before: str) -> int:
+        try:
+            return append(database, before)
+        except UnreadableError as error:
+            moved = quarantine(before, self._clocks.wall())
+            self._log(f"[HISTORY] {before}: {error}. It was renamed to {moved}")
+            return 0
 
     def _apply(self, config: HistoryConfig) -> None:
         """Apply a changed configuration; queued samples go to the old path if that can be written."""

@@ -76,6 +76,8 @@ REFUSED: dict[str, list[str]] = {
     "history --meter": WORDS,
     "history --since": [*TIMES, *OLD],
     "history --format": WORDS,
+    "history action": WORDS,
+    "history copy": [*BAD_PATHS, *UNUSABLE_PATHS],
     "doctor --config": BAD_PATHS,
     "doctor --runtime": BAD_PATHS,
 }
@@ -132,6 +134,8 @@ def line(argument: str, value: str) -> list[str]:
     if name.startswith("--"):
         others = [] if command == "history" and name in ("--path", "--config") else OTHERS[command]
         return [command, *others, f"{name}={value}"]
+    if name == "copy":
+        return [command, *OTHERS[command], "--", "backup", value]
     if name == "peer":
         return [command, *OTHERS[command][1:], "--", value]
     return [command, "--", value]

@@ -173,6 +173,16 @@ def test_what_an_earlier_release_deleted_or_added_does_not_upset_the_counts(file
     file.add(c50=1)
 
 
+def test_a_wrong_count_does_not_keep_the_file_from_making_room(file: File) -> None:
+    file.add(c50=1)
+    file.database._owners._rows[0] = 10**6
+    file.database._owners._low[0] = 1
+    for _ in range(120):
+        file.add(c50=1000)
+    assert file.oldest(GENUINE) > 1
+    assert 0 not in file.database._owners._rows
+
+
 def test_rows_deleted_by_age_are_counted(file: File) -> None:
     for _ in range(10):
         file.add(c50=500, c66=500)

@@ -18,6 +18,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from smart_meter.cli.commands.history_copy import copy_history
 from smart_meter.cli.target import ArgumentsError
 from smart_meter.config import ConfigError, load
 from smart_meter.history.faults import DamagedError, explain
@@ -35,6 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
     path = ""
     try:
         path = _path(arguments)
+        if arguments.action is not None:
+            return copy_history(arguments.action, path, arguments.copy)
         with closing(Reader(path)) as reader:
             _check_meter(arguments.meter, reader)
             selection = reader.select(arguments.meter, arguments.since)
