@@ -12,7 +12,7 @@ from roles.preflight.rules.problem import Key, Problem
 
 from smart_meter.config import Config, ConfigError, ZoneConfig, loads
 
-_HISTORY = PurePosixPath("/var/lib/smart-meter")
+_DATA = PurePosixPath("/var/lib/smart-meter")
 
 
 def beyond_a_reload(before: str, after: str, host: str, *, zones_are_default: bool) -> list[Problem]:
@@ -41,8 +41,12 @@ def _changes(had: Config, wanted: Config) -> Iterator[tuple[Key, str, str]]:
         old, new = getattr(had.server, name), getattr(wanted.server, name)
         if old != new:
             yield ("server", name), str(old), str(new)
-    if (path := wanted.history.path) and PurePosixPath(path).parent not in _writable(had):
-        yield ("history", "path"), had.history.path or "none", path
+    for table, old, path in (
+        ("history", had.history.path, wanted.history.path),
+        ("events", had.events.path, wanted.events.path),
+    ):
+        if path and PurePosixPath(path).parent not in _writable(had):
+            yield (table, "path"), old or "none", path
     zones = {zone.name: zone for zone in had.zones}
     for index, zone in enumerate(wanted.zones):
         if zone.name not in zones:
@@ -54,8 +58,9 @@ def _changes(had: Config, wanted: Config) -> Iterator[tuple[Key, str, str]]:
 
 
 def _writable(config: Config) -> set[PurePosixPath]:
-    """Return the folders that may hold the history: the unit lets the service write only there."""
-    return {_HISTORY, *([PurePosixPath(config.history.path).parent] if config.history.path else [])}
+    """Return the folders that may hold these files: the unit lets the service write only there."""
+    paths = config.history.path, config.events.path
+    return {_DATA, *(PurePosixPath(path).parent for path in paths if path)}
 
 
 def _zone_changes(had: ZoneConfig, wanted: ZoneConfig) -> Iterator[tuple[Key, str, str]]:

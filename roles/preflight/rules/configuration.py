@@ -14,7 +14,7 @@ from smart_meter.config import Config, ConfigError, loads
 from smart_meter.config.settings import scalar_settings
 
 # The variables whose name is not `concentrator_` and the key.
-_PREFIXES = {"history": "concentrator_history_"}
+_PREFIXES = {"history": "concentrator_history_", "events": "concentrator_events_"}
 _NAMES: dict[Key, str] = {("journal", "format"): "concentrator_log_format"}
 
 VARIABLES: dict[Key, str] = {

@@ -24,8 +24,8 @@ _RANGES = {
     "network_conflict_milliseconds": (0, 30000, "activation waits for it"),
     "preflight_reach_seconds": (2, 120, "an address that does not answer takes that long"),
 }
-# Places that the unit can make writable, that survive a reboot, with a folder for the history only.
-_HISTORY = re.compile(r"/(?:var/lib|srv|mnt|media)(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}")
+# Places that the unit can make writable, that survive a reboot, with a folder for such a file only.
+_DATA = re.compile(r"/(?:var/lib|srv|mnt|media)(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}")
 _MAX_HOST_NAME = 64  # HOST_NAME_MAX of Linux
 _SIZE = re.compile(r"[1-9][0-9]*[KMGT]?")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -55,17 +55,22 @@ def check_settings(values: Values) -> Iterator[Problem]:
     if reboot and not _TIME.fullmatch(reboot):
         message = f"{show(reboot)} is not a time of day; give HH:MM, such as 03:30, or leave it empty"
         yield problem("appliance_unattended_reboot_time", message)
-    history = text(values, "concentrator_history_path")
-    # The program itself refuses a relative path.
-    if history and history.startswith("/") and not _HISTORY.fullmatch(history):
-        where = "in a folder of its own under /var/lib, /srv, /mnt or /media"
-        example = "such as /var/lib/smart-meter/history.db, of letters, digits, '.', '_' and '-'"
-        message = f"{show(history)} is not a place for the history; give a file {where}, {example}"
-        yield problem("concentrator_history_path", message)
+    yield from _check_path(values, "history", "the history")
+    yield from _check_path(values, "events", "the audit trail")
     for name, (low, high, why) in _RANGES.items():
         value = integer(values, name)
         if value is not None and not low <= value <= high:
             yield problem(name, f"{value} is out of range; give {low} to {high}: {why}")
+
+
+def _check_path(values: Values, name: str, what: str) -> Iterator[Problem]:
+    path = text(values, f"concentrator_{name}_path")
+    # The program itself refuses a relative path.
+    if path and path.startswith("/") and not _DATA.fullmatch(path):
+        where = "in a folder of its own under /var/lib, /srv, /mnt or /media"
+        example = f"such as /var/lib/smart-meter/{name}.db, of letters, digits, '.', '_' and '-'"
+        message = f"{show(path)} is not a place for {what}; give a file {where}, {example}"
+        yield problem(f"concentrator_{name}_path", message)
 
 
 def _check_time_zone(values: Values) -> Iterator[Problem]:

@@ -1,8 +1,8 @@
 """What a configuration holds: frozen, typed, each setting with its kind, its range and its default.
 
-A scalar setting of `ServerConfig`, `JournalConfig` or `HistoryConfig` is one field here, one default with
-its comment in roles/concentrator/defaults/main.yml and one line in templates/etc/smart-meter/config.toml.j2;
-`make generate` writes the rest.
+A scalar setting of `ServerConfig`, `JournalConfig`, `HistoryConfig` or `EventsConfig` is one field here, one
+default with its comment in roles/concentrator/defaults/main.yml and one line in
+templates/etc/smart-meter/config.toml.j2; `make generate` writes the rest.
 """
 
 from __future__ import annotations
@@ -214,6 +214,31 @@ class HistoryConfig(NamedTuple):
     ] = 10
 
 
+class EventsConfig(NamedTuple):
+    """Where the audit trail is kept, and for how long."""
+
+    path: Annotated[
+        str,
+        Text(
+            "The SQLite file of the audit trail; an empty string keeps none.",
+            'an absolute path, such as "/var/lib/smart-meter/events.db", or "" for no audit trail',
+            fault=path_fault,
+        ),
+    ] = ""
+    max_size_mib: Annotated[
+        float,
+        Number(
+            "The size in MiB above which the oldest events of the largest kind are deleted.",
+            1,
+            1024,
+            "MiB from 1 to 1024",
+        ),
+    ] = 64
+    max_age_days: Annotated[
+        float, Number("Days after which an event is deleted.", 1, 36500, "days from 1 to 36500")
+    ] = 400
+
+
 class ZoneConfig(NamedTuple):
     """A network, this Pi's own address in it, and what its clients may do."""
 
@@ -340,6 +365,7 @@ class Config(NamedTuple):
     server: ServerConfig = ServerConfig()
     journal: JournalConfig = JournalConfig()
     history: HistoryConfig = HistoryConfig()
+    events: EventsConfig = EventsConfig()
     zones: tuple[ZoneConfig, ...] = (FIELD_ZONE, CONTROL_ZONE)
     meters: tuple[MeterConfig, ...] = (MeterConfig("pv", 1, PV_MAP),)
 

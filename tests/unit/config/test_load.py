@@ -169,10 +169,13 @@ def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("nmae = 1", 'nmae: is an unknown key; did you mean "name"?'),
-        ("wat = 1", "wat: is an unknown key; known here: name, server, journal, history, zones, meters"),
+        (
+            "wat = 1",
+            "wat: is an unknown key; known here: name, server, journal, history, events, zones, meters",
+        ),
         (
             '"a\\nb" = 1',
-            '"a\\nb": is an unknown key; known here: name, server, journal, history, zones, meters',
+            '"a\\nb": is an unknown key; known here: name, server, journal, history, events, zones, meters',
         ),
         ("name = 3", "name: 3 is not a string; give 1 to 32 printable characters"),
         ('name = ""', 'name: "" can\'t be used; give 1 to 32 printable characters'),

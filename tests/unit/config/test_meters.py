@@ -248,6 +248,11 @@ def test_the_sentinel_of_a_float_may_be_not_a_number() -> None:
             "sentinel: 65535, the type's own, lies in the range, so it is a value; give one outside, or no_",
         ),
         ('[history]\npath = "/usr/lib"', 'history.path: "/usr/lib" is a folder; give an absolute path, such'),
+        ('[events]\npath = "/usr/lib"', 'events.path: "/usr/lib" is a folder; give an absolute path, such'),
+        (
+            '[history]\npath = "/x/a.db"\n[events]\npath = "/x/../x/a.db"',
+            'events.path: "/x/../x/a.db" is the history\'s file; give the events one of their own',
+        ),
         (
             measured('name = "x", address = 0, scale = 10, maximum = 7000'),
             "maximum: 7000 is stored as 70000, outside 0 to 65535 of uint16; give 0 to 6553.5",

@@ -10,6 +10,7 @@ import pytest
 from smart_meter.config import (
     AccessRule,
     Config,
+    EventsConfig,
     HistoryConfig,
     JournalConfig,
     MeterConfig,
@@ -100,7 +101,7 @@ def test_every_field_of_the_model_has_its_kind_or_is_a_record() -> None:
 
 
 def test_every_description_is_a_sentence_and_every_default_is_accepted() -> None:
-    records: list[Any] = [ServerConfig, JournalConfig, HistoryConfig, AccessRule, MeterConfig]
+    records: list[Any] = [ServerConfig, JournalConfig, HistoryConfig, EventsConfig, AccessRule, MeterConfig]
     for record in records:
         for name, kind in settings_of(record).items():
             assert kind.description.endswith("."), name

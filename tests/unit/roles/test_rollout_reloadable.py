@@ -62,6 +62,7 @@ def test_the_port_is_named_with_both_values_and_the_fix() -> None:
         ('"eth0"', '"eth1"', "network_field_interface"),
         ("2.0/24", "2.0/23", "network_field_address"),
         ("/var/lib/smart-meter/", "/mnt/usb/smart-meter/", "concentrator_history_path"),
+        ("port = 502", 'port = 502\n[events]\npath = "/mnt/usb/e/events.db"', "concentrator_events_path"),
         (FIELD_ZONE, f"{FIELD_ZONE}\n{ANOTHER_ZONE}", "concentrator_zones"),
     ],
 )
@@ -84,6 +85,7 @@ def test_zones_that_were_written_out_are_named_as_such() -> None:
         ("2.0/24", "2.96/28"),
         ("/history.db", "/other.db"),
         ("/var/lib/smart-meter/history.db", ""),
+        ("port = 502", 'port = 502\n[events]\npath = "/var/lib/smart-meter/events.db"'),
         ("port = 502", "port = 502\nmax_connections = 50"),
     ],
 )

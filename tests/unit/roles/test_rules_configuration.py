@@ -44,14 +44,18 @@ def test_the_roles_defaults_are_a_configuration_that_the_program_takes() -> None
     assert problems_of() == []
 
 
-def test_the_roles_defaults_are_the_programs_but_for_a_history() -> None:
+def test_the_roles_defaults_are_the_programs_but_for_a_history_and_an_audit_trail() -> None:
     config = loads(rendered("{}"), "config.toml")
 
     assert config.history.path == "/var/lib/smart-meter/history.db"
-    assert config._replace(history=config.history._replace(path="")) == Config()
+    assert config.events.path == "/var/lib/smart-meter/events.db"
+    without = config._replace(
+        history=config.history._replace(path=""), events=config.events._replace(path="")
+    )
+    assert without == Config()
 
 
-@pytest.mark.parametrize("table", ["server", "journal", "history"])
+@pytest.mark.parametrize("table", ["server", "journal", "history", "events"])
 def test_every_key_of_the_program_has_a_variable(table: str) -> None:
     keys = set(getattr(Config(), table)._fields)
 
@@ -222,6 +226,7 @@ def test_what_can_not_work_is_reported_with_its_variable() -> None:
         ("zones", "concentrator_zones"),
         ("zones[2].name", "concentrator_zones[2].name"),
         ("history.path", "concentrator_history_path"),
+        ("events.max_age_days", "concentrator_events_max_age_days"),
         ("meters[3].measurements[2].scale", "concentrator_meters[3].measurements[2].scale"),
         ("meters[1].access[0].clients", "concentrator_meters[1].access[0].clients"),
     ],

@@ -168,6 +168,7 @@ def test_a_history_may_be_left_out_or_kept_on_another_disk(path: str) -> None:
         ),
         ("concentrator_history_path", "/srv/my data/history.db", "is not a place for the history"),
         ("concentrator_history_path", "/srv/meter/../history.db", "is not a place for the history"),
+        ("concentrator_events_path", "/home/pi/events.db", "is not a place for the audit trail"),
     ],
 )
 def test_bad_settings_are_refused(name: str, value: object, line: str) -> None:

@@ -131,6 +131,18 @@ def test_only_a_history_elsewhere_needs_a_folder_to_write_to(path: str, writable
     assert [line for line in unit if line.startswith("ReadWritePaths=")] == writable
 
 
+def test_an_audit_trail_elsewhere_may_share_the_historys_folder_or_have_its_own() -> None:
+    def writable(**paths: str) -> list[str]:
+        return [line for line in written("service", **paths) if line.startswith("ReadWritePaths=")]
+
+    history, events = "/mnt/usb/smart-meter/history.db", "/mnt/usb/smart-meter/events.db"
+    one = ["ReadWritePaths=-/mnt/usb/smart-meter"]
+    assert writable(concentrator_events_path=events) == one
+    assert writable(concentrator_history_path=history, concentrator_events_path=events) == one
+    both = writable(concentrator_history_path=history, concentrator_events_path="/srv/audit/events.db")
+    assert both == [*one, "ReadWritePaths=-/srv/audit"]
+
+
 @pytest.mark.parametrize("lines", [0, 2, 500.5])
 def test_the_journal_cuts_no_line_that_the_service_may_write(lines: float) -> None:
     unit = written("service", concentrator_lines_per_second=lines)
