@@ -18,6 +18,7 @@ from smart_meter.concentrator.events import (
     UnitUnknown,
 )
 from smart_meter.concentrator.sink import SampleSink
+from smart_meter.log.audit.kinds import EventSink
 from smart_meter.log.formatter import Direction, LogFormatter
 from smart_meter.log.throttle import AddressThrottle, LogThrottle
 from smart_meter.log.token_bucket import TokenBucket
@@ -99,6 +100,7 @@ class Dispatcher:
         self._throttle = LogThrottle(_SECONDS_BETWEEN_LINES)
         self._addresses = AddressThrottle(_SECONDS_BETWEEN_LINES)
         self._sink: SampleSink | None = None
+        self._events: EventSink | None = None
         self.durable = False
         """Whether each write is acknowledged after its commit; then one over the budget is refused."""
         self._rate = 0.0
@@ -134,6 +136,10 @@ class Dispatcher:
         for meter in self.meters.values():
             meter.busy = False
         self.review_backlog()
+
+    def use_events(self, sink: EventSink | None) -> None:
+        """Note events in a sink, the audit trail."""
+        self._events = sink
 
     def review_backlog(self) -> None:
         """Slow the writers down before the sink loses samples; readers are not affected."""

@@ -43,10 +43,13 @@ class History:
         log: Callable[[str], None],
         on_commit: Callable[[], None],
         clocks: Clocks | None = None,
+        *,
+        note: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
         """log: logs a line. on_commit: is called after each commit and each failure.
 
-        The writer thread calls both; `open` may call `log` as well.
+        note: notes an event for the audit trail: quarantined, deleted or lost; its text; its detail.
+        The writer thread calls these; `open` may call `log` and `note` as well.
         """
         from smart_meter.history.writer import Writer  # noqa: PLC0415 - loads SQLite
 
@@ -66,6 +69,7 @@ class History:
             log=log,
             on_commit=on_commit,
             clocks=self._clocks,
+            note=note,
         )
         self._assign_keys(meters)
 

@@ -62,6 +62,7 @@ class Writer:
         log: Callable[[str], None],
         on_commit: Callable[[], None],
         clocks: Clocks,
+        note: Callable[[str, str, str], None],
     ) -> None:
         """`meters` maps keys to meters. Entries may be added while the writer runs, but are never changed."""
         self.config = config
@@ -87,6 +88,9 @@ class Writer:
         self._queue = queue
         self._meters = meters
         self._log = log
+        self._note = note
+        self._noted_lost = 0
+        """Lost samples that were noted."""
         self._on_commit = on_commit
         self._clocks = clocks
         self._taken: list[_Batch] = []
@@ -279,6 +283,7 @@ class Writer:
             return append(database, before)
         except UnreadableError as error:
             moved = quarantine(before, self._clocks.wall())
+            self._note("quarantined", f"the history's file before a restore: {error}", moved)
             self._log(f"[HISTORY] {before}: {error}. It was renamed to {moved}")
             return 0
 
@@ -326,6 +331,7 @@ class Writer:
             path = self._active.path
             moved = quarantine(path, self._clocks.wall())
             self._size_at = self._clocks.monotonic()
+            self._note("quarantined", f"the history: {explain(error, path)}; it was renamed", moved)
             self._log(
                 f"[HISTORY] {path}: {explain(error, path)}. It was renamed to {moved}; a new one was started"
             )
@@ -399,6 +405,14 @@ class Writer:
             return
         self.deleted_young += database.deleted_young
         database.deleted_young = 0
+        owner, age = database.youngest
+        self._note(
+            "deleted",
+            f"rows of the history younger than max_age_days ({self._active.max_age_days:g}) were deleted: "
+            "it is full",
+            f"{self.deleted_young} since the start, the last ones of {owner_name(owner)}, "
+            f"{age / DAY:.1f} days old",
+        )
         if now < self._young_at:
             return
         self._young_at = now + YOUNG_SECONDS
@@ -457,6 +471,7 @@ class Writer:
         self.failing = False
         self._logged.clear()
         lost = self._queue.dropped
+        self._note_lost("samples were lost: the history could not be written for a while")
         note = f"{lost} samples were lost since the start" if lost else "no sample was lost"
         self._log(f"[HISTORY] {self._active.path}: recording again; {note}")
 
@@ -465,8 +480,15 @@ class Writer:
         count = self._queue.discard(self._taken_count())
         self._taken.clear()
         if count:
+            self._note_lost("samples were lost: the history could not be written at the end")
             self._log(f"[HISTORY] {count} samples could not be written and are lost")
         self._on_commit()
+
+    def _note_lost(self, text: str) -> None:
+        lost = self._queue.dropped - self._noted_lost
+        if lost:
+            self._noted_lost = self._queue.dropped
+            self._note("lost", text, f"{lost} samples")
 
     def _close(self) -> None:
         database, self.database = self.database, None

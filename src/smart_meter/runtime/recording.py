@@ -21,12 +21,20 @@ class Recording:
     """Opens the history that the configuration asks for, and restores the meters' last values from it."""
 
     def __init__(
-        self, concentrator: Concentrator, notice: Callable[[str], None], committed: Callable[[], None]
+        self,
+        concentrator: Concentrator,
+        notice: Callable[[str], None],
+        committed: Callable[[], None],
+        note: Callable[[str, str, str], None] = lambda *_: None,
     ) -> None:
-        """notice: logs a text. committed: is called after each commit. Both are called from other threads."""
+        """notice: logs a text. committed: is called after each commit. All are called from other threads.
+
+        note: notes an event, with the value of its kind, text and detail.
+        """
         self._concentrator = concentrator
         self._notice = notice
         self._committed = committed
+        self._note = note
         self._history: History | None = None
         self._numbered: set[str] = set()
         """Names of the meters whose sequence numbers go on from the history's."""
@@ -98,7 +106,7 @@ class Recording:
         # Only if it is needed: importing SQLite takes a good part of the start-up time.
         from smart_meter.history import History  # noqa: PLC0415
 
-        self._history = History(config.history, config.meters, self._notice, self._committed)
+        self._history = History(config.history, config.meters, self._notice, self._committed, note=self._note)
         restored = self._history.open()
         self._concentrator.use_sink(self._history, durable=_durable(config))
         return restored

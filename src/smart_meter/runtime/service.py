@@ -23,6 +23,7 @@ from smart_meter.net.server import Server
 from smart_meter.net.timeouts import Limits
 from smart_meter.registers.status_block import State
 from smart_meter.runtime import state_file
+from smart_meter.runtime.auditing import Auditing
 from smart_meter.runtime.notify import Notifier
 from smart_meter.runtime.recording import Recording
 from smart_meter.runtime.reload import Reload
@@ -31,6 +32,7 @@ STATUS_SECONDS = 3.0
 _TICK_SECONDS = 1.0
 _FLUSH_SECONDS = 0.4
 _STORE_SECONDS = 2.0
+_EVENTS_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SWITCH_SECONDS = 0.0005
 """How long another thread may hold the interpreter while the event loop waits; Python's default is 5 ms."""
@@ -81,13 +83,18 @@ class Service:
             yield_to_sink=self._loop.yield_to_threads,
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
-        self._recording = Recording(self.concentrator, self._notice_from_thread, self._committed)
+        self._auditing = Auditing(self.concentrator, self._notice_from_thread)
+        self._recording = Recording(
+            self.concentrator, self._notice_from_thread, self._committed, self._auditing.note_of_history
+        )
         self._notifier = Notifier(os.environ)
         self._freshness: Timer | None = None
         self._status: Timer | None = None
         self._statistics: Timer | None = None
         self._started = self._loop.time()
         self._stopping = False
+        self._ended_by = "a call of stop()"
+        """Why `run` returns: a signal's name, or a failure."""
         self._absent_zones: set[ZoneConfig] = set()
 
     def stop(self) -> None:
@@ -116,11 +123,15 @@ class Service:
         self._restore()
         self._server.start(self._socket, shared=self._options.shared)
         self._notifier.ready()
+        self._auditing.start(self.config, self._options.source, f"{self.host}:{self.port}")
         self._publish_state()
         self._start_timers()
         _tune_interpreter()
         try:
             self._loop.run()
+        except BaseException as error:
+            self._ended_by = f"failure: {error!r}"
+            raise
         finally:
             self._notifier.stopping()
             if previous is not None:
@@ -153,10 +164,16 @@ class Service:
 
     def _handle_signals(self) -> tuple[int, list[object]]:
         handlers: list[object] = [
-            signal.signal(number, lambda *_: self._loop.post(self._begin_stop)) for number in _SIGNALS[:2]
+            signal.signal(number, lambda got, _: self._loop.post(lambda: self._end_by_signal(got)))
+            for number in _SIGNALS[:2]
         ]
         handlers.append(signal.signal(signal.SIGHUP, lambda *_: self._loop.post(self._reload)))
         return signal.set_wakeup_fd(self._loop.wake_descriptor, warn_on_full_buffer=False), handlers
+
+    def _end_by_signal(self, number: int) -> None:
+        if not self._stopping:
+            self._ended_by = signal.Signals(number).name
+        self._begin_stop()
 
     def _begin_stop(self) -> None:
         if not self._stopping:
@@ -171,6 +188,7 @@ class Service:
         concentrator = self.concentrator
         concentrator.tick(final=True)
         self._recording.stop(_STORE_SECONDS)
+        self._auditing.stop(self._ended_by, _EVENTS_SECONDS)
         self._loop.run_posted()
         self._recording.count(concentrator.statistics)
         self._log.write(
@@ -195,9 +213,13 @@ class Service:
             return
         self._notifier.reloading(time.monotonic())
         reload = Reload(self._options.source, self._options.runtime, self._options.adapt)
-        config = reload.read(self.config)
+        before = self.config
+        config = reload.read(before)
         if config is not None:
             self._apply(config)
+            self._auditing.reloaded(before, config, self._options.source)
+        else:
+            self._auditing.refused(reload.problems)
         self._notice(reload.text)
         reload.publish()
         self._notifier.ready()
@@ -218,6 +240,7 @@ class Service:
     def _tick(self) -> None:
         self.concentrator.tick()
         self._recording.count(self.concentrator.statistics)
+        self._auditing.tick()
 
     def _check_freshness(self) -> None:
         self.concentrator.check()
@@ -242,7 +265,11 @@ class Service:
         runtime = self._options.runtime
         if runtime is not None:
             state = state_file.record(
-                self.concentrator, started=self._started, port=self.port, history=self._recording.state()
+                self.concentrator,
+                started=self._started,
+                port=self.port,
+                history=self._recording.state(),
+                events=self._auditing.state(),
             )
             state_file.write(runtime, state)
 

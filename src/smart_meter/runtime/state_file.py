@@ -22,9 +22,17 @@ _BIG = 2**63
 
 
 def record(
-    concentrator: Concentrator, *, started: float, port: int, history: dict[str, Any] | None
+    concentrator: Concentrator,
+    *,
+    started: float,
+    port: int,
+    history: dict[str, Any] | None,
+    events: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the state to be written. started: monotonic seconds. history: from `Recording.state`."""
+    """Return the state to be written.
+
+    started: monotonic seconds. history, events: from `Recording.state` and `Auditing.state`.
+    """
     totals = concentrator.statistics
     return {
         "layout": LAYOUT,
@@ -35,6 +43,7 @@ def record(
         "connections": totals.open_connections,
         "refused": totals.refused,
         "history": history,
+        "events": events,
         "assumed_starts": {
             meter.name: assumed for meter in concentrator.meters if (assumed := meter.assumed_starts())
         },
@@ -96,6 +105,7 @@ _VALUES: dict[str, Callable[[object], bool]] = {
     "at": _is_number,
     "started": _is_number,
     "history": lambda value: value is None or isinstance(value, dict),
+    "events": lambda value: value is None or isinstance(value, dict),
     "peers": _is_peers,
     "assumed_starts": lambda value: (
         isinstance(value, dict)

@@ -59,12 +59,13 @@ class Bench:
         self.config = HistoryConfig(**{"path": str(path), "commit_interval": 0, **settings})
         self.hands = hands
         self.logged: list[str] = []
+        self.noted: list[tuple[str, str, str]] = []
         self.commits = 0
         self._changed = threading.Condition()
 
     def make(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
         clocks = self.hands.clocks() if self.hands else None
-        return History(self.config, meters, self._log, self._committed, clocks)
+        return History(self.config, meters, self._log, self._committed, clocks, note=self._note)
 
     def open(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
         self.history = self.make(meters)
@@ -111,6 +112,9 @@ class Bench:
         with self._changed:
             self.logged.append(text)
             self._changed.notify_all()
+
+    def _note(self, *event: str) -> None:
+        self.noted.append((event[0], event[1], event[2]))
 
     def _committed(self) -> None:
         with self._changed:

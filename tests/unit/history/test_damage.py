@@ -91,6 +91,9 @@ def test_a_damaged_or_foreign_file_is_quarantined_at_the_start(
     assert len(one.logged) == 1
     assert one.logged[0].startswith(f"[HISTORY] {one.path}: {reason}")
     assert one.logged[0].endswith(f". It was renamed to {one.path.with_name(RENAMED)}; a new one was started")
+    [(kind, text, detail)] = one.noted
+    assert (kind, detail) == ("quarantined", str(one.path.with_name(RENAMED)))
+    assert text.startswith(f"the history: {reason}")
     one.stored("pv", registers(7))
     assert one.rows() == [registers(7)]
     assert one.path.with_name(RENAMED).read_bytes() == harmed

@@ -159,6 +159,9 @@ def test_if_the_disk_fails_for_long_the_oldest_samples_are_lost_and_counted(
     assert one.rows() == [registers(number) for number in range(4000, 5000)]
     assert (history.stored, history.lost) == (1000, 4000)
     assert "4000 samples were lost" in one.wait_for_word("recording again")
+    assert one.noted == [
+        ("lost", "samples were lost: the history could not be written for a while", "4000 samples")
+    ]
 
 
 def test_samples_that_can_not_be_written_at_stop_are_logged_as_lost(bench: Make, tmp_path: Path) -> None:
@@ -168,6 +171,9 @@ def test_samples_that_can_not_be_written_at_stop_are_logged_as_lost(bench: Make,
     one.record("pv", registers(2))
     assert not one.stop()
     assert one.logged[-1] == "[HISTORY] 2 samples could not be written and are lost"
+    assert one.noted == [
+        ("lost", "samples were lost: the history could not be written at the end", "2 samples")
+    ]
     assert (history.lost, history.stored_up_to(2)) == (2, False)
 
 

@@ -239,3 +239,7 @@ def test_a_line_names_whose_rows_are_deleted_before_they_are_too_old(bench: Make
         "now those of 192.168.1.51 (0.3 days old); raise max_size_mib"
     )
     assert history.deleted_young == 3 * EARLY - len(one.rows())
+    assert {(kind, text) for kind, text, _ in one.noted} == {
+        ("deleted", "rows of the history younger than max_age_days (400) were deleted: it is full")
+    }
+    assert one.noted[-1][2].startswith(f"{history.deleted_young} since the start, the last ones of 192.168.")

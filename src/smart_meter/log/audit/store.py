@@ -20,7 +20,7 @@ from smart_meter.history.running_time import DAY, Segment, first_segment, micros
 from smart_meter.log.audit.kinds import Kind
 from smart_meter.log.audit.schema import APPLICATION_ID, PAGE, PROBES, SCHEMA, VERSION
 from smart_meter.log.audit.shares import HOUR, OTHERS, ROW_BYTES, Pair, Shares
-from smart_meter.log.audit.text import NAME_BYTES, TEXT_BYTES, harmless, shorten
+from smart_meter.log.audit.text import DETAIL_BYTES, NAME_BYTES, TEXT_BYTES, harmless, shorten
 from smart_meter.log.audit.waiting import SEPARATE, Key, Noted
 
 BATCH = 100
@@ -36,7 +36,7 @@ _CHUNK = 50
 """Rows that are deleted at a time for want of room."""
 _OLD = 1000
 """Rows that are searched at a time for those that are too old."""
-_BATCH_PAGES = BATCH * (ROW_BYTES + 2 * TEXT_BYTES + 3 * NAME_BYTES) // PAGE
+_BATCH_PAGES = BATCH * (ROW_BYTES + TEXT_BYTES + DETAIL_BYTES + 3 * NAME_BYTES) // PAGE
 _SEPARATE = frozenset(kind.value for kind in SEPARATE)
 _INSERT = (
     "INSERT INTO events (kind, client, meter, text, detail, count, first, last, running) "
@@ -174,7 +174,7 @@ class Store:
             separate, detail, text, meter = False, text, MORE, ""
             if self._grow(key, event, detail, running):
                 return
-        text, detail = shorten(text, TEXT_BYTES), shorten(detail, TEXT_BYTES)
+        text, detail = shorten(text, TEXT_BYTES), shorten(detail, DETAIL_BYTES)
         size = len(text) + len(detail) + ROW_BYTES
         self._delete_oldest(pair, self._shares.excess(pair, size, self._pages() * PAGE))
         row = kind, client, meter, text, detail, event.events, event.first, event.last, running
@@ -195,7 +195,7 @@ class Store:
             return False
         changed = self._connection.execute(
             "UPDATE events SET count = count + ?, last = ?, detail = ?, running = ? WHERE id = ?",
-            (event.events, event.last, shorten(detail, TEXT_BYTES), running, row.id),
+            (event.events, event.last, shorten(detail, DETAIL_BYTES), running, row.id),
         )
         if not changed.rowcount:
             del self._open[key]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 TEXT_BYTES = 300
-"""The longest text and detail of an event, in UTF-8."""
+"""The longest text of an event, in UTF-8."""
+DETAIL_BYTES = 600
+"""The longest detail."""
 NAME_BYTES = 64
 """The longest client and meter."""
 _DIGITS = dict.fromkeys(map(ord, "0123456789"))
