@@ -9,6 +9,7 @@ from smart_meter.concentrator.reply_cache import ReplyCache
 from smart_meter.concentrator.session import SampleWrite, ServedMeter, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.config import Config
+from smart_meter.log.audit.kinds import EventSink
 from smart_meter.log.formatter import LogFormatter
 from smart_meter.log.make_formatter import make_formatter
 from smart_meter.meters.meter import Meter
@@ -81,6 +82,14 @@ class Concentrator:
     def use_sink(self, sink: SampleSink | None, *, durable: bool) -> None:
         """Record samples in a sink. durable: whether each is acknowledged after its commit."""
         self._dispatcher.use_sink(sink, durable=durable)
+
+    def use_events(self, sink: EventSink | None) -> None:
+        """Note what happens in the audit trail; None: there is none."""
+        self._dispatcher.use_events(sink)
+
+    def clients(self) -> list[dict[str, object]]:
+        """Return the last clients that wrote, for the state file: the last one first."""
+        return self._dispatcher.clients.record(self.meters)
 
     def expect_writer(self, meter: str, client: int) -> None:
         """Give a client a budget of its own for a meter, if one is left: it wrote it before the start."""
