@@ -120,7 +120,7 @@ def test_the_program_ends_in_time_although_a_client_lost_its_link(networks: Netw
             env=environment(),
             stdout=subprocess.DEVNULL,
         ) as opta:
-            program.wait_for(r"^\[TX TO OPTA\]", count=3)
+            program.wait_for(r"^\[TX TO OPTA\]")
             networks.set_address("delete", "eth0", "192.168.2.100/24")
             started = time.monotonic()
             code, _ = program.stop()

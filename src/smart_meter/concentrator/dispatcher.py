@@ -22,7 +22,7 @@ from smart_meter.concentrator.reports import Reports
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.log.audit.kinds import EventSink
 from smart_meter.log.formatter import Direction, LogFormatter
-from smart_meter.log.token_bucket import TokenBucket
+from smart_meter.log.token_bucket import FirstAfterSilence, TokenBucket
 from smart_meter.meters.budget import Budgets
 from smart_meter.meters.events import (
     BecameFresh,
@@ -57,7 +57,7 @@ _Refusal = UnitUnknown | ExceptionReturned | AccessRefused | ValueRefused | Over
 
 
 class Peer:
-    """A peer's totals, and the token buckets of its lines in the log."""
+    """A peer's totals, and what limits its lines in the log. rate: of the lines about samples, per second."""
 
     __slots__ = ("name", "rx", "totals", "tx")
 
@@ -65,7 +65,7 @@ class Peer:
         self.name = name
         self.totals = totals
         self.rx = TokenBucket(rate, now, totals.received)
-        self.tx = TokenBucket(rate, now, totals.served)
+        self.tx = FirstAfterSilence(now, totals.served, lines=rate > 0)
 
 
 class Origin(NamedTuple):
@@ -196,7 +196,7 @@ class Dispatcher:
                         if not recorded & _REVIEW_MASK:
                             self.review_backlog()
                 if writer.rx.tokens >= 1.0:
-                    self._log_sample(event, writer)
+                    self._log_sample(event, origin)
             elif type(event) is BecameFresh:
                 self.reports.fresh(event.meter, origin.address)
             else:
@@ -225,7 +225,7 @@ class Dispatcher:
         self.reports.unknown_client(address)
 
     def flush_summaries(self, peers: Iterable[Peer], *, final: bool) -> None:
-        """Refill the token buckets of the log, and log how many events were suppressed."""
+        """Let the log take lines again, and log how many samples and reads had none."""
         now = self._now()
         self.reports.flush()
         for budgets in self._budgets.values():
@@ -233,19 +233,22 @@ class Dispatcher:
         for totals in self.statistics.peers.values():
             totals.notice(now)
         for peer in peers:
+            peer.rx.refill(now)
+            peer.tx.refill(peer.totals.served, now)
             for direction, bucket, total in (
                 (Direction.RX, peer.rx, peer.totals.received),
                 (Direction.TX, peer.tx, peer.totals.served),
             ):
-                bucket.refill(now)
                 suppressed = bucket.flush_suppressed(total, now, final=final)
                 if suppressed is not None:
                     self._write_line(self.formatter.summary(direction, peer.name, *suppressed, total))
 
-    def _log_sample(self, event: SampleCompleted, writer: Peer) -> None:
+    def _log_sample(self, event: SampleCompleted, origin: Origin) -> None:
+        writer = origin.writer
         writer.rx.spend()
         sample = self.meters[event.meter].last_sample(self._wall())
-        self._write_line(self.formatter.received(sample, writer.name, writer.totals.received))
+        line = self.formatter.received(sample, writer.name, origin.address, writer.totals.received)
+        self._write_line(line)
 
     def _dispatch_other(self, event: object, origin: Origin, request: bytes) -> None:
         statistics = self.statistics

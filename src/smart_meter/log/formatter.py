@@ -68,8 +68,8 @@ class LogFormatter(Protocol):
     def start(self, listening: Listening) -> str:
         """Format the banner: the configuration, and what the service waits for."""
 
-    def received(self, sample: Sample, peer: str, total: int) -> str:
-        """Format a completed sample."""
+    def received(self, sample: Sample, peer: str, client: str, total: int) -> str:
+        """Format a completed sample. As text, the line has no client: [WRITER] shows who writes."""
 
     def served(self, meter: str, peer: str, address: int, quantity: int, total: int, *, inputs: bool) -> str:
         """Format a read. inputs: of input registers, not of holding registers."""

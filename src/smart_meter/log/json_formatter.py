@@ -47,10 +47,11 @@ class JsonFormatter(LogFormatter):
             meters=meters,
         )
 
-    def received(self, sample: Sample, peer: str, total: int) -> str:
+    def received(self, sample: Sample, peer: str, client: str, total: int) -> str:
         return self._object(
             "rx",
             peer=peer,
+            client=client,
             meter=sample.meter,
             measured=None if sample.measured is None else iso_time(sample.measured),
             arrived=iso_time(sample.arrived_wall),

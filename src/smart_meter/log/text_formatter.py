@@ -62,7 +62,7 @@ class TextFormatter(LogFormatter):
             return f"{zone.peer} → {self._config.name}: {zone.medium}, Modbus TCP (writes data)"
         return f"{self._config.name} ← {zone.peer}: {zone.medium}, Modbus TCP (reads data)"
 
-    def received(self, sample: Sample, peer: str, total: int) -> str:
+    def received(self, sample: Sample, peer: str, client: str, total: int) -> str:
         values = sample.values
         shown = " ".join(
             f"{m.name}={'-' if (value := values[m.name]) is None else m.format(value)}"

@@ -1,4 +1,5 @@
 import struct
+from collections import Counter
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -318,7 +319,7 @@ def test_the_status_block_is_read_as_input_registers_in_whole_or_in_part() -> No
     assert opta.respond(adu(1, wire("04 0001 0001")))[9:] == wire("0001")
     assert opta.respond(adu(1, wire("04 0019 0001")))[9:] == wire("0001")
     assert opta.respond(adu(1, wire("04 0019 0002")))[7:] == wire("84 02")
-    assert trial.journal[-1] == "[TX TO OPTA] Served input registers 25-25 | Total served: 4"
+    assert trial.journal[0] == "[TX TO OPTA] Served input registers 0-12 | Total served: 1"
 
 
 def test_requests_for_a_unit_that_no_meter_has_are_counted_in_every_meters_status_block() -> None:
@@ -383,16 +384,49 @@ def test_over_its_quota_the_journal_sums_up_and_nothing_is_left_out_of_the_total
     for _ in range(100):
         esp32.respond(write(0))
         opta.respond(read(0, 8))
-    assert len(trial.journal) == 41
-    for _ in range(10):
+    assert len(trial.journal) == 1 + 4 + 1
+    for _ in range(60):
         trial.now += 1
         trial.concentrator.tick()
-    assert trial.journal[41:] == [
-        "[RX FROM ESP32] 80 more samples in 10 s | Total RX: 100",
-        "[TX TO OPTA] Served 80 more reads in 10 s | Total served: 100",
+    assert trial.journal[6:] == [
+        "[STALE] pv: no sample for 60 s",
+        "[RX FROM ESP32] 96 more samples in 60 s | Total RX: 100",
+        "[TX TO OPTA] Served 99 more reads in 60 s | Total served: 100",
     ]
-    opta.respond(read(0, 8))
-    assert trial.journal[-1].endswith("Total served: 101")
+
+
+def test_a_device_and_a_plc_at_their_usual_rates_write_few_lines() -> None:
+    trial = Trial()
+    esp32, opta = trial.client("192.168.1.50"), trial.client("192.168.2.10")
+    for second in range(600):
+        if second % 2 == 0:
+            esp32.respond(write(0))
+        for _ in range(10):
+            if opta.cached_reply(read(0, 8)) is None:
+                opta.respond(read(0, 8))
+        trial.now += 1
+        trial.concentrator.tick()
+    kinds = Counter(line.partition("]")[0] for line in trial.journal)
+    assert kinds == {"[WRITER": 1, "[RX FROM ESP32": 300, "[TX TO OPTA": 1 + 10}
+    assert trial.journal[2] == "[TX TO OPTA] Served registers 0-7 | Total served: 1"
+    assert trial.journal[-1] == "[TX TO OPTA] Served 600 more reads in 60 s | Total served: 6000"
+
+
+def test_the_first_read_after_a_minute_of_silence_has_a_line() -> None:
+    trial = Trial()
+    opta = trial.client("192.168.2.10")
+    for _ in range(2):
+        opta.respond(read(0, 8))
+        opta.respond(read(0, 8))
+        for _ in range(61):
+            trial.now += 1
+            trial.concentrator.tick()
+    assert trial.journal == [
+        "[TX TO OPTA] Served registers 0-7 | Total served: 1",
+        "[TX TO OPTA] Served 1 more reads in 60 s | Total served: 2",
+        "[TX TO OPTA] Served registers 0-7 | Total served: 3",
+        "[TX TO OPTA] Served 1 more reads in 60 s | Total served: 4",
+    ]
 
 
 def test_with_no_lines_at_all_the_sums_are_told() -> None:
@@ -494,7 +528,7 @@ def test_a_new_configuration_keeps_values_totals_and_connections() -> None:
     assert [session.readmit() for session in (esp32, opta)] == [True, True]
     assert opta.respond(read(2, 1)) == answer(1, (4850,))
     assert status_of(opta)[1:6] == (1, 0, 1, 0, int(changed.fingerprint, 16))
-    assert trial.journal[-2].endswith("Total served: 2")
+    assert trial.journal[-1].endswith("Total served: 2")
 
 
 def test_a_client_that_a_new_configuration_knows_no_more_is_told_apart() -> None:

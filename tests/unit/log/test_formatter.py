@@ -75,7 +75,7 @@ def test_the_banner_is_the_documented_one_byte_for_byte() -> None:
 
 
 def test_the_line_of_a_sample_is_the_documented_one_byte_for_byte() -> None:
-    assert text().received(SAMPLE, "ESP32", 1) == (
+    assert text().received(SAMPLE, "ESP32", "192.168.1.50", 1) == (
         "[RX FROM ESP32] 2016-01-01T06:00:00+00:00 | "
         "P_ac=250.0W P_dc=260.0W V_dc=48.50V I_dc=5.36A G=850.0W/m² T_cell=45.6°C | Total RX: 1"
     )
@@ -90,15 +90,17 @@ def test_the_line_of_a_read_is_the_documented_one_byte_for_byte() -> None:
 
 def test_no_value_is_a_dash_in_text_and_null_in_json() -> None:
     sample = SAMPLE._replace(values={**SAMPLE.values, "T_cell": None}, out_of_range=frozenset({"T_cell"}))
-    assert " T_cell=- | Out of range: T_cell | Total RX: 1" in text().received(sample, "ESP32", 1)
-    written = record(as_json().received(sample, "ESP32", 1))
+    assert " T_cell=- | Out of range: T_cell | Total RX: 1" in text().received(
+        sample, "ESP32", "192.168.1.50", 1
+    )
+    written = record(as_json().received(sample, "ESP32", "192.168.1.50", 1))
     assert (written["values"]["T_cell"], written["out_of_range"]) == (None, ["T_cell"])
 
 
 def test_with_several_meters_each_line_names_its_own() -> None:
     several = text(TWO_METERS)
     sample = SAMPLE._replace(meter="pv-east")
-    assert several.received(sample, "ESP32", 2).startswith(
+    assert several.received(sample, "ESP32", "192.168.1.50", 2).startswith(
         "[RX FROM ESP32] pv-east | 2016-01-01T06:00:00+00:00 | P"
     )
     assert several.served("pv-west", "OPTA", 3, 1, 4, inputs=False) == (
@@ -110,7 +112,7 @@ def test_with_several_meters_each_line_names_its_own() -> None:
 def test_without_a_timestamp_in_the_map_the_time_of_arrival_is_logged() -> None:
     plain = RegisterMap((Measurement("x", 0, decimals=0),))
     sample = Sample("m", {"x": 7}, None, 5.0, 1700000000.9)
-    line = text(Config(meters=(MeterConfig("m", 1, plain),))).received(sample, "ESP32", 1)
+    line = text(Config(meters=(MeterConfig("m", 1, plain),))).received(sample, "ESP32", "192.168.1.50", 1)
     assert line == "[RX FROM ESP32] 2023-11-14T22:13:20+00:00 | x=7 | Total RX: 1"
 
 
@@ -217,14 +219,20 @@ def test_samples_that_are_left_out_of_the_history_are_logged_with_their_client()
 def test_a_value_out_of_range_is_named_in_its_line() -> None:
     sample = SAMPLE._replace(out_of_range=frozenset({"T_cell", "G"}))
     assert (
-        text().received(sample, "ESP32", 1).endswith("T_cell=45.6°C | Out of range: G, T_cell | Total RX: 1")
+        text()
+        .received(sample, "ESP32", "192.168.1.50", 1)
+        .endswith("T_cell=45.6°C | Out of range: G, T_cell | Total RX: 1")
     )
-    assert record(as_json().received(sample, "ESP32", 1))["out_of_range"] == ["G", "T_cell"]
+    assert record(as_json().received(sample, "ESP32", "192.168.1.50", 1))["out_of_range"] == ["G", "T_cell"]
 
 
 def test_json_has_null_for_a_value_that_is_not_finite() -> None:
     sample = SAMPLE._replace(values={"x": float("nan"), "y": float("inf"), "z": 1.5})
-    assert record(as_json().received(sample, "ESP32", 1))["values"] == {"x": None, "y": None, "z": 1.5}
+    assert record(as_json().received(sample, "ESP32", "192.168.1.50", 1))["values"] == {
+        "x": None,
+        "y": None,
+        "z": 1.5,
+    }
 
 
 def test_a_read_of_input_registers_is_marked() -> None:
@@ -370,9 +378,10 @@ def test_a_missing_address_is_logged_with_its_interface_and_what_to_run() -> Non
 
 def test_as_json_each_event_is_one_object_on_one_line() -> None:
     log = as_json()
-    assert record(log.received(SAMPLE, "ESP32", 1)) == {
+    assert record(log.received(SAMPLE, "ESP32", "192.168.1.50", 1)) == {
         "event": "rx",
         "peer": "ESP32",
+        "client": "192.168.1.50",
         "meter": "pv",
         "measured": "2016-01-01T06:00:00+00:00",
         "arrived": "2023-11-14T22:13:20+00:00",
