@@ -13,6 +13,10 @@ MAX_CLIENTS = 16
 """Clients, each with one meter, that are remembered; the one that wrote longest ago goes."""
 
 
+MAX_TEXT = 200
+"""Characters of a reason, or of a list of registers."""
+
+
 class Client:
     """One address and what it wrote to one meter."""
 
@@ -58,13 +62,13 @@ class Clients:
         """Take note of a write that got an exception. now: monotonic seconds."""
         client = self._of(address, peer, meter)
         client.refused += 1
-        client.last_refused, client.reason = now, reason
+        client.last_refused, client.reason = now, _short(reason)
 
     def dropped(self, meter: str, dropped: Dropped) -> None:
         """Take note of a sample that did not become complete."""
         client = self._of(dropped.source.address, dropped.source.peer, meter)
         client.incomplete += 1
-        client.missing = spans(dropped.missing)
+        client.missing = _short(spans(dropped.missing))
 
     def record(self, meters: Iterable[Meter]) -> list[dict[str, object]]:
         """Return them for the state file, the last one first."""
@@ -88,3 +92,7 @@ class Clients:
         if len(self._clients) > MAX_CLIENTS:
             self._clients.popitem(last=False)
         return client
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
