@@ -45,7 +45,10 @@ def test_the_journal_is_as_documented(start: Start) -> None:
         assert client.ask(read(0, 8)) == answer(1, (0,) * 8)
         assert client.ask(write(0)) == wire("0001 0000 0003 01 90 01")
     program.wait_for(r"^\[TX TO LOCALHOST\] Served registers 0-7 \| Total served: 1$")
-    program.wait_for(r"^\[REFUSED\] LOCALHOST \(127\.0\.0\.1\) may only read: function 16 got exception 01$")
+    program.wait_for(
+        r"^\[REFUSED\] LOCALHOST \(127\.0\.0\.1\) wrote registers 0-7 of unit 1 with function 16: "
+        r"exception 01, it may only read$"
+    )
 
 
 def test_a_trial_logs_both_peers_and_the_totals_at_the_end(start: Start) -> None:

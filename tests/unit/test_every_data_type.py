@@ -63,10 +63,12 @@ def test_registers_and_log_lines(kind: DataType, value: float, order: str) -> No
     meter = Meter(config.meters[0])
     meter.store(struct.pack(f">{kind.width}H", *registers), 1.0)
     sample = meter.last_sample(2.0)
-    text = make_formatter(config, lambda: 2.0).received(sample, "ESP32", 1)
+    text = make_formatter(config, lambda: 2.0).received(sample, "ESP32", "192.168.1.50", 1)
     journal = JournalConfig(LogFormat.JSON)
     written = json.loads(
-        make_formatter(config._replace(journal=journal), lambda: 2.0).received(sample, "ESP32", 1)
+        make_formatter(config._replace(journal=journal), lambda: 2.0).received(
+            sample, "ESP32", "192.168.1.50", 1
+        )
     )
     if kind.kind is Kind.TIMESTAMP:
         assert sample.measured == value

@@ -50,7 +50,7 @@ def check_settings(values: Values) -> Iterator[Problem]:
             yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server")
     size = values.get("appliance_journal_max_use")
     if isinstance(size, str) and not _SIZE.fullmatch(size):
-        yield problem("appliance_journal_max_use", f"{show(size)} is not a size; give one such as 200M")
+        yield problem("appliance_journal_max_use", f"{show(size)} is not a size; give one such as 1G")
     reboot = text(values, "appliance_unattended_reboot_time")
     if reboot and not _TIME.fullmatch(reboot):
         message = f"{show(reboot)} is not a time of day; give HH:MM, such as 03:30, or leave it empty"

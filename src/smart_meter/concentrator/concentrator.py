@@ -84,8 +84,12 @@ class Concentrator:
         self._dispatcher.use_sink(sink, durable=durable)
 
     def use_events(self, sink: EventSink | None) -> None:
-        """Note events in a sink, the audit trail."""
+        """Note what happens in the audit trail; None: there is none."""
         self._dispatcher.use_events(sink)
+
+    def clients(self) -> list[dict[str, object]]:
+        """Return the last clients that wrote, for the state file: the last one first."""
+        return self._dispatcher.clients.record(self.meters)
 
     def expect_writer(self, meter: str, client: int) -> None:
         """Give a client a budget of its own for a meter, if one is left: it wrote it before the start."""

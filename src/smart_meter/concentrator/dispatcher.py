@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from smart_meter.concentrator.clients import Clients
 from smart_meter.concentrator.events import (
     AccessRefused,
     Disconnected,
@@ -17,32 +18,26 @@ from smart_meter.concentrator.events import (
     TimedOut,
     UnitUnknown,
 )
+from smart_meter.concentrator.reports import Reports
 from smart_meter.concentrator.sink import SampleSink
 from smart_meter.log.audit.kinds import EventSink
 from smart_meter.log.formatter import Direction, LogFormatter
-from smart_meter.log.throttle import AddressThrottle, LogThrottle
-from smart_meter.log.token_bucket import TokenBucket
+from smart_meter.log.token_bucket import FirstAfterSilence, TokenBucket
 from smart_meter.meters.budget import Budgets
 from smart_meter.meters.events import (
     BecameFresh,
-    BecameStale,
-    BecameWaiting,
     OverBudget,
     SampleCompleted,
     SampleDropped,
     SecondWriter,
-    SlowWriter,
-    StartAssumed,
-    TwoWriters,
     ValueRefused,
-    WriterChanged,
 )
 from smart_meter.meters.meter import Meter
 from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import PeerTotals, SharedStatus, Statistics
-from smart_meter.registers.status_block import State
+from smart_meter.modbus.attempt import Attempt, attempt
+from smart_meter.modbus.functions import ExceptionCode
 
-_SECONDS_BETWEEN_LINES = 10.0
 _REVIEW_MASK = 0xFF
 """The sink's backlog is reviewed every 256 samples."""
 BUSY_BACKLOG = 1_000
@@ -51,8 +46,18 @@ FULL_BACKLOG = 50_000
 """Number of waiting samples, half the maximum, from which on writes are acknowledged after their commit."""
 
 
+_REASONS: dict[int, str] = {
+    ExceptionCode.ILLEGAL_FUNCTION: "the function is not supported",
+    ExceptionCode.ILLEGAL_DATA_ADDRESS: "the map has registers {first}-{last}",
+    ExceptionCode.ILLEGAL_DATA_VALUE: "its length or its quantity is not valid",
+    ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND: "the meter has no fresh values to be read",
+}
+"""Why a write got an exception, by its code."""
+_Refusal = UnitUnknown | ExceptionReturned | AccessRefused | ValueRefused | OverBudget | SecondWriter
+
+
 class Peer:
-    """A peer's totals, and the token buckets of its lines in the log."""
+    """A peer's totals, and what limits its lines in the log. rate: of the lines about samples, per second."""
 
     __slots__ = ("name", "rx", "totals", "tx")
 
@@ -60,7 +65,7 @@ class Peer:
         self.name = name
         self.totals = totals
         self.rx = TokenBucket(rate, now, totals.received)
-        self.tx = TokenBucket(rate, now, totals.served)
+        self.tx = FirstAfterSilence(now, totals.served, lines=rate > 0)
 
 
 class Origin(NamedTuple):
@@ -92,15 +97,14 @@ class Dispatcher:
 
         True if it is configured so, and while samples arrive faster than the disk takes them (backpressure).
         """
-        self.formatter: LogFormatter
+        self.reports = Reports(write_line, now)
+        self.clients = Clients()
+        """The last clients that wrote."""
         self.meters: Mapping[str, Meter]
         self._now = now
         self._wall = wall
         self._yield_to_sink = yield_to_sink
-        self._throttle = LogThrottle(_SECONDS_BETWEEN_LINES)
-        self._addresses = AddressThrottle(_SECONDS_BETWEEN_LINES)
         self._sink: SampleSink | None = None
-        self._events: EventSink | None = None
         self.durable = False
         """Whether each write is acknowledged after its commit; then one over the budget is refused."""
         self._rate = 0.0
@@ -112,7 +116,7 @@ class Dispatcher:
 
         rate: samples per second that a client may store of one meter; 0: no limit.
         """
-        self.formatter = formatter
+        self.formatter = self.reports.formatter = formatter
         self.meters = meters
         self._rate = rate
         now = self._now()
@@ -138,8 +142,8 @@ class Dispatcher:
         self.review_backlog()
 
     def use_events(self, sink: EventSink | None) -> None:
-        """Note events in a sink, the audit trail."""
-        self._events = sink
+        """Note what happens in the audit trail; None: there is none."""
+        self.reports.events = sink
 
     def review_backlog(self) -> None:
         """Slow the writers down before the sink loses samples; readers are not affected."""
@@ -159,10 +163,10 @@ class Dispatcher:
             return True
         return None if sink.stored_up_to(ticket) is None else True
 
-    def dispatch(self, events: Iterable[object], origin: Origin, function: int = 0) -> int:
+    def dispatch(self, events: Iterable[object], origin: Origin, request: bytes = b"") -> int:
         """Count, store and log events of one request; return the ticket that its reply has to wait for, or 0.
 
-        function: the request's function code.
+        request: its ADU; empty if the events are not those of a request.
         """
         ticket = 0
         for event in events:
@@ -192,33 +196,23 @@ class Dispatcher:
                         if not recorded & _REVIEW_MASK:
                             self.review_backlog()
                 if writer.rx.tokens >= 1.0:
-                    self._log_sample(event, writer)
+                    self._log_sample(event, origin)
             elif type(event) is BecameFresh:
-                self._write_line(self.formatter.state(event.meter, State.FRESH, 0.0))
+                self.reports.fresh(event.meter, origin.address)
             else:
-                self._dispatch_other(event, origin, function)
+                self._dispatch_other(event, origin, request)
         return ticket
 
     def _thin(self, meter: Meter, origin: Origin) -> None:
         """Leave a sample out of the history: its client is over its budget."""
         meter.thinned += 1
         self.statistics.thinned += 1
-        # The addresses without a budget of their own count as one, so that there are few.
-        own = origin.client in self._budgets[meter.name].own
-        kind = "thinned", meter.name, origin.client if own else None
-        suppressed = self._throttle.allow(kind, self._now())
-        if suppressed is not None:
-            more = f"; {suppressed} more since the last such line" if suppressed else ""
-            text = (
-                f"[THINNED] {meter.name}: {origin.writer.name} ({origin.address}) sends more than "
-                f"max_samples_per_second ({self._rate:g}): readers get the sample, the history not{more}"
-            )
-            self._write_line(self.formatter.notice(text))
+        self.reports.thinned(origin.writer.name, origin.address, meter.name, self._rate)
 
     def happened(self, events: Iterable[object]) -> None:
-        """Log what happened to a meter without a request."""
+        """Count and report what happened to a meter without a request."""
         for event in events:
-            self._log_meter_event(event)
+            self._meter_event(event)
 
     def disconnected(self, source: Source) -> None:
         """Let the meters know that a connection is gone."""
@@ -228,164 +222,124 @@ class Dispatcher:
     def unknown_client(self, address: str) -> None:
         """Count and log a client in no zone."""
         self.statistics.unknown_clients += 1
-        suppressed = self._throttle.allow("unknown client", self._now())
-        if suppressed is not None:
-            self._write_line(self.formatter.unknown_client(address, suppressed))
+        self.reports.unknown_client(address)
 
     def flush_summaries(self, peers: Iterable[Peer], *, final: bool) -> None:
-        """Refill the token buckets of the log, and log how many events were suppressed."""
+        """Let the log take lines again, and log how many samples and reads had none."""
         now = self._now()
+        self.reports.flush()
         for budgets in self._budgets.values():
             budgets.refill(now)
         for totals in self.statistics.peers.values():
             totals.notice(now)
         for peer in peers:
+            peer.rx.refill(now)
+            peer.tx.refill(peer.totals.served, now)
             for direction, bucket, total in (
                 (Direction.RX, peer.rx, peer.totals.received),
                 (Direction.TX, peer.tx, peer.totals.served),
             ):
-                bucket.refill(now)
                 suppressed = bucket.flush_suppressed(total, now, final=final)
                 if suppressed is not None:
                     self._write_line(self.formatter.summary(direction, peer.name, *suppressed, total))
 
-    def _log_sample(self, event: SampleCompleted, writer: Peer) -> None:
+    def _log_sample(self, event: SampleCompleted, origin: Origin) -> None:
+        writer = origin.writer
         writer.rx.spend()
         sample = self.meters[event.meter].last_sample(self._wall())
-        self._write_line(self.formatter.received(sample, writer.name, writer.totals.received))
+        line = self.formatter.received(sample, writer.name, origin.address, writer.totals.received)
+        self._write_line(line)
 
-    def _dispatch_other(self, event: object, origin: Origin, function: int) -> None:
+    def _dispatch_other(self, event: object, origin: Origin, request: bytes) -> None:
         statistics = self.statistics
+        reports, peer, client = self.reports, origin.reader.name, origin.address
         match event:
             case ReadServed():
                 origin.reader.tx.spend()
-                peer, total = origin.reader.name, origin.reader.totals.served
+                total = origin.reader.totals.served
                 self._write_line(
                     self.formatter.served(
                         event.meter, peer, event.address, event.quantity, total, inputs=event.inputs
                     )
                 )
-            case ExceptionReturned() | StoreFailed() | UnitUnknown():
+            case StoreFailed():
                 statistics.exceptions += 1
-                self.shared.unknown_units += isinstance(event, UnitUnknown)
-            case AccessRefused():
-                if event.writes:
-                    self.meters[event.meter].refused += 1
-                may = "may only read" if event.read_only else "may not do that"
-                self._refused(event.meter, origin, function, f"{may}: function {function} got exception 01")
-            case ValueRefused() | OverBudget() | SecondWriter():
-                self._write_refused(event, origin, function)
-            case ProbeAnnounced():
+            case UnitUnknown() | ExceptionReturned() | AccessRefused() | ValueRefused():
+                self._refused(event, origin, attempt(request))
+            case OverBudget() | SecondWriter():
+                self._refused(event, origin, attempt(request))
+            case ProbeAnnounced(meter, unit, functions):
                 statistics.connections -= 1
                 statistics.open_connections -= 1
-                self._probe(event, origin)
+                reports.probe(peer, client, meter, unit=unit, functions=functions)
             case FrameInvalid(reason):
                 statistics.bad_frames += 1
-                self._throttled(
-                    "bad frame",
-                    origin,
-                    lambda name, suppressed: self.formatter.bad_frame(
-                        name, origin.address, reason, suppressed
-                    ),
-                )
+                reports.bad_frame(peer, client, reason)
             case TimedOut(reason):
                 statistics.timed_out += 1
-                self._closed("timed out", origin, reason)
+                reports.closed("timed out", peer, client, reason)
             case Evicted():
                 statistics.evicted += 1
-                self._closed(
-                    "evicted", origin, "it was idle for longest, and there were too many connections"
-                )
+                reason = "it was idle for longest, and there were too many connections"
+                reports.closed("evicted", peer, client, reason)
             case Disconnected():
                 statistics.open_connections -= 1
             case _:
-                self._log_meter_event(event)
+                self._meter_event(event)
 
-    def _log_meter_event(self, event: object) -> None:
-        formatter = self.formatter
+    def _meter_event(self, event: object) -> None:
+        if isinstance(event, SampleDropped):
+            self.clients.dropped(event.meter, event.dropped)
+        self.reports.meter_event(event)
+
+    def _refused(self, event: _Refusal, origin: Origin, asked: Attempt) -> None:
+        """Count and report a request that got an exception.
+
+        A read that failed changes nothing, so it has a line only if its client addresses the wrong unit, or
+        has no right to it.
+        """
+        if isinstance(event, UnitUnknown):
+            meter = None
+            self.shared.unknown_units += 1
+        else:
+            meter = event.meter
+        if asked.writes or isinstance(event, AccessRefused):
+            self.statistics.refused += 1
+        else:
+            self.statistics.exceptions += 1
+            if meter is not None:
+                return
+        code, reason = self._why(event)
+        peer = origin.writer if asked.writes else origin.reader
+        if asked.writes:
+            now = self._now()
+            peer.totals.refused += 1
+            peer.totals.last_refused = now
+            if meter is not None:
+                self.meters[meter].refused += 1
+            self.clients.refused(
+                origin.address, peer.name, meter, f"exception {code:02X} ({asked.span}; {reason})", now
+            )
+        self.reports.refused(peer.name, origin.address, meter, asked, code, reason)
+
+    def _why(self, event: _Refusal) -> tuple[int, str]:
+        """Return the exception code of a request, and the reason for it."""
         match event:
-            case BecameStale(meter, age, incomplete):
-                self._write_line(formatter.state(meter, State.STALE, age, incomplete))
-            case BecameWaiting(meter):
-                self._write_line(formatter.state(meter, State.WAITING, None))
-            case SampleDropped(meter, dropped):
-                self._per_address(
-                    ("incomplete", meter), dropped.source, lambda n: formatter.incomplete(meter, dropped, n)
-                )
-            case WriterChanged(meter, earlier, source):
-                self._per_address(
-                    ("writer", meter), source, lambda n: formatter.writer(meter, earlier, source, n)
-                )
-            case TwoWriters(meter, first, second):
-                self._per_address(
-                    ("two writers", meter), second, lambda n: formatter.two_writers(meter, first, second, n)
-                )
-            case StartAssumed(meter, source, register):
-                self._per_address(
-                    ("assumed", meter), source, lambda n: formatter.assumed_start(meter, source, register, n)
-                )
-            case SlowWriter(meter, source, sample_gap):
-                self._per_address(
-                    ("slow", meter), source, lambda n: formatter.slow_writer(meter, source, sample_gap, n)
-                )
-            case _:
-                raise TypeError(f"{event!r} is not an event of the concentrator")
-
-    def _per_address(self, kind: Hashable, source: Source, line: Callable[[int], str]) -> None:
-        """Log a line about a client unless one of its kind was logged a short while ago."""
-        suppressed = self._addresses.allow(kind, source.address, self._now())
-        if suppressed is not None:
-            self._write_line(line(suppressed))
-
-    def _write_refused(
-        self, event: ValueRefused | OverBudget | SecondWriter, origin: Origin, function: int
-    ) -> None:
-        self.meters[event.meter].refused += 1
-        match event:
+            case UnitUnknown():
+                code, reason = ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND, "no meter has this unit"
+            case AccessRefused():
+                may = "only read" if event.read_only else "not do that"
+                code, reason = ExceptionCode.ILLEGAL_FUNCTION, f"it may {may}"
             case ValueRefused(_, measurement, value):
-                what = f"wrote {measurement.name}={measurement.format(value)}, which is out of range"
-                code = "03"
+                shown = f"{measurement.name}={measurement.format(value)}"
+                code, reason = ExceptionCode.ILLEGAL_DATA_VALUE, f"{shown} is out of range"
             case OverBudget():
-                what, code = f"sends more than max_samples_per_second ({self._rate:g})", "06"
+                reason = f"it sends more than max_samples_per_second ({self._rate:g})"
+                code = ExceptionCode.SERVER_DEVICE_BUSY
             case SecondWriter(_, writer):
-                what, code = f'wrote it while {writer} writes it, and writers is "one"', "06"
-        self._refused(event.meter, origin, function, f"{what}: function {function} got exception {code}")
-
-    def _refused(self, meter: str, origin: Origin, function: int, reason: str) -> None:
-        self.statistics.refused += 1
-        self._throttled(
-            "refused",
-            origin,
-            lambda name, suppressed: self.formatter.refused(
-                name, origin.address, meter, function, reason=reason, suppressed=suppressed
-            ),
-        )
-
-    def _probe(self, event: ProbeAnnounced, origin: Origin) -> None:
-        self._throttled(
-            # The meters are few, and all units without a meter count as one.
-            "probe" if event.meter is None else f"probe of {event.meter}",
-            origin,
-            lambda name, suppressed: self.formatter.probe(
-                name,
-                origin.address,
-                event.meter,
-                unit=event.unit,
-                functions=event.functions,
-                suppressed=suppressed,
-            ),
-        )
-
-    def _closed(self, kind: str, origin: Origin, reason: str) -> None:
-        self._throttled(
-            kind,
-            origin,
-            lambda name, suppressed: self.formatter.closed(name, origin.address, reason, suppressed),
-        )
-
-    def _throttled(self, kind: str, origin: Origin, line: Callable[[str, int], str]) -> None:
-        """Log a line about a peer unless one of its kind was logged a short while ago."""
-        name = origin.reader.name
-        suppressed = self._throttle.allow((kind, name), self._now())
-        if suppressed is not None:
-            self._write_line(line(name, suppressed))
+                code, reason = ExceptionCode.SERVER_DEVICE_BUSY, f'{writer} writes it, and writers is "one"'
+            case ExceptionReturned(name, returned):
+                code = ExceptionCode(returned)
+                meter = self.meters[name]
+                reason = _REASONS[code].format(first=meter.start, last=meter.end - 1)
+        return code, reason

@@ -26,7 +26,11 @@ class AccessRefused(NamedTuple):
 
 
 class ExceptionReturned(NamedTuple):
-    """A request was answered with an exception for another reason than access or range."""
+    """A request was answered with an exception for another reason than access, range or a second writer."""
+
+    meter: str
+    exception: int
+    """Its code."""
 
 
 class UnitUnknown(NamedTuple):

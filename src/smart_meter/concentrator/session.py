@@ -31,7 +31,6 @@ from smart_meter.modbus.functions import FUNCTIONS, ExceptionCode, Function, Fun
 # Plain integers: an enumeration's member costs a look-up each time.
 _DIAGNOSTICS = int(FunctionCode.DIAGNOSTICS)
 _READ_INPUT_REGISTERS = int(FunctionCode.READ_INPUT_REGISTERS)
-_WRITE_MULTIPLE_REGISTERS = int(FunctionCode.WRITE_MULTIPLE_REGISTERS)
 SAMPLE_HEAD = slice(UNIT, 13)
 """The part of a write that comes before the values, from the unit identifier on."""
 
@@ -148,7 +147,7 @@ class Session:
             if self._dispatcher.durable:
                 self._dispatcher.check_budget(write.meter, self._origin.client)
             code, events = write.meter.store(request[13:], self._now(), self._source)
-            ticket = self._dispatch(events, self._origin, _WRITE_MULTIPLE_REGISTERS)
+            ticket = self._dispatch(events, self._origin, request)
             reply = exception(request, code) if code else request[:4] + write.reply
             return Held(ticket, reply, request) if ticket else reply
         access = self._units.get(request[UNIT])
@@ -158,21 +157,21 @@ class Session:
 
     def _carry_out(self, access: ServedMeter | None, request: bytes) -> bytes | Held:
         if access is None:
-            self._happened(UnitUnknown())
+            self._happened(UnitUnknown(), request)
             return exception(request, ExceptionCode.GATEWAY_TARGET_DEVICE_FAILED_TO_RESPOND)
         meter = access.meter
         code = request[FUNCTION]
         function = access.functions.get(code)
         if function is None:
-            self._happened(_refusal(access, code), code)
+            self._happened(_refusal(access, code), request)
             return exception(request, ExceptionCode.ILLEGAL_FUNCTION)
         if self._dispatcher.durable and function.writes is not None:
             self._dispatcher.check_budget(meter, self._origin.client)
         reply, events = function.execute(meter, request, self._now(), self._source)
-        ticket = self._dispatch(events, self._origin, code) if events else 0
+        ticket = self._dispatch(events, self._origin, request) if events else 0
         if reply[FUNCTION] != code:
             if not events:
-                self._happened(ExceptionReturned())
+                self._happened(ExceptionReturned(meter.name, reply[FUNCTION + 1]), request)
             return reply
         if function.reads is not None:
             self._cache.add(meter, request, reply)
@@ -204,8 +203,8 @@ class Session:
         name = None if access is None else access.meter.name
         self._happened(ProbeAnnounced(name, unit, () if access is None else tuple(access.functions)))
 
-    def _happened(self, event: object, function: int = 0) -> None:
-        self._dispatch((event,), self._origin, function)
+    def _happened(self, event: object, request: bytes = b"") -> None:
+        self._dispatch((event,), self._origin, request)
 
     def commit_status(self, ticket: int) -> bool | None:
         """True: the held reply may be sent; False: its sample could not be stored; None: undecided."""
@@ -245,6 +244,6 @@ class Session:
 def _refusal(access: ServedMeter, code: int) -> AccessRefused | ExceptionReturned:
     function = FUNCTIONS.get(code)
     if function is None:
-        return ExceptionReturned()
+        return ExceptionReturned(access.meter.name, ExceptionCode.ILLEGAL_FUNCTION)
     read_only = not any(allowed.writes for allowed in access.functions.values())
     return AccessRefused(access.meter.name, function.writes is not None, read_only)

@@ -163,12 +163,13 @@ class JournalConfig(NamedTuple):
     lines_per_second: Annotated[
         float,
         Number(
-            "RX lines, and TX lines, per second and peer; one line sums up the rest, and 0 writes only sums.",
+            "RX lines per second and peer; one line a minute sums up the rest, and 0 writes only sums. "
+            "Of reads, only the first has a line, and the first after a minute of silence.",
             0,
             10000,
             "lines from 0 (only sums) to 10000",
         ),
-    ] = 2
+    ] = 1
 
 
 class HistoryConfig(NamedTuple):

@@ -157,7 +157,8 @@ def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:
         yield service.judge_peer(zone, observed.state, observed.now, limit)
     host, number = facts.host_for(config), observed.port(config)
     for meter in config.meters:
-        yield service.judge_meter(meter, facts.answer(host, number, meter), observed.running_for)
+        writers = service.failed_writers(observed.state, observed.now, meter=meter.name)
+        yield service.judge_meter(meter, facts.answer(host, number, meter), observed.running_for, writers)
     yield from service.judge_starts(config.meters, observed.state)
     file = facts.history_file(config.history.path) if config.history.path else None
     reported = None if observed.state is None else observed.state.get("history")

@@ -136,8 +136,11 @@ class Answer:
     """Why there is no status."""
 
 
-def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -> Check:
-    """Judge a meter by its status block. running_for: the service's uptime in seconds; None if not known."""
+def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None, writers: str = "") -> Check:
+    """Judge a meter by its status block. running_for: the service's uptime in seconds; None if not known.
+
+    writers: from `failed_writers`, for a meter without samples.
+    """
     name = f"meter {meter.name}, unit {meter.unit_id}"
     limit = meter.stale_after
     expected = f"a sample within {span(limit)}" if limit else "samples"
@@ -159,15 +162,16 @@ def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None) -
         State(status.state).name.lower() if status.state in State._value2member_map_ else str(status.state)
     )
     found = f"{state}{age}{count}"
+    without = f"{found}; {writers}" if writers else found
     fix = f"check the device that writes it: journalctl -fu smart-meter shows each sample ({meter.name})"
     if status.state in (State.WAITING, State.RESTORED):
         if running_for is not None and running_for < max(limit, QUIET_SECONDS):
             return warning(
                 name, f"{found}; the service has just started", expected, "wait, then run the doctor again"
             )
-        return bad(name, found, expected, fix)
+        return bad(name, without, expected, fix)
     if status.state == State.STALE:
-        return bad(name, found, expected, fix)
+        return bad(name, without, expected, fix)
     wrong = [
         measurement.name
         for index, measurement in enumerate(meter.map.measurements)
@@ -198,6 +202,31 @@ def judge_starts(meters: Sequence[MeterConfig], state: Mapping[str, Any] | None)
     ]
 
 
+def failed_writers(
+    state: Mapping[str, Any] | None, now: float, *, peer: str | None = None, meter: str | None = None
+) -> str:
+    """Return which clients wrote in vain, and why; the last two. Empty if there is none.
+
+    state: content of the state file. now: monotonic seconds. peer: only clients of this one. meter: only
+    those that wrote to it, or to a unit identifier that no meter has.
+    """
+    found = []
+    for client in () if state is None else state.get("clients", ()):
+        if peer is not None and client["peer"].upper() != peer.upper():
+            continue
+        if meter is not None and client["meter"] not in (meter, None):
+            continue
+        address, last = client["address"], client["last_refused"]
+        if client["refused"] and last is not None:
+            times = "once" if client["refused"] == 1 else f"{client['refused']} times, last"
+            found.append(f"{address} was refused {times} {span(now - last)} ago: {client['reason']}")
+        elif client["incomplete"]:
+            missing = f": registers {client['missing']} are missing" if client["missing"] else ""
+            samples = "sample" if client["incomplete"] == 1 else "samples"
+            found.append(f"{address} wrote {client['incomplete']} incomplete {samples}{missing}")
+    return "; ".join(found[:2])
+
+
 def quiet_limit(config: Config) -> float:
     """Return how many seconds a peer may be silent: the longest `stale_after` of any meter."""
     return max((meter.stale_after for meter in config.meters if meter.stale_after), default=QUIET_SECONDS)
@@ -223,13 +252,15 @@ def judge_peer(zone: ZoneConfig, state: Mapping[str, Any] | None, now: float, li
         f"check its power and network; ip neighbour show dev {zone.interface} lists the devices there, "
         "journalctl -u smart-meter those that were refused"
     )
+    in_vain = failed_writers(state, now, peer=zone.peer) if writes else ""
+    why = f"; {in_vain}" if in_vain else ""
     if last is None:
-        found = f"never since the service started, {span(running_for)} ago"
+        found = f"never since the service started, {span(running_for)} ago{why}"
         if running_for < limit:
             return warning(name, found, expected, "wait, then run the doctor again")
         return bad(name, found, expected, fix)
     found = f"{span(now - last)} ago, {total} since the start"
-    return ok(name, found, expected) if now - last <= limit else bad(name, found, expected, fix)
+    return ok(name, found, expected) if now - last <= limit else bad(name, found + why, expected, fix)
 
 
 @dataclass(frozen=True, slots=True)

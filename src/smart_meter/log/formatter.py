@@ -10,10 +10,12 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from smart_meter.config import ZoneConfig
+from smart_meter.log.throttle import Suppressed
 from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample
 from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import Statistics
+from smart_meter.modbus.attempt import Attempt
 from smart_meter.registers.status_block import State
 
 
@@ -43,18 +45,31 @@ def spans(registers: Collection[int]) -> str:
     return ", ".join("-".join(map(str, span)) for span in found)
 
 
+def came(dropped: Dropped) -> str:
+    """Return what came of a sample, and why it was dropped: `wrote registers 0-3 and not 4-7 within 2 s`."""
+    what = f"wrote registers {spans(dropped.written)}"
+    if dropped.missing:
+        what += f" and not {spans(dropped.missing)}"
+    return what + (f" {dropped.reason}" if dropped.silent else f": {dropped.reason}")
+
+
+def missing(incomplete: Dropped) -> str:
+    """Return what a stale meter's client leaves out: `writes registers 0-5, and 6-7 are missing`."""
+    return f"writes registers {spans(incomplete.written)}, and {spans(incomplete.missing)} are missing"
+
+
 class LogFormatter(Protocol):
     """Formats events for the log; text and JSON implement it. Each method returns what is to be printed.
 
     peer: the peer's name. client: its IP address. meter: the meter's name. total: the peer's since the start.
-    suppressed: how many events of this kind and peer were not logged since its last line.
+    suppressed: how many events of this kind were not logged since the client's last line.
     """
 
     def start(self, listening: Listening) -> str:
         """Format the banner: the configuration, and what the service waits for."""
 
-    def received(self, sample: Sample, peer: str, total: int) -> str:
-        """Format a completed sample."""
+    def received(self, sample: Sample, peer: str, client: str, total: int) -> str:
+        """Format a completed sample. As text, the line has no client: [WRITER] shows who writes."""
 
     def served(self, meter: str, peer: str, address: int, quantity: int, total: int, *, inputs: bool) -> str:
         """Format a read. inputs: of input registers, not of holding registers."""
@@ -63,9 +78,23 @@ class LogFormatter(Protocol):
         """Format how many samples or reads were not logged one by one in the last seconds."""
 
     def refused(
-        self, peer: str, client: str, meter: str, function: int, *, reason: str, suppressed: int
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        attempt: Attempt,
+        *,
+        exception: int,
+        reason: str,
+        suppressed: Suppressed,
     ) -> str:
-        """Format a request that was refused. function: its function code."""
+        """Format a request that got an exception. meter: None if no meter has the unit identifier.
+
+        exception: its code. reason: why, as it follows the code.
+        """
+
+    def thinned(self, peer: str, client: str, meter: str, rate: float, suppressed: Suppressed) -> str:
+        """Format that samples are left out of the history. rate: how many a second the client may store."""
 
     def probe(
         self,
@@ -75,7 +104,7 @@ class LogFormatter(Protocol):
         *,
         unit: int,
         functions: Sequence[int],
-        suppressed: int,
+        suppressed: Suppressed,
     ) -> str:
         """Format a client that has announced itself as a probe of a unit identifier.
 
@@ -88,28 +117,28 @@ class LogFormatter(Protocol):
         incomplete: what came of the next sample; None: nothing.
         """
 
-    def incomplete(self, meter: str, dropped: Dropped, suppressed: int) -> str:
+    def incomplete(self, meter: str, dropped: Dropped, suppressed: Suppressed) -> str:
         """Format a sample that was written in parts and did not become whole."""
 
-    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: int) -> str:
+    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: Suppressed) -> str:
         """Format that another address writes a meter. earlier: None if it is the first one."""
 
-    def two_writers(self, meter: str, first: Source, second: Source, suppressed: int) -> str:
+    def two_writers(self, meter: str, first: Source, second: Source, suppressed: Suppressed) -> str:
         """Format that two addresses write one meter at the same time."""
 
-    def assumed_start(self, meter: str, source: Source, register: int, suppressed: int) -> str:
+    def assumed_start(self, meter: str, source: Source, register: int, suppressed: Suppressed) -> str:
         """Format that a writer's samples are assumed to begin with a register: it has no clear pause."""
 
-    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: int) -> str:
+    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: Suppressed) -> str:
         """Format that a writer takes longer between two writes than a sample may. sample_gap: in seconds."""
 
-    def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
+    def closed(self, peer: str, client: str, reason: str, suppressed: Suppressed) -> str:
         """Format a connection that was timed out or evicted."""
 
-    def unknown_client(self, client: str, suppressed: int) -> str:
+    def unknown_client(self, client: str, suppressed: Suppressed) -> str:
         """Format a client in no zone."""
 
-    def bad_frame(self, peer: str, client: str, reason: str, suppressed: int) -> str:
+    def bad_frame(self, peer: str, client: str, reason: str, suppressed: Suppressed) -> str:
         """Format a connection that was closed because its stream was not Modbus TCP."""
 
     def address(self, zone: ZoneConfig, *, present: bool) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from smart_meter.config import Config, ZoneConfig
 from smart_meter.log.formatter import Direction, Listening, LogFormatter, spans
+from smart_meter.log.throttle import Suppressed
 from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample, iso_time
 from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import Statistics
+from smart_meter.modbus.attempt import Attempt
 from smart_meter.registers.status_block import State
 
 
@@ -45,10 +47,11 @@ class JsonFormatter(LogFormatter):
             meters=meters,
         )
 
-    def received(self, sample: Sample, peer: str, total: int) -> str:
+    def received(self, sample: Sample, peer: str, client: str, total: int) -> str:
         return self._object(
             "rx",
             peer=peer,
+            client=client,
             meter=sample.meter,
             measured=None if sample.measured is None else iso_time(sample.measured),
             arrived=iso_time(sample.arrived_wall),
@@ -73,16 +76,38 @@ class JsonFormatter(LogFormatter):
         )
 
     def refused(
-        self, peer: str, client: str, meter: str, function: int, *, reason: str, suppressed: int
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        attempt: Attempt,
+        *,
+        exception: int,
+        reason: str,
+        suppressed: Suppressed,
     ) -> str:
         return self._object(
             "refused",
             peer=peer,
             client=client,
             meter=meter,
-            function=function,
+            unit=attempt.unit,
+            function=attempt.function,
+            address=attempt.address,
+            quantity=attempt.quantity,
+            exception=exception,
             reason=reason,
-            suppressed=suppressed,
+            **_left_out(suppressed),
+        )
+
+    def thinned(self, peer: str, client: str, meter: str, rate: float, suppressed: Suppressed) -> str:
+        return self._object(
+            "thinned",
+            peer=peer,
+            client=client,
+            meter=meter,
+            max_samples_per_second=rate,
+            **_left_out(suppressed),
         )
 
     def probe(
@@ -93,7 +118,7 @@ class JsonFormatter(LogFormatter):
         *,
         unit: int,
         functions: Sequence[int],
-        suppressed: int,
+        suppressed: Suppressed,
     ) -> str:
         return self._object(
             "probe",
@@ -102,7 +127,7 @@ class JsonFormatter(LogFormatter):
             meter=meter,
             unit=unit,
             functions=list(functions),
-            suppressed=suppressed,
+            **_left_out(suppressed),
         )
 
     def state(self, meter: str, state: State, age: float | None, incomplete: Dropped | None = None) -> str:
@@ -114,59 +139,59 @@ class JsonFormatter(LogFormatter):
             **({} if incomplete is None else _came(incomplete)),
         )
 
-    def incomplete(self, meter: str, dropped: Dropped, suppressed: int) -> str:
+    def incomplete(self, meter: str, dropped: Dropped, suppressed: Suppressed) -> str:
         return self._object(
             "incomplete",
             meter=meter,
             **_came(dropped),
             reason=dropped.reason,
             visible=dropped.visible,
-            suppressed=suppressed,
+            **_left_out(suppressed),
         )
 
-    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: int) -> str:
+    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: Suppressed) -> str:
         return self._object(
             "writer",
             meter=meter,
             peer=source.peer,
             client=source.address,
             earlier=None if earlier is None else earlier.address,
-            suppressed=suppressed,
+            **_left_out(suppressed),
         )
 
-    def two_writers(self, meter: str, first: Source, second: Source, suppressed: int) -> str:
+    def two_writers(self, meter: str, first: Source, second: Source, suppressed: Suppressed) -> str:
         return self._object(
-            "two_writers", meter=meter, clients=[first.address, second.address], suppressed=suppressed
+            "two_writers", meter=meter, clients=[first.address, second.address], **_left_out(suppressed)
         )
 
-    def assumed_start(self, meter: str, source: Source, register: int, suppressed: int) -> str:
+    def assumed_start(self, meter: str, source: Source, register: int, suppressed: Suppressed) -> str:
         return self._object(
             "assumed_start",
             meter=meter,
             peer=source.peer,
             client=source.address,
             register=register,
-            suppressed=suppressed,
+            **_left_out(suppressed),
         )
 
-    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: int) -> str:
+    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: Suppressed) -> str:
         return self._object(
             "slow_writer",
             meter=meter,
             peer=source.peer,
             client=source.address,
             sample_gap=sample_gap,
-            suppressed=suppressed,
+            **_left_out(suppressed),
         )
 
-    def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
-        return self._object("closed", peer=peer, client=client, reason=reason, suppressed=suppressed)
+    def closed(self, peer: str, client: str, reason: str, suppressed: Suppressed) -> str:
+        return self._object("closed", peer=peer, client=client, reason=reason, **_left_out(suppressed))
 
-    def unknown_client(self, client: str, suppressed: int) -> str:
-        return self._object("unknown_client", client=client, suppressed=suppressed)
+    def unknown_client(self, client: str, suppressed: Suppressed) -> str:
+        return self._object("unknown_client", client=client, **_left_out(suppressed))
 
-    def bad_frame(self, peer: str, client: str, reason: str, suppressed: int) -> str:
-        return self._object("bad_frame", peer=peer, client=client, reason=reason, suppressed=suppressed)
+    def bad_frame(self, peer: str, client: str, reason: str, suppressed: Suppressed) -> str:
+        return self._object("bad_frame", peer=peer, client=client, reason=reason, **_left_out(suppressed))
 
     def address(self, zone: ZoneConfig, *, present: bool) -> str:
         return self._object(
@@ -209,3 +234,7 @@ def _came(dropped: Dropped) -> dict[str, Any]:
         "written": spans(dropped.written),
         "missing": spans(dropped.missing),
     }
+
+
+def _left_out(suppressed: Suppressed) -> dict[str, int]:
+    return {"suppressed": suppressed.own, "suppressed_others": suppressed.others}

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from smart_meter.config import Access, Config, ZoneConfig
-from smart_meter.log.formatter import Direction, Listening, LogFormatter, spans
+from smart_meter.log.formatter import Direction, Listening, LogFormatter, came, missing
+from smart_meter.log.throttle import Suppressed
 from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.sample import Sample, iso_time
 from smart_meter.meters.source import Source
 from smart_meter.meters.statistics import Statistics
+from smart_meter.modbus.attempt import Attempt
 from smart_meter.registers.status_block import State
 
 _RULE = "=" * 80
@@ -60,7 +62,7 @@ class TextFormatter(LogFormatter):
             return f"{zone.peer} → {self._config.name}: {zone.medium}, Modbus TCP (writes data)"
         return f"{self._config.name} ← {zone.peer}: {zone.medium}, Modbus TCP (reads data)"
 
-    def received(self, sample: Sample, peer: str, total: int) -> str:
+    def received(self, sample: Sample, peer: str, client: str, total: int) -> str:
         values = sample.values
         shown = " ".join(
             f"{m.name}={'-' if (value := values[m.name]) is None else m.format(value)}"
@@ -82,9 +84,25 @@ class TextFormatter(LogFormatter):
         return f"[TX TO {peer}] Served {suppressed} more reads in {seconds:.0f} s | Total served: {total}"
 
     def refused(
-        self, peer: str, client: str, meter: str, function: int, *, reason: str, suppressed: int
+        self,
+        peer: str,
+        client: str,
+        meter: str | None,
+        attempt: Attempt,
+        *,
+        exception: int,
+        reason: str,
+        suppressed: Suppressed,
     ) -> str:
-        return f"[REFUSED] {self._meter(meter)}{peer} ({client}) {reason}{_more(suppressed)}"
+        what = f"{attempt}: exception {exception:02X}, {reason}"
+        where = "" if meter is None else self._meter(meter)
+        return f"[REFUSED] {where}{peer} ({client}) {what}{_more(suppressed)}"
+
+    def thinned(self, peer: str, client: str, meter: str, rate: float, suppressed: Suppressed) -> str:
+        return (
+            f"[THINNED] {meter}: {peer} ({client}) sends more than max_samples_per_second ({rate:g}): "
+            f"readers get the sample, the history not{_more(suppressed)}"
+        )
 
     def probe(
         self,
@@ -94,7 +112,7 @@ class TextFormatter(LogFormatter):
         *,
         unit: int,
         functions: Sequence[int],
-        suppressed: int,
+        suppressed: Suppressed,
     ) -> str:
         if meter is None:
             return f"[PROBE] {peer} ({client}) asks for unit {unit}, which no meter has{_more(suppressed)}"
@@ -110,49 +128,43 @@ class TextFormatter(LogFormatter):
         if state is State.WAITING:
             return f"[WAITING] {meter}: its register map changed, so it waits for a sample"
         text = f"[STALE] {meter}: " + ("no sample yet" if age is None else f"no sample for {age:.0f} s")
-        if incomplete is None:
-            return text
-        written, missing = spans(incomplete.written), spans(incomplete.missing)
-        return f"{text}; {incomplete.source} writes registers {written}, and {missing} are missing"
+        return text if incomplete is None else f"{text}; {incomplete.source} {missing(incomplete)}"
 
-    def incomplete(self, meter: str, dropped: Dropped, suppressed: int) -> str:
-        what = f"{dropped.source} wrote registers {spans(dropped.written)}"
-        if dropped.missing:
-            what += f" and not {spans(dropped.missing)}"
-        what += f" {dropped.reason}" if dropped.silent else f": {dropped.reason}"
+    def incomplete(self, meter: str, dropped: Dropped, suppressed: Suppressed) -> str:
+        what = f"{dropped.source} {came(dropped)}"
         seen = "; readers saw the registers" if dropped.visible else ""
         return f"[INCOMPLETE] {self._meter(meter)}{what}: no sample{seen}{_more(suppressed)}"
 
-    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: int) -> str:
+    def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: Suppressed) -> str:
         if earlier is None:
             return f"[WRITER] {meter}: {source} writes it{_more(suppressed)}"
         return f"[WRITER] {meter}: {source} writes it now, before it {earlier}{_more(suppressed)}"
 
-    def two_writers(self, meter: str, first: Source, second: Source, suppressed: int) -> str:
+    def two_writers(self, meter: str, first: Source, second: Source, suppressed: Suppressed) -> str:
         return (
             f"[TWO WRITERS] {meter}: {first} and {second} both write it; "
             f'writers = "one" would refuse the second{_more(suppressed)}'
         )
 
-    def assumed_start(self, meter: str, source: Source, register: int, suppressed: int) -> str:
+    def assumed_start(self, meter: str, source: Source, register: int, suppressed: Suppressed) -> str:
         return (
             f"[ASSUMED] {meter}: {source} has no clear pause, so its samples are assumed to begin with "
             f"register {register}; set sample_starts_at if that is wrong{_more(suppressed)}"
         )
 
-    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: int) -> str:
+    def slow_writer(self, meter: str, source: Source, sample_gap: float, suppressed: Suppressed) -> str:
         return (
             f"[SLOW] {meter}: {source} takes more than sample_gap ({sample_gap:g} s) between two writes, so "
             f'no sample is complete; raise sample_gap, or set complete = "any"{_more(suppressed)}'
         )
 
-    def closed(self, peer: str, client: str, reason: str, suppressed: int) -> str:
+    def closed(self, peer: str, client: str, reason: str, suppressed: Suppressed) -> str:
         return f"[CLOSED] {peer} ({client}): {reason}{_more(suppressed)}"
 
-    def unknown_client(self, client: str, suppressed: int) -> str:
+    def unknown_client(self, client: str, suppressed: Suppressed) -> str:
         return f"[CLOSED] {client} is in no zone{_more(suppressed)}"
 
-    def bad_frame(self, peer: str, client: str, reason: str, suppressed: int) -> str:
+    def bad_frame(self, peer: str, client: str, reason: str, suppressed: Suppressed) -> str:
         return f"[CLOSED] {peer} ({client}) sent a bad frame: {reason}{_more(suppressed)}"
 
     def address(self, zone: ZoneConfig, *, present: bool) -> str:
@@ -194,5 +206,9 @@ class TextFormatter(LogFormatter):
         return f"{name} | " if self._several else ""
 
 
-def _more(suppressed: int) -> str:
-    return f" (and {suppressed} more since the last such line)" if suppressed else ""
+def _more(suppressed: Suppressed) -> str:
+    own, others = suppressed
+    parts = [f"{own} more since the last such line"] if own else []
+    if others:
+        parts.append(f"{others} {'' if own else 'more '}by other addresses")
+    return f" (and {', and '.join(parts)})" if parts else ""

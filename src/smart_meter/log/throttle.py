@@ -3,74 +3,65 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from typing import NamedTuple
 
 
-class LogThrottle:
-    """Lets one event of each kind through per interval, and counts the others.
+class Suppressed(NamedTuple):
+    """How many events of one kind were not logged since the kind's last line."""
 
-    There must be few kinds, such as the peers' names: each is kept forever.
-    """
-
-    def __init__(self, interval: float) -> None:
-        """interval: in seconds."""
-        self._interval = interval
-        self._next: dict[Hashable, float] = {}
-        self._suppressed: dict[Hashable, int] = {}
-
-    def allow(self, kind: Hashable, now: float) -> int | None:
-        """Return None if an event must not be logged, else how many were suppressed since the last one.
-
-        now: monotonic seconds.
-        """
-        if now < self._next.get(kind, now):
-            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
-            return None
-        self._next[kind] = now + self._interval
-        return self._suppressed.pop(kind, 0)
+    own: int = 0
+    """Of the address itself."""
+    others: int = 0
+    """Of addresses that the throttle has forgotten since."""
 
 
 class AddressThrottle:
-    """Lets one event of each kind and address through per interval, and counts the others.
+    """Lets one event of each kind, meter and address through per interval, and counts the others.
 
-    It is bounded: the addresses that were quiet for longest are forgotten, with what was suppressed of them.
-    All addresses together get a few lines a second of each kind.
+    It is bounded: the addresses that were quiet for longest are forgotten, and what was suppressed of them
+    is counted for the kind. All addresses together have few lines of a kind: a crowd fills no journal.
     """
 
     _ADDRESSES = 256
-    _LINES_PER_SECOND = 5
+    _BURST = 20.0
+    """Lines of a kind that may come at once."""
+    _LINES_PER_SECOND = 0.5
+    """Lines of a kind over a long time."""
 
     def __init__(self, interval: float) -> None:
         """interval: in seconds."""
         self._interval = interval
-        self._seen: OrderedDict[tuple[Hashable, str], tuple[float, int]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str, str], tuple[float, int]] = OrderedDict()
         """When the next line is due, and how many events were suppressed; the quietest address first."""
-        self._second: dict[Hashable, tuple[float, int]] = {}
-        """When a second began, and the lines since, by kind; there must be few kinds."""
+        self._left: dict[str, tuple[float, float]] = {}
+        """When a kind was looked at last, and how many lines it had left; there must be few kinds."""
+        self._forgotten: dict[str, int] = {}
+        """By kind: how many suppressed events are of addresses that were forgotten."""
 
-    def allow(self, kind: Hashable, address: str, now: float) -> int | None:
+    def allow(self, kind: str, address: str, now: float, meter: str = "") -> Suppressed | None:
         """Return None if an event must not be logged, else how many were suppressed since the last one.
 
-        now: monotonic seconds.
+        now: monotonic seconds. meter: each has lines of its own.
         """
-        due, suppressed = self._seen.pop((kind, address), (now, 0))
+        key = kind, meter, address
+        due, suppressed = self._seen.pop(key, (now, 0))
         if now < due or not self._spend(kind, now):
-            self._seen[kind, address] = due, suppressed + 1
+            self._seen[key] = due, suppressed + 1
             self._trim()
             return None
-        self._seen[kind, address] = now + self._interval, 0
+        self._seen[key] = now + self._interval, 0
         self._trim()
-        return suppressed
+        return Suppressed(suppressed, self._forgotten.pop(kind, 0))
 
-    def _spend(self, kind: Hashable, now: float) -> bool:
-        began, lines = self._second.get(kind, (now, 0))
-        if now - began >= 1.0:
-            began, lines = now, 0
-        if lines >= self._LINES_PER_SECOND:
-            return False
-        self._second[kind] = began, lines + 1
-        return True
+    def _spend(self, kind: str, now: float) -> bool:
+        last, left = self._left.get(kind, (now, self._BURST))
+        left = min(left + (now - last) * self._LINES_PER_SECOND, self._BURST)
+        spent = left >= 1.0
+        self._left[kind] = now, left - spent
+        return spent
 
     def _trim(self) -> None:
         if len(self._seen) > self._ADDRESSES:
-            self._seen.popitem(last=False)
+            (kind, _, _), (_, suppressed) = self._seen.popitem(last=False)
+            if suppressed:
+                self._forgotten[kind] = self._forgotten.get(kind, 0) + suppressed

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 
 class PeerTotals:
-    """What one peer brought and took."""
+    """What one peer brought and took, and what was refused."""
 
-    __slots__ = ("_seen", "last_received", "last_served", "received", "served")
+    __slots__ = ("_seen", "last_received", "last_refused", "last_served", "received", "refused", "served")
 
-    def __init__(self, received: int = 0, served: int = 0) -> None:
+    def __init__(self, received: int = 0, served: int = 0, refused: int = 0) -> None:
         self.received = received
         self.served = served
+        self.refused = refused
+        """Its writes that got an exception, and so wrote nothing."""
+        self.last_refused: float | None = None
+        """When the last of them came, in monotonic seconds; None: none came."""
         self.last_received: float | None = None
         """When the last of them came, in monotonic seconds, as `notice` saw it; None: none came."""
         self.last_served: float | None = None
@@ -30,7 +34,8 @@ class PeerTotals:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PeerTotals):
             return NotImplemented
-        return (self.received, self.served) == (other.received, other.served)
+        counted = other.received, other.served, other.refused
+        return (self.received, self.served, self.refused) == counted
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
@@ -53,7 +58,7 @@ class Statistics:
     def __init__(self, peers: Mapping[str, PeerTotals] | None = None, **totals: int) -> None:
         """`totals` name those that do not begin at 0. Raises AttributeError for an unknown one."""
         self.refused = 0
-        """Requests that their clients may not make, and values out of range."""
+        """Writes that got an exception and wrote nothing, and reads that their clients may not make."""
         self.exceptions = 0
         """Other requests that were answered with an exception."""
         self.connections = 0

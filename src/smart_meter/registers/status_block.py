@@ -77,7 +77,13 @@ FIELDS = (
         "time since the last complete sample; 0xFFFFFFFF: none yet, or not known",
     ),
     Field("samples", 4, DataType.UINT32, "", "complete samples received since the concentrator started"),
-    Field("refused_writes", 6, DataType.UINT32, "", "writes refused since the concentrator started"),
+    Field(
+        "refused_writes",
+        6,
+        DataType.UINT32,
+        "",
+        "writes since the concentrator started that got an exception and wrote nothing",
+    ),
     Field("fingerprint", 8, DataType.UINT32, "", "fingerprint of the register map"),
     Field(
         "sequence",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from smart_meter.concentrator.clients import MAX_CLIENTS, MAX_TEXT
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config.small_file import read_small
 
@@ -47,12 +48,15 @@ def record(
         "assumed_starts": {
             meter.name: assumed for meter in concentrator.meters if (assumed := meter.assumed_starts())
         },
+        "clients": concentrator.clients(),
         "peers": {
             name: {
                 "received": peer.received,
                 "last_received": peer.last_received,
                 "served": peer.served,
                 "last_served": peer.last_served,
+                "refused": peer.refused,
+                "last_refused": peer.last_refused,
             }
             for name, peer in totals.peers.items()
         },
@@ -99,6 +103,34 @@ def _is_peers(value: object) -> bool:
     )
 
 
+def _is_text(value: object) -> bool:
+    # The doctor prints it: nothing in it may control a terminal.
+    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
+
+
+def _is_clients(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= MAX_CLIENTS
+        and all(
+            isinstance(client, dict)
+            and all(key in client and is_valid(client[key]) for key, is_valid in _CLIENT.items())
+            for client in value
+        )
+    )
+
+
+_CLIENT: dict[str, Callable[[object], bool]] = {
+    "address": _is_text,
+    "peer": _is_text,
+    "meter": lambda value: value is None or _is_text(value),
+    "last_sample": lambda value: value is None or _is_number(value),
+    "refused": _is_number,
+    "last_refused": lambda value: value is None or _is_number(value),
+    "reason": _is_text,
+    "incomplete": _is_number,
+    "missing": _is_text,
+}
 _VALUES: dict[str, Callable[[object], bool]] = {
     "pid": lambda value: isinstance(value, int) and 0 < value < _BIG,
     "port": lambda value: isinstance(value, int) and 0 <= value <= MAX_PORT,
@@ -107,6 +139,7 @@ _VALUES: dict[str, Callable[[object], bool]] = {
     "history": lambda value: value is None or isinstance(value, dict),
     "events": lambda value: value is None or isinstance(value, dict),
     "peers": _is_peers,
+    "clients": _is_clients,
     "assumed_starts": lambda value: (
         isinstance(value, dict)
         and all(

@@ -89,7 +89,7 @@ def test_a_line_names_who_is_over_the_budget_once_in_a_while() -> None:
     )
     assert [line[line.index("[THINNED]") :] for line in lines] == [
         text,
-        f"{text}; 9 more since the last such line",
+        f"{text} (and 9 more since the last such line)",
     ]
 
 
@@ -178,7 +178,7 @@ def test_with_durable_writes_one_that_completes_a_sample_gets_06_and_changes_not
     assert len(trial.rows) == BURST
     assert (meter.refused, meter.thinned) == (1, 0)
     [line] = [line for line in trial.journal if "[REFUSED]" in line]
-    assert f"sends more than max_samples_per_second (1): function {complete[7]} got exception 06" in line
+    assert f"with function {complete[7]}: exception 06, it sends more than max_samples_per_second (1)" in line
     trial.concentrator.tick()
     assert isinstance(esp32.respond(complete), Held)
 

@@ -181,6 +181,5 @@ def test_a_value_out_of_range_comes_before_what_the_meter_itself_answers() -> No
     trial = Trial({**STALE, "map": LIMITED, "out_of_range": OutOfRange.REFUSE})
     assert trial.do(read_write(0, 1, 0, (301,)))[7:] == bytes((0x97, 0x03))
     assert trial.concentrator.meters[0].refused == 1
-    # A stale meter is not a refusal: it is counted only as an exception.
     assert trial.do(PART)[7:] == bytes((0x97, 0x0B))
-    assert (trial.concentrator.meters[0].refused, trial.concentrator.statistics.exceptions) == (1, 1)
+    assert (trial.concentrator.meters[0].refused, trial.concentrator.statistics.refused) == (2, 2)

@@ -95,8 +95,8 @@ def test_the_second_of_two_writers_is_refused_while_the_first_is_fresh() -> None
     assert sent(second.respond(write_one(0, 9)))[7:] == wire("86 06")
     assert trial.journal == [
         "[WRITER] pv: ESP32 (192.168.1.50) writes it",
-        '[REFUSED] ESP32 (192.168.1.51) wrote it while 192.168.1.50 writes it, and writers is "one": '
-        "function 16 got exception 06",
+        "[REFUSED] ESP32 (192.168.1.51) wrote registers 0-7 of unit 1 with function 16: exception 06, "
+        '192.168.1.50 writes it, and writers is "one"',
     ]
     meter = trial.concentrator.meters[0]
     assert (meter.refused, trial.concentrator.statistics.refused, meter.samples) == (2, 2, 1)

@@ -12,6 +12,7 @@ from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.concentrator.session import Session
 from smart_meter.config import Access, AccessRule, Config, JournalConfig, LogFormat, MeterConfig, OnStale
 from smart_meter.log.make_formatter import make_formatter
+from smart_meter.log.throttle import Suppressed
 from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.meters.parts import incomplete
@@ -256,14 +257,18 @@ def test_a_crowd_of_probes_fills_no_journal() -> None:
     for number in range(200):
         trial.client("192.168.2.10").respond(adu(1 + number % 5, probe.PDU))
     trial.now += 10
-    trial.client("192.168.2.11").respond(ANNOUNCEMENT)
-    assert len(trial.journal) == 3
+    for number in (11, 10):
+        trial.client(f"192.168.2.{number}").respond(ANNOUNCEMENT)
+    assert len(trial.journal) == 4
+    assert trial.journal[-2].endswith("43")
     assert trial.journal[-1].endswith("43 (and 39 more since the last such line)")
 
 
 def test_as_json_a_probe_is_an_event_of_its_own() -> None:
     formatter: Any = make_formatter(Config(journal=JournalConfig(LogFormat.JSON)), lambda: 0.0)
-    record = json.loads(formatter.probe("OPTA", "192.168.2.10", "pv", unit=1, functions=(3, 4), suppressed=2))
+    record = json.loads(
+        formatter.probe("OPTA", "192.168.2.10", "pv", unit=1, functions=(3, 4), suppressed=Suppressed(2))
+    )
     assert {key: record[key] for key in record if key != "time"} == {
         "event": "probe",
         "peer": "OPTA",
@@ -272,6 +277,7 @@ def test_as_json_a_probe_is_an_event_of_its_own() -> None:
         "unit": 1,
         "functions": [3, 4],
         "suppressed": 2,
+        "suppressed_others": 0,
     }
 
 

@@ -4,12 +4,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.wire import SAMPLE_REGISTERS, write
 
-from smart_meter.config import CONTROL_ZONE, FIELD_ZONE, Config, HistoryConfig
+from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.config import CONTROL_ZONE, FIELD_ZONE, Config, HistoryConfig, MeterConfig
 from smart_meter.doctor.check import Check, Level
 from smart_meter.doctor.service import (
     Answer,
     HistoryFile,
+    failed_writers,
     judge_configuration,
     judge_history,
     judge_meter,
@@ -20,6 +23,7 @@ from smart_meter.doctor.service import (
     quiet_limit,
 )
 from smart_meter.registers.status_block import State, Status
+from smart_meter.runtime import state_file
 
 ACTIVE = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "UnitFileState": "enabled"}
 
@@ -190,6 +194,61 @@ def test_a_peer_that_was_never_active_is_bad_once_its_time_is_up() -> None:
     assert judge_peer(FIELD_ZONE, silent, NOW, 60.0).found == "never since the service started, 5 min ago"
     assert judge_peer(FIELD_ZONE, silent, NOW, 60.0).level is Level.BAD
     assert judge_peer(FIELD_ZONE, {**silent, "started": NOW - 5}, NOW, 60.0).level is Level.WARNING
+
+
+def state_after(write_: bytes, *meters: MeterConfig) -> dict[str, Any]:
+    """Return the service's state after a field host has sent a write twelve times, the last one 3 s ago."""
+    now = NOW - 36
+    concentrator = Concentrator(Config(meters=meters), lambda _: None, lambda: now, lambda: 0.0)
+    session = concentrator.admit("192.168.1.50")
+    assert session
+    for _ in range(12):
+        session.respond(write_)
+        now += 3
+        concentrator.tick()
+    return state_file.record(concentrator, started=NOW - 300, port=502, history=None)
+
+
+START = METER._replace(sample_starts_at=0)
+
+
+@pytest.mark.parametrize(
+    ("write_", "meters", "why"),
+    [
+        (
+            write(1),
+            (METER,),
+            "192.168.1.50 was refused 12 times, last 3 s ago: "
+            "exception 02 (registers 1-8 of unit 1; the map has registers 0-7)",
+        ),
+        (
+            write(0, SAMPLE_REGISTERS[:6]),
+            (START,),
+            "192.168.1.50 wrote 12 incomplete samples: registers 6-7 are missing",
+        ),
+        (
+            write(0, unit=255),
+            (METER, METER._replace(name="other", unit_id=2)),
+            "192.168.1.50 was refused 12 times, last 3 s ago: "
+            "exception 0B (registers 0-7 of unit 255; no meter has this unit)",
+        ),
+    ],
+    ids=["an address off by one", "six of eight registers", "unit 255 at two meters"],
+)
+def test_a_writer_that_never_gets_a_sample_through_is_named_with_the_reason(
+    write_: bytes, meters: tuple[MeterConfig, ...], why: str
+) -> None:
+    state = state_after(write_, *meters)
+
+    check = judge_peer(FIELD_ZONE, state, NOW, 60.0)
+
+    assert check.level is Level.BAD
+    assert check.found == f"never since the service started, 5 min ago; {why}"
+    assert failed_writers(state, NOW, meter="pv") == why
+    assert failed_writers(state, NOW, peer="Opta") == failed_writers(None, NOW) == ""
+    waiting = Answer(FRESH._replace(state=State.WAITING, age=None, samples=0))
+    found = judge_meter(METER, waiting, 300, failed_writers(state, NOW, meter="pv")).found
+    assert found.endswith(f"0 since the start; {why}")
 
 
 def test_without_a_state_file_the_peers_are_unknown() -> None:

@@ -80,7 +80,7 @@ def test_the_name_that_the_pi_has_until_then_is_there_too() -> None:
 
 @pytest.mark.parametrize(
     ("cap", "in_memory"),
-    [("200M", 20 * 2**20), ("16M", 16 * 2**20), ("2G", 20 * 2**20), ("1000000", 1000000)],
+    [("1G", 20 * 2**20), ("200M", 20 * 2**20), ("16M", 16 * 2**20), ("2G", 20 * 2**20), ("1000000", 1000000)],
 )
 def test_the_journals_cap_holds_in_memory_too(cap: str, in_memory: int) -> None:
     source = JOURNAL.read_text(encoding="utf-8")

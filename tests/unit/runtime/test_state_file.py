@@ -6,7 +6,20 @@ from pathlib import Path
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Config
 from smart_meter.runtime import state_file
-from tests.unit.wire import read, write, write_one
+from tests.unit.wire import SAMPLE_REGISTERS, read, write, write_one
+
+NOT_REFUSED = {"refused": 0, "last_refused": None}
+CLIENT = {
+    "address": "192.168.1.50",
+    "peer": "ESP32",
+    "meter": "pv",
+    "last_sample": None,
+    "refused": 0,
+    "last_refused": None,
+    "reason": "",
+    "incomplete": 0,
+    "missing": "",
+}
 
 
 def test_each_peer_has_its_totals_and_the_time_of_its_last_events() -> None:
@@ -27,8 +40,8 @@ def test_each_peer_has_its_totals_and_the_time_of_its_last_events() -> None:
     state = state_file.record(concentrator, started=90.0, port=502, history=None)
 
     assert state["peers"] == {
-        "ESP32": {"received": 1, "last_received": 100.0, "served": 0, "last_served": None},
-        "OPTA": {"received": 0, "last_received": None, "served": 2, "last_served": 105.0},
+        "ESP32": {"received": 1, "last_received": 100.0, "served": 0, "last_served": None, **NOT_REFUSED},
+        "OPTA": {"received": 0, "last_received": None, "served": 2, "last_served": 105.0, **NOT_REFUSED},
     }
     assert (state["at"], state["started"], state["port"], state["connections"]) == (110.0, 90.0, 502, 2)
 
@@ -45,6 +58,64 @@ def test_a_meter_whose_samples_have_an_assumed_beginning_is_in_the_state() -> No
             esp32.respond(write_one(register, cycle))
     state = state_file.record(concentrator, started=0, port=502, history=None)
     assert state["assumed_starts"] == {"pv": ["192.168.1.50"]}
+
+
+def test_the_last_clients_that_wrote_are_in_the_state(tmp_path: Path) -> None:
+    now = 100.0
+    meter = Config().meters[0]._replace(sample_starts_at=0)
+    config = Config(meters=(meter, meter._replace(name="other", unit_id=2)))
+    concentrator = Concentrator(config, lambda _: None, lambda: now, lambda: 1.7e9)
+    addresses = [f"192.168.1.{number}" for number in range(50, 54)]
+    good, shifted, short, lost = (concentrator.admit(address) for address in addresses)
+    assert good
+    assert shifted
+    assert short
+    assert lost
+    for _ in range(12):
+        good.respond(write(0))
+        shifted.respond(write(1))
+        short.respond(write(0, SAMPLE_REGISTERS[:6]))
+        lost.respond(write(0, unit=255))
+        now += 3
+        concentrator.tick()
+
+    state = state_file.record(concentrator, started=0, port=502, history=None)
+
+    refused = {"refused": 12, "last_refused": 133.0}
+    assert sorted(state["clients"], key=lambda client: client["address"]) == [
+        {**CLIENT, "last_sample": 133.0},
+        {
+            **CLIENT,
+            "address": "192.168.1.51",
+            **refused,
+            "reason": "exception 02 (registers 1-8 of unit 1; the map has registers 0-7)",
+        },
+        {**CLIENT, "address": "192.168.1.52", "incomplete": 12, "missing": "6-7"},
+        {
+            **CLIENT,
+            "address": "192.168.1.53",
+            "meter": None,
+            **refused,
+            "reason": "exception 0B (registers 0-7 of unit 255; no meter has this unit)",
+        },
+    ]
+    assert (state["peers"]["ESP32"]["refused"], state["peers"]["ESP32"]["last_refused"]) == (24, 133.0)
+    state_file.write(tmp_path, state)
+    assert state_file.read(tmp_path) == state
+
+
+def test_the_state_has_sixteen_clients_the_last_one_first(tmp_path: Path) -> None:
+    concentrator = Concentrator(Config(), lambda _: None, lambda: 100.0, lambda: 1.7e9)
+    for number in range(3, 253):
+        session = concentrator.admit(f"192.168.1.{number}")
+        assert session
+        session.respond(write(1))
+    state = state_file.record(concentrator, started=0, port=502, history=None)
+    assert [client["address"] for client in state["clients"]] == [
+        f"192.168.1.{number}" for number in range(252, 236, -1)
+    ]
+    state_file.write(tmp_path, state)
+    assert state_file.read(tmp_path) == state
 
 
 def test_the_state_can_be_read_until_it_is_removed(tmp_path: Path) -> None:
@@ -85,6 +156,14 @@ def test_a_file_with_an_invalid_value_is_ignored(tmp_path: Path) -> None:
         {"assumed_starts": {"pv": "192.168.1.50"}},
         {"assumed_starts": {"pv": [1]}},
         {"peers": {"ESP32": {"received": "1"}}},
+        {"clients": {}},
+        {"clients": [CLIENT] * 17},
+        {"clients": [{"address": "192.168.1.50"}]},
+        {"clients": [{**CLIENT, "address": 1}]},
+        {"clients": [{**CLIENT, "reason": "\x1b[2J"}]},
+        {"clients": [{**CLIENT, "reason": "a" * 201}]},
+        {"clients": [{**CLIENT, "refused": "12"}]},
+        {"clients": [{**CLIENT, "last_refused": float("nan")}]},
     ]
     (tmp_path / state_file.NAME).write_text(json.dumps(right))
     assert state_file.read(tmp_path) == right
