@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.config import Config, ServerConfig, ZoneConfig
+from smart_meter.log.audit.kinds import Kind
 from smart_meter.log.formatter import Listening
 from smart_meter.log.writer import LogWriter
 from smart_meter.net.event_loop import EventLoop, Timer
@@ -23,6 +24,7 @@ from smart_meter.net.server import Server
 from smart_meter.net.timeouts import Limits
 from smart_meter.registers.status_block import State
 from smart_meter.runtime import state_file
+from smart_meter.runtime.event_socket import EventSocket
 from smart_meter.runtime.notify import Notifier
 from smart_meter.runtime.recording import Recording
 from smart_meter.runtime.reload import Reload
@@ -82,6 +84,9 @@ class Service:
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._recording = Recording(self.concentrator, self._notice_from_thread, self._committed)
+        self._events = EventSocket(
+            self._loop, self._options.runtime, _LoggedEvents(self._notice), self._notice
+        )
         self._notifier = Notifier(os.environ)
         self._freshness: Timer | None = None
         self._status: Timer | None = None
@@ -115,6 +120,8 @@ class Service:
         self._check_addresses()
         self._restore()
         self._server.start(self._socket, shared=self._options.shared)
+        # Before systemd runs ExecStartPost=, which sends events.
+        self._events.start()
         self._notifier.ready()
         self._publish_state()
         self._start_timers()
@@ -170,6 +177,7 @@ class Service:
     def _end(self) -> None:
         concentrator = self.concentrator
         concentrator.tick(final=True)
+        self._events.close()
         self._recording.stop(_STORE_SECONDS)
         self._loop.run_posted()
         self._recording.count(concentrator.statistics)
@@ -269,6 +277,18 @@ class Service:
             if present is (zone in self._absent_zones):
                 self._absent_zones ^= {zone}
                 self._log.write(self.concentrator.formatter.address(zone, present=present))
+
+
+class _LoggedEvents:
+    """Logs root's events."""
+
+    def __init__(self, notice: Callable[[str], None]) -> None:
+        self._notice = notice
+
+    def note(self, kind: Kind, text: str, *, client: str = "", meter: str = "", detail: str = "") -> None:
+        self._notice(
+            f"[EVENT] {' | '.join(part for part in (kind.value, client, meter, text, detail) if part)}"
+        )
 
 
 def _limits(server: ServerConfig) -> Limits:
