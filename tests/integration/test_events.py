@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from smart_meter.runtime.event_socket import NAME
-from tests.integration.program import PATIENCE, Program
+from tests.integration.program import PATIENCE, Program, run
 from tests.unit.wire import read
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may add events")
@@ -128,3 +128,30 @@ def test_hostile_messages_do_not_disturb_modbus(service: Program, runtime: Path)
             assert len(client.ask(read(0, 8))) == 25
     assert noted(service) == []
     assert "[UNEXPECTED]" not in service.out
+
+
+def events(runtime: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `smart-meter events` for a runtime directory."""
+    return run("events", *arguments, "--runtime", str(runtime), "--waiting", str(runtime / "waiting"))
+
+
+def test_the_command_adds_an_event(service: Program, runtime: Path) -> None:
+    done = events(runtime, "add", "network", "the switch was replaced")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    service.wait_for(r"^\[EVENT\] network \| the switch was replaced$")
+
+
+def test_an_event_from_before_the_start_is_sent_after_it(
+    runtime: Path, start: Callable[..., Program]
+) -> None:
+    done = events(runtime, "add", "rollback", "network was not confirmed: rolled back")
+    assert done.returncode == 0, done.stderr
+    assert events(runtime, "send-waiting").returncode == 1
+
+    service = start("run", "--trial", "--port", "0", extra={"RUNTIME_DIRECTORY": str(runtime)})
+    service.port()
+
+    assert events(runtime, "send-waiting").returncode == 0
+    service.wait_for(r"^\[EVENT\] rollback \| network was not confirmed: rolled back")
+    assert (runtime / "waiting").read_bytes() == b""

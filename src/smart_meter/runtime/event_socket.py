@@ -50,7 +50,8 @@ class RootEvent(NamedTuple):
 
     def message(self) -> bytes:
         """Return the message of this event."""
-        return json.dumps({"kind": self.kind.value, "text": self.text, "at": self.at}).encode()
+        content = {"kind": self.kind.value, "text": self.text, "at": self.at}
+        return json.dumps(content, ensure_ascii=False).encode(errors="replace")
 
 
 class EventSocket:
@@ -219,7 +220,7 @@ def parse(message: bytes) -> RootEvent:
 
 def printable(text: str) -> str:
     """Return a text for one line of a terminal: `?` replaces control characters and unpaired surrogates."""
-    return "".join(c if c.isprintable() else "?" for c in text).strip()
+    return "".join(c if c.isprintable() else "?" for c in text.strip())
 
 
 def send(runtime: Path, event: RootEvent, timeout: float) -> str:
