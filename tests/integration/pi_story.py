@@ -90,6 +90,10 @@ class Story:
         """Return the messages of the service's journal since the boot."""
         return self.pi.run(["journalctl", "-b", "-u", "smart-meter", "-o", "cat", "--no-pager"]).stdout
 
+    def events(self, kind: str) -> list[str]:
+        """Return the texts of a kind's events that root has added since the boot."""
+        return re.findall(rf"^\[EVENT\] {kind} \| (.*)$", self.journal(), re.MULTILINE)
+
     def serves_within(self, seconds: float) -> float:
         """Wait for a reply to the control zone; return the seconds it took, and fail after `seconds`."""
         started = time.monotonic()

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -100,6 +101,51 @@ def test_the_service_has_no_privileges_and_can_not_gain_any(story: Story) -> Non
 
     assert {name: found[name] for name in sets} == dict.fromkeys(sets, 0)
     assert (found["NoNewPrivs"], found["Seccomp"]) == (1, 2)
+
+
+def add_event(story: Story, kind: str, text: str, user: str = "root") -> CompletedProcess[str]:
+    """Run `smart-meter events add` as a user."""
+    as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+    command = ["/opt/smart-meter/current/bin/smart-meter", "events", "add", kind, text]
+    return story.pi.run([*as_user, *command], check=False)
+
+
+def test_the_first_changes_of_network_and_firewall_are_events(story: Story) -> None:
+    """They were made before the service ran for the first time."""
+    for kind in ("network", "firewall"):
+        [text] = story.events(kind)
+        assert text.startswith("the change was confirmed"), text
+    assert (
+        story.pi.run(["stat", "-c", "%s %a %U", "/var/lib/smart-meter-guard/events"]).stdout == "0 600 root\n"
+    )
+
+
+def test_only_root_may_add_events(story: Story) -> None:
+    done = add_event(story, "network", "the switch was replaced")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    story.pi.wait_for(
+        lambda: "the switch was replaced" in story.events("network"), 20, "has not got the event"
+    )
+    other = add_event(story, "network", "forged", user="pi")
+    own = add_event(story, "network", "forged", user="smart-meter")
+    assert (other.returncode, other.stderr) == (1, "smart-meter: only root may add events; use sudo\n")
+    assert (own.returncode, own.stderr) == (1, "smart-meter: the service accepts events only from root\n")
+    assert "forged" not in story.journal()
+
+
+def test_a_rollback_while_the_service_does_not_run_is_an_event_once_it_runs(story: Story) -> None:
+    """As after a power cut, when the guard runs before the service."""
+    story.pi.run(["smart-meter-guard", "begin", "firewall", "600", "/etc/ufw", "/etc/default/ufw"])
+    story.pi.run(["systemctl", "stop", SOCKET, "smart-meter.service"])
+    story.pi.run(["smart-meter-guard", "boot"])
+
+    story.pi.run(["systemctl", "start", SOCKET, "smart-meter.service"])
+
+    [text] = story.events("rollback")
+    assert text.startswith("firewall was not confirmed before the power went: rolled back | at 20")
+    assert story.pi.run(["cat", "/var/lib/smart-meter-guard/events"]).stdout == ""
+    story.pi.run(["systemctl", "stop", "smart-meter-guard-firewall.timer"])
 
 
 def test_the_unit_keeps_a_third_network_out_without_the_firewall(story: Story) -> None:
@@ -323,6 +369,8 @@ def test_after_a_change_to_authbind_nothing_is_left_of_the_socket(story: Story) 
     assert "systemd" not in story.pi.run(["ss", "-H", "-ltnp", "sport = :502"]).stdout
     assert story.pi.run(["stat", "-c", "%U %a", PORT_FILE]).stdout == "smart-meter 500\n"
     assert exposure(story) <= 1.5
+    assert add_event(story, "network", "with authbind, too").returncode == 0
+    story.pi.wait_for(lambda: "with authbind, too" in story.events("network"), 20, "has not got the event")
     assert redeploy(story).count(NAME, "changed") == 0
 
 

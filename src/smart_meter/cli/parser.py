@@ -20,6 +20,7 @@ from smart_meter.cli.arguments import (
     parse_time,
     parse_unit_id,
 )
+from smart_meter.log.audit.kinds import BY_ROOT
 
 EXIT_CODES = """\
 exit codes: 0 success, 1 failure at run time, 2 invalid configuration or arguments"""
@@ -57,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_probe(commands)
     _add_map(commands)
     _add_history(commands)
+    _add_events(commands)
     _add_doctor(commands)
     return root
 
@@ -267,6 +269,38 @@ def _add_history(commands: _Commands) -> None:
         "as 30m, 24h or 7d: before now on the Pi that records, otherwise before the newest sample",
     )
     history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="default: table")
+
+
+def _add_events(commands: _Commands) -> None:
+    events = commands.add_parser(
+        "events",
+        help="add events to the audit trail",
+        description="Add an event to the service's audit trail; only root may do so. If the service is not\n"
+        "running, the event waits in a file; send-waiting sends the events in that file.",
+        epilog="examples:\n"
+        "  sudo smart-meter events add network 'the switch was replaced'\n"
+        "  sudo smart-meter events send-waiting\n\n" + EXIT_CODES,
+    )
+    events.add_argument("action", choices=["add", "send-waiting"], help="what to do")
+    kinds = sorted(kind.value for kind in BY_ROOT)
+    events.add_argument(
+        "event_kind", metavar="KIND", nargs="?", choices=kinds, help=f"for add: {', '.join(kinds)}"
+    )
+    events.add_argument("event_text", metavar="TEXT", nargs="?", help="for add: what happened, on one line")
+    events.add_argument(
+        "--runtime",
+        metavar="DIR",
+        type=parse_path,
+        default="/run/smart-meter",
+        help="directory of the service's socket (default: /run/smart-meter)",
+    )
+    events.add_argument(
+        "--waiting",
+        metavar="FILE",
+        type=parse_path,
+        default="/var/lib/smart-meter-guard/events",
+        help="events that wait for the service (default: /var/lib/smart-meter-guard/events)",
+    )
 
 
 def _add_doctor(commands: _Commands) -> None:

@@ -138,6 +138,21 @@ class Auditing:
         self._concentrator.use_events(trail)
 
 
+class RootEvents:
+    """Takes root's events: each is logged, and noted in the audit trail."""
+
+    def __init__(self, auditing: Auditing, notice: Callable[[str], None]) -> None:
+        self._auditing = auditing
+        self._notice = notice
+
+    def note(self, kind: Kind, text: str, *, client: str = "", meter: str = "", detail: str = "") -> None:
+        """Record an event; see `EventSink`. Root's events are of no client and of no meter."""
+        self._notice(
+            f"[EVENT] {' | '.join(part for part in (kind.value, client, meter, text, detail) if part)}"
+        )
+        self._auditing.note(kind, text, detail)
+
+
 def _fingerprint(source: Path | None) -> str:
     """Return the first digits that sha256sum prints of the configuration's file."""
     # After the start: importing it takes a millisecond on a Pi.

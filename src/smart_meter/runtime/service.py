@@ -23,7 +23,8 @@ from smart_meter.net.server import Server
 from smart_meter.net.timeouts import Limits
 from smart_meter.registers.status_block import State
 from smart_meter.runtime import state_file
-from smart_meter.runtime.auditing import Auditing
+from smart_meter.runtime.auditing import Auditing, RootEvents
+from smart_meter.runtime.event_socket import EventSocket
 from smart_meter.runtime.notify import Notifier
 from smart_meter.runtime.recording import Recording
 from smart_meter.runtime.reload import Reload
@@ -87,6 +88,9 @@ class Service:
         self._recording = Recording(
             self.concentrator, self._notice_from_thread, self._committed, self._auditing.note_of_history
         )
+        self._events = EventSocket(
+            self._loop, self._options.runtime, RootEvents(self._auditing, self._notice), self._notice
+        )
         self._notifier = Notifier(os.environ)
         self._freshness: Timer | None = None
         self._status: Timer | None = None
@@ -122,6 +126,8 @@ class Service:
         self._check_addresses()
         self._restore()
         self._server.start(self._socket, shared=self._options.shared)
+        # Before systemd runs ExecStartPost=, which sends events.
+        self._events.start()
         self._notifier.ready()
         self._auditing.start(self.config, self._options.source, f"{self.host}:{self.port}")
         self._publish_state()
@@ -187,6 +193,7 @@ class Service:
     def _end(self) -> None:
         concentrator = self.concentrator
         concentrator.tick(final=True)
+        self._events.close()
         self._recording.stop(_STORE_SECONDS)
         self._auditing.stop(self._ended_by, _EVENTS_SECONDS)
         self._loop.run_posted()

@@ -78,6 +78,11 @@ REFUSED: dict[str, list[str]] = {
     "history --format": WORDS,
     "history action": WORDS,
     "history copy": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "events action": WORDS,
+    "events event_kind": WORDS,
+    "events event_text": ["", "\n", HUGE],
+    "events --runtime": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "events --waiting": [*BAD_PATHS, "FOLDER/usable/x", "FOLDER", "FOLDER/pipe", "FOLDER/loop", "a" * 300],
     "doctor --config": BAD_PATHS,
     "doctor --runtime": BAD_PATHS,
 }
@@ -96,6 +101,7 @@ OTHERS = {
     "probe": ["127.0.0.1:1"],
     "map": [],
     "history": ["--path", "FOLDER/nowhere"],
+    "events": ["--runtime", "FOLDER/nowhere", "--waiting", "FOLDER/no/such/file"],
     "doctor": [],
 }
 """A sub-command's other arguments; if an argument is given twice, the later one counts."""
@@ -131,6 +137,14 @@ def sub_commands() -> dict[str, argparse.ArgumentParser]:
 
 def line(argument: str, value: str) -> list[str]:
     command, name = argument.split()
+    if command == "events":
+        given = {
+            "action": [value],
+            "event_kind": ["add", value, "x"],
+            "event_text": ["add", "release", value],
+        }
+        option = [f"{name}={value}"] if name.startswith("--") else []
+        return [command, *OTHERS[command], *option, "--", *given.get(name, ["add", "release", "x"])]
     if name.startswith("--"):
         others = [] if command == "history" and name in ("--path", "--config") else OTHERS[command]
         return [command, *others, f"{name}={value}"]

@@ -8,7 +8,18 @@ import pytest
 from smart_meter import __version__
 from smart_meter.cli.parser import make_parser
 
-COMMANDS = ["run", "reload", "check-config", "simulate", "read", "probe", "map", "history", "doctor"]
+COMMANDS = [
+    "run",
+    "reload",
+    "check-config",
+    "simulate",
+    "read",
+    "probe",
+    "map",
+    "history",
+    "events",
+    "doctor",
+]
 
 
 def parse(line: str) -> argparse.Namespace:

@@ -77,6 +77,13 @@ def test_the_boot_that_the_sandbox_hides_is_passed(binding: str, systemd: str) -
     assert f"Environment={BOOT_VARIABLE}=%b" in unit
 
 
+def test_events_of_before_the_start_are_sent_by_root_and_never_fail_the_unit() -> None:
+    for unit in (written("service"), socket_mode()):
+        [sent] = [line for line in unit if line.startswith("ExecStartPost=")]
+        assert sent.startswith("ExecStartPost=-+"), "a failure counts, or the service's user runs it"
+        assert sent.endswith("exec timeout 2 /opt/smart-meter/current/bin/smart-meter events send-waiting'")
+
+
 def test_an_older_systemd_gets_no_directive_that_it_does_not_know() -> None:
     assert "PollLimitBurst=1" in socket_mode("socket")
     assert not any(line.startswith("PollLimit") for line in socket_mode("socket", systemd="252"))
