@@ -104,10 +104,11 @@ class Session:
         self._probes = False
         """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
         self._source = Source(address)
-        self._use(role, address)
+        self._use(role)
 
-    def _use(self, role: ServedRole, address: str) -> None:
+    def _use(self, role: ServedRole) -> None:
         self._source.peer = role.writer.name
+        address = self._source.address
         self._units = role.units
         self._origin = Origin(address, role.reader, role.writer, client_number(address))
         # A probe's stay empty, so that each of its requests is looked at as a probe's.
@@ -220,7 +221,7 @@ class Session:
         role = self._find_role()
         if role is None:
             return False
-        self._use(role, self._origin.address)
+        self._use(role)
         return True
 
     def bad_frame(self, reason: str) -> None:
