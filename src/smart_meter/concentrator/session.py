@@ -144,10 +144,9 @@ class Session:
     def respond(self, request: bytes) -> bytes | Held:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
         write = self._sample_writes.get(request[SAMPLE_HEAD])
-        if write is not None and len(request) == write.size:
-            # Only the values are left to be checked, and the budget.
-            if self._dispatcher.durable:
-                self._dispatcher.check_budget(write.meter, self._origin.client)
+        if write is not None and len(request) == write.size and not self._dispatcher.durable:
+            # Only the values are left to be checked. A sample that is acknowledged after its commit takes the
+            # other way, where its budget is checked: it waits for the disk anyway.
             code, events = write.meter.store(request[13:], self._now(), self._source)
             ticket = self._dispatch(events, self._origin, _WRITE_MULTIPLE_REGISTERS)
             reply = exception(request, code) if code else request[:4] + write.reply
