@@ -65,8 +65,7 @@ def load_row(key: str, title: str, group: Group, *ours: str) -> Row:
             before = server.cpu_seconds()
             [outcome] = load.run(bench.seconds, group)
             cpu = (server.cpu_seconds() - before) * 1e6 / max(outcome.answered, 1)
-            written = outcome.answered if group.function == WRITE else 0
-            return {**values(outcome), "cpu": cpu, **missing_rows(server, written)}
+            return {**values(outcome), "cpu": cpu, **missing_rows(server, outcome.written)}
 
     return Row(key, title, (*ours, *PEERS), measure)
 
@@ -119,7 +118,7 @@ def beside_writes(bench: Bench, kind: Kind) -> dict[str, float]:
         half = Group(WRITE, 10, rate=full.rate / 2)
         beside, writers = load.run(bench.seconds, readers, half)
         paced_beside, paced_writers = load.run(bench.seconds, paced, half)
-        written = sum(outcome.answered for outcome in (full, writers, paced_writers))
+        written = sum(outcome.written for outcome in (full, writers, paced_writers))
         return {
             **values(undisturbed, "_alone"),
             **values(beside, "_beside"),
@@ -145,7 +144,7 @@ def zones(bench: Bench, kind: Kind) -> dict[str, float]:
             **values(beside, "_beside"),
             "rate_writers": writing.rate,
             **faults(undisturbed, beside, writing),
-            **missing_rows(server, writing.answered),
+            **missing_rows(server, writing.written),
         }
 
 
