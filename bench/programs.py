@@ -39,6 +39,8 @@ class Ways:
 
 ZONES = Ways(CONTROL, FIELD)
 READ = 3
+WRITE_ONE = 6
+WRITE = 16
 WARM_UP = 0.3
 """Seconds before times are recorded; faults count from the beginning."""
 LOST_AFTER = 1.0
@@ -80,6 +82,8 @@ class Outcome:
     sent: int
     answered: int
     """Correct replies, warm-up included."""
+    begun: int
+    """Samples of which a write was sent."""
     written: int
     """Samples whose last write was answered correctly, warm-up included."""
     wrong: int

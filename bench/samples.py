@@ -25,7 +25,16 @@ def differences(rows: Iterable[bytes], written: int) -> int:
 
     rows: the registers of each row, in wire order. A missing write also counts.
     """
-    missing = set(range(written))
+    wrong, missing = compare(rows, written)
+    return wrong + missing
+
+
+def compare(rows: Iterable[bytes], begun: int) -> tuple[int, int]:
+    """Return how many rows are wrong, and how many samples have no row.
+
+    The samples are the preset values and 0 to `begun` - 1, each once. rows: as for `differences`.
+    """
+    missing = set(range(begun))
     preset = struct.pack(">8H", *PRESET)
     wrong = preset_rows = 0
     for row in rows:
@@ -37,4 +46,4 @@ def differences(rows: Iterable[bytes], written: int) -> int:
             missing.discard(number)
         else:
             wrong += 1
-    return wrong + len(missing) + abs(preset_rows - 1)
+    return wrong + max(preset_rows - 1, 0), len(missing) + (preset_rows == 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from bench.samples import PRESET, differences, sample
+from bench.samples import PRESET, compare, differences, sample
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +55,11 @@ def test_a_torn_row_is_a_wrong_and_a_missing_one() -> None:
     torn = sample(1)[:8] + sample(0)[8:]
 
     assert differences([FIRST, sample(0), torn], written=2) == 2
+
+
+def test_a_mixed_row_is_wrong_and_a_sample_without_a_row_is_missing() -> None:
+    torn = sample(1)[:8] + sample(0)[8:]
+
+    assert compare([FIRST, sample(0), torn], begun=3) == (1, 2)
+    assert compare([FIRST, FIRST, sample(0)], begun=1) == (1, 0)
+    assert compare([sample(0)], begun=1) == (0, 1)
