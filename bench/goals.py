@@ -81,6 +81,27 @@ GOALS = (
         to=_ours("beside-writes", "p99_alone"),
     ),
     Goal(
+        "FC06, 8 connections, history on: rows on disk that are not one client's sample",
+        _ours("fc06-8", "rows_differ"),
+        at_least=False,
+        bound=0,
+        worst=True,
+    ),
+    Goal(
+        "FC03, 2,000/s in the control zone: p99 with 2,000 field writes/s, relative to without",
+        _ours("zones", "p99_paced"),
+        at_least=False,
+        bound=2.0,
+        to=_ours("zones", "p99_alone"),
+    ),
+    Goal(
+        "FC03, 2,000/s in the control zone: p99 with field writers at full speed, relative to without",
+        _ours("zones", "p99_fast"),
+        at_least=False,
+        bound=2.0,
+        to=_ours("zones", "p99_alone"),
+    ),
+    Goal(
         "Memory, 1,000 idle connections, relative to pymodbus",
         _ours("memory", "memory"),
         at_least=False,

@@ -1,7 +1,7 @@
 /* Generates Modbus TCP load in one thread. It checks every reply and prints one JSON object.
  *
  *   load HOST PORT [--seconds S] [--warm-up S] [--count N] [--timeout S] [--unit N] [--first N]
- *        --group function=3|16,connections=N[,depth=N][,rate=N][,expect=preset|sample][,to=HOST][,from=SOURCE]
+ *        --group function=3|6|16,connections=N[,depth=N][,rate=N][,expect=preset|sample][,to=HOST][,from=SOURCE]
  *        [--group ...]
  *
  * It never sleeps, since waking it would cost the server time, especially with few requests in flight.
@@ -11,9 +11,10 @@
  * rate, requests are due at fixed times independently of the server, and a request's time is measured from when it
  * was due (open loop).
  *
- * All requests read or write the eight holding registers 0 to 7. The registers of a write contain a counter (see
- * `sample`), which starts at --first. So no two writes are equal, and a torn sample is detected. Readers expect the
- * preset values or, with expect=sample, also any complete sample.
+ * All requests read or write the eight holding registers 0 to 7: a read (3) or a write (16) all of them, a write of one
+ * register (6) one after the other. The registers of a sample contain a counter (see wire.h), which starts at --first.
+ * So no two samples are equal, and a torn one is detected. Readers expect the preset values or, with expect=sample,
+ * also any complete sample.
  *
  * A request without a reply within --timeout is lost. Its connection is closed and opened again, as after the server
  * has closed one. Both count as closed.
@@ -23,26 +24,18 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "times.h"
+#include "wire.h"
+
 enum {
-    REGISTERS = 8,
-    READ = 3,
-    WRITE = 16,
-    MBAP = 6, /* bytes up to the end of the length field */
-    READ_REQUEST = 12,
-    WRITE_REQUEST = 13 + 2 * REGISTERS,
-    READ_REPLY = 9 + 2 * REGISTERS,
-    WRITE_REPLY = 12,
     MAX_DEPTH = 64,
     MAX_GROUPS = 4,
     BUFFER = 4096, /* more than MAX_DEPTH read replies */
@@ -51,9 +44,6 @@ enum {
 
 #define SECOND 1000000000LL
 
-/* The histogram is exact to 0.1 us below 100 ms, and to 100 us from there to 100 s. */
-enum { FINE_NS = 100, FINE_BINS = 1000000, COARSE_NS = 100000, COARSE_BINS = 1000000 };
-
 struct group {
     int function, connections, depth;
     double rate;
@@ -61,13 +51,15 @@ struct group {
     struct in_addr to, from; /* 0.0.0.0: the program's HOST; the source address that the kernel picks */
     int64_t period_ns, due; /* open loop: nanoseconds between two requests; number of requests due so far */
     uint64_t sent, answered, in_window, wrong, lost, closed;
-    int64_t slowest;
-    uint32_t *fine, *coarse;
+    uint64_t begun, written; /* samples of which a request was sent; of which the last one was answered */
+    struct times times;
 };
 
 struct slot {
     int64_t since; /* 0: free */
     uint16_t transaction;
+    uint32_t sample;
+    int address; /* the first register */
 };
 
 struct connection {
@@ -76,12 +68,12 @@ struct connection {
     int64_t turn; /* open loop: number of requests sent */
     struct group *group;
     uint16_t transaction;
+    uint32_t sample; /* of which single registers are written, from the first to the last */
+    int next; /* register of it */
     size_t filled;
     uint8_t received[BUFFER];
     struct slot slots[MAX_DEPTH];
 };
-
-static const uint16_t preset[REGISTERS] = {250, 260, 485, 536, 850, 456, 22150, 5600};
 
 static struct sockaddr_in server;
 static uint8_t unit = 1;
@@ -105,66 +97,11 @@ static void fail(const char *what)
     exit(1);
 }
 
-static void put16(uint8_t *at, unsigned value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-static unsigned get16(const uint8_t *at)
-{
-    return (unsigned)at[0] << 8 | at[1];
-}
-
-/* The registers of the n-th write. Each depends on n, so a mixture of two writes is never taken for a sample. */
-static void sample(uint32_t n, uint8_t *at)
-{
-    const uint32_t timestamp = 1700000000u + n;
-    put16(at, n & 0xFFFF);
-    put16(at + 2, n >> 16);
-    put16(at + 4, (n & 0xFFFF) ^ 0x5A5A);
-    put16(at + 6, (n >> 16) ^ 0xA5A5);
-    put16(at + 8, (n * 2654435761u) >> 16);
-    put16(at + 10, (n + 1) & 0xFFFF);
-    put16(at + 12, timestamp >> 16);
-    put16(at + 14, timestamp & 0xFFFF);
-}
-
-static bool registers_correct(const struct group *group, const uint8_t *at)
-{
-    uint8_t expected[2 * REGISTERS];
-
-    for (int i = 0; i < REGISTERS; i++)
-        put16(expected + 2 * i, preset[i]);
-    if (memcmp(at, expected, sizeof expected) == 0)
-        return true;
-    if (!group->expect_sample)
-        return false;
-    sample((uint32_t)(get16(at) | get16(at + 2) << 16), expected);
-    return memcmp(at, expected, sizeof expected) == 0;
-}
-
-static bool reply_correct(const struct group *group, const uint8_t *reply, size_t length)
-{
-    if (group->function == READ)
-        return length == READ_REPLY && reply[6] == unit && reply[7] == READ && reply[8] == 2 * REGISTERS &&
-               registers_correct(group, reply + 9);
-    return length == WRITE_REPLY && reply[6] == unit && reply[7] == WRITE && get16(reply + 8) == 0 &&
-           get16(reply + 10) == REGISTERS;
-}
-
 static void record_time(struct group *group, int64_t took, int64_t now)
 {
     if (now < measured_from)
         return;
-    if (took > group->slowest)
-        group->slowest = took;
-    if (took < (int64_t)FINE_NS * FINE_BINS)
-        group->fine[took / FINE_NS]++;
-    else {
-        int64_t bin = took / COARSE_NS;
-        group->coarse[bin < COARSE_BINS ? bin : COARSE_BINS - 1]++;
-    }
+    times_add(&group->times, took);
     if (!stopping)
         group->in_window++;
 }
@@ -181,6 +118,7 @@ static void abandon(struct connection *connection)
     total_in_flight -= connection->in_flight;
     connection->in_flight = 0;
     connection->filled = 0;
+    connection->next = 0;
     memset(connection->slots, 0, sizeof connection->slots);
 }
 
@@ -211,22 +149,21 @@ static bool open_connection(struct connection *connection)
     return true;
 }
 
-static size_t put_request(struct connection *connection, uint8_t *at)
+/* Put the next request; return its length. The slot keeps what its reply is compared with. */
+static size_t put_next(struct connection *connection, struct slot *slot, uint8_t *at)
 {
-    const int function = connection->group->function;
+    struct group *group = connection->group;
 
-    put16(at, connection->transaction);
-    put16(at + 2, 0);
-    put16(at + 4, function == READ ? READ_REQUEST - MBAP : WRITE_REQUEST - MBAP);
-    at[6] = unit;
-    at[7] = (uint8_t)function;
-    put16(at + 8, 0);
-    put16(at + 10, REGISTERS);
-    if (function == READ)
-        return READ_REQUEST;
-    at[12] = 2 * REGISTERS;
-    sample(counter++, at + 13);
-    return WRITE_REQUEST;
+    slot->transaction = connection->transaction++;
+    if (group->function != READ && connection->next == 0) {
+        connection->sample = counter++;
+        group->begun++;
+    }
+    slot->sample = connection->sample;
+    slot->address = connection->next;
+    if (group->function == WRITE_ONE)
+        connection->next = (connection->next + 1) % REGISTERS;
+    return put_request(at, unit, group->function, slot->transaction, slot->sample, slot->address);
 }
 
 /* Send as many requests as may be in flight, in one segment. */
@@ -250,9 +187,8 @@ static void send_requests(struct connection *connection, int64_t now)
         int free_slot = connection->transaction % group->depth;
         while (connection->slots[free_slot].since != 0)
             free_slot = (free_slot + 1) % group->depth;
-        connection->slots[free_slot] = (struct slot){since, connection->transaction};
-        length += put_request(connection, out + length);
-        connection->transaction++;
+        connection->slots[free_slot].since = since;
+        length += put_next(connection, &connection->slots[free_slot], out + length);
         connection->in_flight++;
         total_in_flight++;
         group->sent++;
@@ -263,23 +199,27 @@ static void send_requests(struct connection *connection, int64_t now)
         abandon(connection);
 }
 
-/* Complete the request that the reply belongs to. Return whether there is one. */
-static bool complete(struct connection *connection, unsigned transaction, int64_t now, bool correct)
+/* Complete the request that a reply belongs to. Return whether there is one, and the reply is right. */
+static bool complete(struct connection *connection, const uint8_t *reply, size_t length, int64_t now)
 {
     struct group *group = connection->group;
+    const unsigned transaction = get16(reply);
 
     for (int i = 0; i < group->depth; i++) {
         struct slot *slot = &connection->slots[(transaction + (unsigned)i) % (unsigned)group->depth];
         if (slot->since == 0 || slot->transaction != transaction)
             continue;
+        const bool correct = reply_correct(reply, length, unit, group->function, slot->sample, slot->address,
+                                           group->expect_sample);
         if (correct) {
             group->answered++;
+            group->written += group->function == WRITE || slot->address == REGISTERS - 1;
             record_time(group, now - slot->since, now);
         }
         slot->since = 0;
         connection->in_flight--;
         total_in_flight--;
-        return true;
+        return correct;
     }
     return false;
 }
@@ -311,8 +251,7 @@ static void read_replies(struct connection *connection)
         }
         if (connection->filled - at < length)
             break;
-        const bool correct = reply_correct(group, reply, length);
-        if (!complete(connection, get16(reply), now, correct) || !correct)
+        if (!complete(connection, reply, length, now))
             group->wrong++;
         at += length;
     }
@@ -332,26 +271,6 @@ static void maintain(struct connection *connection, int64_t now)
         send_requests(connection, now_ns());
 }
 
-static double percentile_us(const struct group *group, double part)
-{
-    uint64_t total = 0, seen = 0;
-
-    for (int i = 0; i < FINE_BINS; i++)
-        total += group->fine[i];
-    for (int i = 0; i < COARSE_BINS; i++)
-        total += group->coarse[i];
-    if (total == 0)
-        return 0;
-    const uint64_t wanted = (uint64_t)(part * (double)total + 0.999999999);
-    for (int i = 0; i < FINE_BINS; i++)
-        if ((seen += group->fine[i]) >= wanted)
-            return (i + 0.5) * FINE_NS / 1e3;
-    for (int i = 0; i < COARSE_BINS; i++)
-        if ((seen += group->coarse[i]) >= wanted)
-            return (i + 0.5) * COARSE_NS / 1e3;
-    return (double)group->slowest / 1e3;
-}
-
 static void print_group(const struct group *group, double seconds, bool last)
 {
     printf("{\"function\": %d, \"connections\": %d, \"depth\": %d, ", group->function, group->connections, group->depth);
@@ -359,8 +278,10 @@ static void print_group(const struct group *group, double seconds, bool last)
            (double)group->in_window / seconds);
     printf("\"sent\": %lu, \"answered\": %lu, \"wrong\": %lu, \"lost\": %lu, \"closed\": %lu, ", group->sent,
            group->answered, group->wrong, group->lost, group->closed);
-    printf("\"p50\": %.2f, \"p99\": %.2f, \"p99_9\": %.2f, \"max\": %.2f}%s", percentile_us(group, 0.5),
-           percentile_us(group, 0.99), percentile_us(group, 0.999), (double)group->slowest / 1e3, last ? "" : ", ");
+    printf("\"begun\": %lu, \"written\": %lu, ", group->begun, group->written);
+    printf("\"p50\": %.2f, \"p99\": %.2f, \"p99_9\": %.2f, \"max\": %.2f}%s", times_percentile(&group->times, 0.5),
+           times_percentile(&group->times, 0.99), times_percentile(&group->times, 0.999),
+           (double)group->times.slowest / 1e3, last ? "" : ", ");
 }
 
 static struct group parse_group(char *text)
@@ -401,15 +322,13 @@ static struct group parse_group(char *text)
             group.expect_sample = strcmp(value, "sample") == 0;
         }
     }
-    if ((group.function != READ && group.function != WRITE) || group.connections < 1 || group.depth < 1 ||
-        group.depth > MAX_DEPTH) {
-        fprintf(stderr, "load: a group has function 3 or 16, 1 connection or more, depth 1 to %d\n", MAX_DEPTH);
+    if ((group.function != READ && group.function != WRITE && group.function != WRITE_ONE) || group.connections < 1 ||
+        group.depth < 1 || group.depth > MAX_DEPTH) {
+        fprintf(stderr, "load: a group has function 3, 6 or 16, 1 connection or more, depth 1 to %d\n", MAX_DEPTH);
         exit(2);
     }
     group.period_ns = group.rate > 0 ? (int64_t)(1e9 / group.rate) : 0;
-    group.fine = calloc(FINE_BINS, sizeof *group.fine);
-    group.coarse = calloc(COARSE_BINS, sizeof *group.coarse);
-    if (group.fine == NULL || group.coarse == NULL)
+    if (!times_init(&group.times))
         fail("calloc");
     return group;
 }

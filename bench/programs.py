@@ -39,6 +39,8 @@ class Ways:
 
 ZONES = Ways(CONTROL, FIELD)
 READ = 3
+WRITE_ONE = 6
+WRITE = 16
 WARM_UP = 0.3
 """Seconds before times are recorded; faults count from the beginning."""
 LOST_AFTER = 1.0
@@ -80,6 +82,10 @@ class Outcome:
     sent: int
     answered: int
     """Correct replies, warm-up included."""
+    begun: int
+    """Samples of which a write was sent."""
+    written: int
+    """Samples whose last write was answered correctly, warm-up included."""
     wrong: int
     lost: int
     closed: int
@@ -97,7 +103,7 @@ class Load:
         self._port = port
         self._ways = ways
         self._cpu = cpu
-        self._written = 0
+        self._begun = 0
 
     def run(self, seconds: float, *groups: Group, lost_after: float = LOST_AFTER) -> list[Outcome]:
         """Run all groups at the same time for `seconds`; return the outcome of each."""
@@ -105,13 +111,11 @@ class Load:
         for group in groups:
             arguments += ["--group", group.argument(self._ways)]
         times = ["--seconds", str(seconds), "--warm-up", str(WARM_UP), "--timeout", str(lost_after)]
-        first = ["--first", str(self._written)]
+        first = ["--first", str(self._begun)]
         command = [str(program("load")), HOST, str(self._port), *times, *first, *arguments]
         timeout = seconds + WARM_UP + 2 * lost_after + 30
         printed = _run(command, self._cpu, timeout)["groups"]
-        for group, record in zip(groups, printed, strict=True):
-            if group.function != READ:
-                self._written += record["sent"]
+        self._begun += sum(record["begun"] for record in printed)
         names = Outcome.__dataclass_fields__
         return [Outcome(**{name: record[name] for name in names}) for record in printed]
 
@@ -151,7 +155,8 @@ def program(name: str, *libraries: str) -> Path:
     """Return the compiled program for a source in this folder, such as "peers/libmodbus_server"."""
     source = FOLDER / f"{name}.c"
     target = CACHE / source.stem
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in (source, *FOLDER.glob("*.h")))
+    if not target.exists() or target.stat().st_mtime < newest:
         CACHE.mkdir(parents=True, exist_ok=True)
         command = ["gcc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source), *libraries]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

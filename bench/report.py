@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.figures import Figure, Figures, Goal
 
-LOAD_ROWS = ("fc03-1", "fc03-10", "fc03-100", "fc03-10x8", "fc16-10")
+LOAD_ROWS = ("fc03-1", "fc03-10", "fc03-100", "fc03-10x8", "fc16-10", "fc06-1", "fc06-8")
 NOTHING = "-"
 
 
@@ -92,25 +92,22 @@ def beside_table(figures: Figures) -> str:
 
 
 def zones_table(figures: Figures, servers: dict[str, str]) -> str:
-    """Return the times of the control zone's readers without and with field writers."""
+    """Return the times of the control zone's readers without field writers, and with fewer and more."""
     lines = []
     for server, title in servers.items():
-        if not figures.rounds(Figure("zones", server, "p99_beside")):
+        alone = Figure("zones", server, "p99_alone")
+        if not figures.rounds(alone):
             continue
-        keys = [f"{part}{suffix}" for suffix in ("_alone", "_beside") for part in ("p50", "p99", "p99_9")]
-        found = (figures.median(Figure("zones", server, key)) for key in (*keys, "rate_writers"))
-        p99 = ratio(
-            figures.ratio(Figure("zones", server, "p99_beside"), Figure("zones", server, "p99_alone"))
-        )
-        lines.append((title, *map(count, found), p99))
-    times = ("p50 µs", "p99 µs", "p99.9 µs")
-    head = (
-        "server",
-        *(f"no writers: {time}" for time in times),
-        *(f"with writers: {time}" for time in times),
-        "writes/s",
-        "p99: with to without",
-    )
+        for writers, suffix in (
+            ("none", "_alone"),
+            ("2,000 writes/s", "_paced"),
+            ("as fast as answered", "_fast"),
+        ):
+            keys = (f"writes{suffix}", *(f"{part}{suffix}" for part in ("p50", "p99", "p99_9")))
+            found = (figures.median(Figure("zones", server, key)) for key in keys)
+            p99 = figures.ratio(Figure("zones", server, f"p99{suffix}"), alone)
+            lines.append((title, writers, *map(count, found), ratio(p99)))
+    head = ("server", "field writers", "writes/s", "p50 µs", "p99 µs", "p99.9 µs", "p99 relative to none")
     return table(head, lines)
 
 

@@ -103,10 +103,11 @@ class Session:
         self._probes = False
         """Whether the client has announced itself as a probe: it counts nowhere and writes nothing."""
         self._source = Source(address)
-        self._use(role, address)
+        self._use(role)
 
-    def _use(self, role: ServedRole, address: str) -> None:
+    def _use(self, role: ServedRole) -> None:
         self._source.peer = role.writer.name
+        address = self._source.address
         self._units = role.units
         self._origin = Origin(address, role.reader, role.writer, client_number(address))
         # A probe's stay empty, so that each of its requests is looked at as a probe's.
@@ -142,10 +143,9 @@ class Session:
     def respond(self, request: bytes) -> bytes | Held:
         """Return the reply ADU to a request ADU for which there is no cached reply."""
         write = self._sample_writes.get(request[SAMPLE_HEAD])
-        if write is not None and len(request) == write.size:
-            # Only the values are left to be checked, and the budget.
-            if self._dispatcher.durable:
-                self._dispatcher.check_budget(write.meter, self._origin.client)
+        if write is not None and len(request) == write.size and not self._dispatcher.durable:
+            # Only the values are left to be checked. A sample that is acknowledged after its commit takes the
+            # other way, where its budget is checked: it waits for the disk anyway.
             code, events = write.meter.store(request[13:], self._now(), self._source)
             ticket = self._dispatch(events, self._origin, request)
             reply = exception(request, code) if code else request[:4] + write.reply
@@ -219,7 +219,7 @@ class Session:
         role = self._find_role()
         if role is None:
             return False
-        self._use(role, self._origin.address)
+        self._use(role)
         return True
 
     def bad_frame(self, reason: str) -> None:

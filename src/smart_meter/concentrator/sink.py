@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
-_LOOPBACK = int(IPv4Address("127.0.0.1"))
+from smart_meter.meters.source import ipv4_number
 
 
 class SampleSink(Protocol):
@@ -34,20 +33,9 @@ class SampleSink(Protocol):
 
 
 def client_number(address: str) -> int:
-    """Return an IPv4 address as a signed 32-bit integer; 0 if the client has none.
+    """Return what `ipv4_number` does as a signed 32-bit integer; 0 if a client has no IPv4 address.
 
-    Signed, since SQLite then stores it in four bytes. An IPv4 address in an IPv6 one counts, and so does the
-    loopback address of IPv6 as that of IPv4.
+    Signed, since SQLite then stores it in four bytes.
     """
-    try:
-        parsed: IPv4Address | IPv6Address | None = ip_address(address)
-    except ValueError:
-        return 0
-    if isinstance(parsed, IPv6Address):
-        if parsed.is_loopback:
-            return _LOOPBACK
-        parsed = parsed.ipv4_mapped
-    if parsed is None:
-        return 0
-    number = int(parsed)
+    number = ipv4_number(address) or 0
     return number - 2**32 if number >= 2**31 else number

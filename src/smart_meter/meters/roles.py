@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from smart_meter.config import Access, Config, MeterConfig, ZoneConfig
+from smart_meter.meters.source import ipv4_number
 from smart_meter.modbus.functions import FUNCTIONS
 
 LOCALHOST = "LOCALHOST"
@@ -43,20 +44,22 @@ class Roles:
         self._localhost = _stand_in(config) if trial else _local(config)
 
     def role(self, address: str, local: str | None = None) -> Role | None:
-        """Return a client's role, or None for one in no zone; an IPv4-mapped address counts as IPv4.
+        """Return a client's role, or None for one in no zone; its address counts as `ipv4_number` finds it.
 
         local: the address of this machine that it reached. Within a zone that has to be the zone's own: a
         host of one zone does not come in by the door of another. None: it is not looked at.
         """
-        number = _ipv4(address)
-        if number is None or _is_loopback(number):
-            return self._localhost if number is not None or ip_address(address).is_loopback else None
+        number = ipv4_number(address)
+        if number is None:
+            return None
+        if _is_loopback(number):
+            return self._localhost
         for network, mask, zone in self._zones:
             if number & mask == network:
                 if number == int(zone.address):
                     # A program of this machine, which must not pose as a host of the zone.
                     return self._localhost
-                if local is not None and _ipv4(local) != int(zone.address):
+                if local is not None and ipv4_number(local) != int(zone.address):
                     return None
                 return self._role(zone, IPv4Address(number))
         return None
@@ -92,15 +95,6 @@ def _in_zone(meter: MeterConfig, zone: ZoneConfig, address: IPv4Address) -> Perm
         ):
             return permission(rule.access, rule.functions)
     return permission(Access.NONE)
-
-
-def _ipv4(address: str) -> int | None:
-    parsed: IPv4Address | IPv6Address = ip_address(address)
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return None
-        parsed = parsed.ipv4_mapped
-    return int(parsed)
 
 
 def _is_loopback(number: int) -> bool:

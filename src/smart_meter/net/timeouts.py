@@ -10,11 +10,11 @@ from smart_meter.modbus.connection_state import Receiving, Sending
 class Limits(NamedTuple):
     """What clients may cost; times in seconds."""
 
-    connections: int = 1000
-    connections_per_client: int = 100
-    idle: float = 300
+    connections: int
+    connections_per_client: int
+    idle: float
     """0: no limit."""
-    frame: float = 10
+    frame: float
 
 
 def exceeded(

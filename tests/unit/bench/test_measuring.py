@@ -10,7 +10,7 @@ from bench.figures import Record
 from bench.goals import GOALS
 from bench.programs import FOLDER, ZONES, Group, Ways
 from bench.rows import ROWS, write_bad_frames
-from bench.samples import PRESET
+from bench.samples import FIRST_TIMESTAMP, PERIODS, PRESET
 from bench.servers import configuration, kinds
 
 from smart_meter import config
@@ -37,9 +37,16 @@ def test_without_a_history_ours_has_none() -> None:
     assert config.loads(configuration(None), "bench").history == config.Config().history
 
 
-@pytest.mark.parametrize("source", ["load.c", "peers/libmodbus_server.c"])
+@pytest.mark.parametrize("source", ["wire.h", "peers/libmodbus_server.c"])
 def test_the_c_sources_know_the_same_preset_registers(source: str) -> None:
     assert f"{{{', '.join(map(str, PRESET))}}};" in (FOLDER / source).read_text()
+
+
+def test_the_load_generator_makes_the_samples_that_the_rows_are_compared_with() -> None:
+    source = (FOLDER / "wire.h").read_text()
+
+    assert f"{{{', '.join(map(str, PERIODS))}}};" in source
+    assert f"first_timestamp = {FIRST_TIMESTAMP}u;" in source
 
 
 @pytest.mark.parametrize("key", ["wrong", "lost", "closed", "rows_differ"])

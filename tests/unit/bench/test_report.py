@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from bench.figures import Figure, Figures, Goal, Record
-from bench.report import bad_frames_table, beside_table, footprint_table, goal_table, render, table
+from bench.report import (
+    bad_frames_table,
+    beside_table,
+    footprint_table,
+    goal_table,
+    render,
+    table,
+    zones_table,
+)
 
 ROWS = {"fc03-100": "FC03, 100 connections", "memory": "Memory"}
 SERVERS = {"ours": "smart-meter", "libmodbus": "libmodbus 3.1.6"}
@@ -71,6 +79,22 @@ def test_readers_beside_writers_are_shown_against_themselves_alone() -> None:
 
     assert cells(shown.splitlines()[-1]) == [
         *("10 connections, as fast as answered", "90,000", "60,000", "40,000", "20,000", "150", "240", "1.60")
+    ]
+
+
+def test_control_zone_reads_are_shown_with_fewer_and_more_field_writes() -> None:
+    values = {
+        **{"p50_alone": 50, "p99_alone": 200, "p99_9_alone": 900},
+        **{"p50_paced": 60, "p99_paced": 300, "p99_9_paced": 1900, "writes_paced": 2000},
+        **{"p50_fast": 70, "p99_fast": 500, "p99_9_fast": 2900, "writes_fast": 75_000},
+    }
+
+    shown = zones_table(Figures([Record("zones", "ours", 1, values)]), SERVERS)
+
+    assert [cells(line)[1:] for line in shown.splitlines()[2:]] == [
+        ["none", "-", "50", "200", "900", "1.00"],
+        ["2,000 writes/s", "2,000", "60", "300", "1,900", "1.50"],
+        ["as fast as answered", "75,000", "70", "500", "2,900", "2.50"],
     ]
 
 

@@ -158,3 +158,17 @@ def test_an_incomplete_sample_that_a_reload_drops_is_logged() -> None:
     trial.concentrator.reconfigure(trial.config(complete=Complete.ANY))
     [line] = trial.journal
     assert line.endswith("not 4-7: another configuration was loaded: no sample")
+
+
+def test_an_ipv4_address_in_an_ipv6_one_is_the_same_writer() -> None:
+    trial = Trial()
+    first = trial.client("::ffff:192.168.1.50")
+    first.respond(write(0, SAMPLE_REGISTERS[:4]))
+    first.closed()
+    again = trial.client("192.168.1.50")
+    again.respond(write(4, SAMPLE_REGISTERS[4:]))
+    assert trial.concentrator.meters[0].samples == 1
+    last = trial.client("::ffff:192.168.1.50")
+    last.respond(write(0))
+    assert trial.journal == ["[WRITER] pv: ESP32 (192.168.1.50) writes it"]
+    assert trial.concentrator.meters[0].writer_changes == 0

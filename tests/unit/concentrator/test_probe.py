@@ -17,7 +17,7 @@ from smart_meter.modbus.functions import FUNCTIONS, FunctionCode
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
 from tests.unit.meters.parts import incomplete
 from tests.unit.modbus.test_oracle import requests as pdus
-from tests.unit.net.test_server import House
+from tests.unit.net.house import House
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, sent, wire, write, write_one
 
 ANNOUNCEMENT = adu(1, probe.PDU)
