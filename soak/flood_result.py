@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of samples of the genuine client."""
+    """Which samples of the genuine client are in the history."""
 
     wanted: int
     """How many have to be in the history."""

@@ -20,9 +20,9 @@ class Event(NamedTuple):
     kind: str
     client: str
     """An address, or empty."""
-    boot: str
-    monotonic: int
-    """Of the last of them, in microseconds since the boot."""
+    id: int
+    first: int
+    """When the first of them happened, in microseconds since 1970."""
 
 
 def beside(database: Path) -> Path:
@@ -36,10 +36,18 @@ def configuration(database: Path) -> str:
 
 
 def read(database: Path) -> list[Event] | None:
-    """Return the events in the trail beside a history file, in order; None if this release has none."""
-    if not KEPT:
-        return None
-    uri = f"file:{beside(database)}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=10)) as trail:
-        found = trail.execute("SELECT kind, client, boot, monotonic FROM events ORDER BY id").fetchall()
+    """Return the events in the trail beside a history file; None if this release has no trail.
+
+    Raises what `events` raises.
+    """
+    return events(beside(database)) if KEPT else None
+
+
+def events(path: Path) -> list[Event]:
+    """Return the events in a file, in order.
+
+    Raises sqlite3.OperationalError if the file is not there, or if it is so new that it has no table yet.
+    """
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as trail:
+        found = trail.execute("SELECT kind, client, id, first FROM events ORDER BY id").fetchall()
     return [Event(*row) for row in found]

@@ -111,7 +111,7 @@ class Owners:
             self._remove(self._owner(client), number)
 
     def charge(self, clients: Mapping[int, int], row: float, free: int, pages: int) -> None:
-        """Let each client for whom the file is full give up as many rows as it adds.
+        """Let each client give up as many rows as it adds, if the file is full for it.
 
         clients: how many rows each adds. row: pages that a row takes. free: pages that are free. pages: how
         many the file may have.

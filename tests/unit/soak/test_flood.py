@@ -176,7 +176,7 @@ def test_what_was_reported_is_read_from_log_status_and_trail() -> None:
         f"[WRITER] pv: ESP32 ({GENUINE}) writes it\n"
         "[STATS] Stopped | Received: 5 | Stored: 2 | Thinned: 41 | Last sample: 0.1 s ago\n"
     )
-    report = read_report(log, status, [Event("thinned", FLOODER, "boot", 1)], FLOODERS)
+    report = read_report(log, status, [Event("thinned", FLOODER, 1, 1)], FLOODERS)
     assert report.thinned == report.totals["Thinned"] == 41
     assert report.totals["Stored"] == 2
     assert report.lines == {"thinned": {FLOODER}, "deleted": {OTHER}}
