@@ -69,7 +69,7 @@ bench-fleet: ## Compare the time to redeploy 20 virtual Pis with pyinfra's (abou
 	@tools/setup peers
 	@$(ROOT) $(PYTHON) -m bench.fleet $(ARGS)
 
-soak: ## Run the concentrator under faults and print what was lost (about 8 minutes; ARGS=--help)
+soak: ## Run the concentrator under faults and print what was lost (about 9 minutes; ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.integration.networks import remove_stale
 
-from soak import clock, crowd, disk, kills, malformed, network, power, restarts, retries
+from soak import clock, crowd, disk, flood, kills, malformed, network, power, restarts, retries
 from soak.machine import describe, remove_stale_folders
 from soak.places import PREFIX
 from soak.report import Outcome, document, table
@@ -31,6 +31,7 @@ SCENARIOS: dict[str, Callable[[int, bool, Log], Outcome]] = {
     "clock": lambda _, quick, log: clock.run(1 if quick else 3, log),
     "retries": lambda seed, quick, log: retries.run(5 if quick else 60, seed, log),
     "crowd": lambda _, quick, log: crowd.run(4 if quick else 30, log),
+    "flood": lambda _, quick, log: flood.run(6 if quick else 20, log),
     "power": lambda seed, quick, log: power.run(*((2, 1) if quick else (50, 5)), seed, log),
 }
 """Each takes the seed, whether to use small counts, and a function that logs a line."""

@@ -25,6 +25,7 @@ from tests.integration.networks import WITH_US
 from tests.integration.program import Connection, Program, environment
 from tests.unit.wire import adu, read
 
+from soak import trail
 from soak.kills import CONFIG, WRITERS, Writer, numbered, rows
 from soak.machine import SoakError, ending, wait_until
 from soak.power_disk import Cache, Disk, remove_stale_disks, require_tools, work_folder
@@ -43,6 +44,10 @@ _FOREIGN_VERSION = 999
 _RENAMED = ".damaged-"
 _STATUS = adu(1, struct.pack(">BHH", 4, 0, 13))
 _RESTORED = 3
+_START = "start"
+"""The kind of event that a start is."""
+_TRAIL_SECONDS = 5.0
+"""Time for the service to record its start."""
 _OFTEN = 10
 """A line of progress after this many cuts."""
 
@@ -62,6 +67,10 @@ class Tally:
     not_restored: int = 0
     """Starts after which a reader did not get the last stored sample."""
     renames: int = 0
+    starts: int | None = None
+    """Starts that the audit trail had as events before the power was cut; None if there is no trail."""
+    lost_starts: int = 0
+    """Those of them that it did not have after a later cut."""
     problems: list[str] = field(default_factory=list)
     """What was damaged: the file system, a database, or a file that was renamed."""
 
@@ -75,6 +84,14 @@ def judge(honoured: Tally, ignored: Tally) -> Outcome:
     ledger.expect(honoured.torn == 0, f"{count(honoured.torn, 'stored sample')} with a wrong check value")
     ledger.expect(honoured.wrong == 0, f"{count(honoured.wrong, 'wrong reply', 'wrong replies')}")
     ledger.expect(honoured.not_restored == 0, f"last values not restored {honoured.not_restored} times")
+    if honoured.starts is not None:
+        ledger.expect(
+            honoured.starts == honoured.cuts,
+            f"{honoured.starts} of {count(honoured.cuts, 'start')} in the audit trail",
+        )
+        ledger.expect(
+            honoured.lost_starts == 0, f"{count(honoured.lost_starts, 'start')} lost from the trail"
+        )
     ledger.expect(honoured.acknowledged > honoured.cuts, "hardly any sample was acknowledged")
     ledger.expect(ignored.acknowledged > ignored.cuts, "hardly any sample was acknowledged in the control")
     ledger.expect(ignored.lost > 0, "the control lost nothing, so the other cuts prove nothing")
@@ -83,9 +100,16 @@ def judge(honoured: Tally, ignored: Tally) -> Outcome:
         "not flushed)",
         f"{count(honoured.cuts, 'cut')}, {honoured.renames} with a renamed history file; "
         f"{count(honoured.acknowledged, 'acknowledged sample')}; control: {count(ignored.cuts, 'cut')}",
-        f"{honoured.lost:,} acknowledged samples; {len(honoured.problems)} damaged files or file systems; "
+        f"{honoured.lost:,} acknowledged samples; {_trail(honoured)}"
+        f"{len(honoured.problems)} damaged files or file systems; "
         f"control with flushes ignored: {ignored.lost:,} of {ignored.acknowledged:,}",
     )
+
+
+def _trail(tally: Tally) -> str:
+    if tally.starts is None:
+        return ""
+    return f"{tally.lost_starts} of {count(tally.starts, 'start')} in the audit trail; "
 
 
 class Trial:
@@ -98,11 +122,12 @@ class Trial:
         self._honours_flushes = cache is Cache.HONOURS_FLUSHES
         self._database = self._disk.mount / "history.db"
         self._config = folder / "config.toml"
-        self._config.write_text(CONFIG.format(path=self._database))
+        self._config.write_text(CONFIG.format(path=self._database) + trail.configuration(self._database))
         self._counters = itertools.count(1)
         self._random = random.Random(seed)  # noqa: S311 - moments, not secrets
         self._acknowledged: set[int] = set()
         self._lost: set[int] = set()
+        self._starts: set[trail.Event] = set()
 
     def live_and_cut(self) -> None:
         """Start the program on what the last cut left, check that, and cut the power while clients write."""
@@ -121,6 +146,7 @@ class Trial:
                     writer.start()
                 if wait_until(lambda: any(writer.acknowledged for writer in writers), 10, pause=0.002):
                     pause(self._random.uniform(*(_SHORT_SECONDS if rename else _WRITE_SECONDS)))
+                self._note_start()
                 self._disk.cut()
                 pause(self._random.uniform(*_DEAD_SECONDS))
                 program.process.kill()
@@ -148,6 +174,20 @@ class Trial:
         arguments = ("run", "--trial", "--config", str(self._config), "--port", "0")
         return Program(arguments, self._folder, prefix=WITH_US)
 
+    def _note_start(self) -> None:
+        """Wait until the audit trail has this run's start: from then on, no power cut may lose it."""
+        if trail.KEPT:
+            wait_until(lambda: not self._recorded_starts() <= self._starts, _TRAIL_SECONDS)
+            started = self._recorded_starts() - self._starts
+            self.tally.starts = (self.tally.starts or 0) + len(started)
+            self._starts |= started
+
+    def _recorded_starts(self) -> set[trail.Event]:
+        try:
+            return {event for event in trail.read(self._database) or () if event.kind == _START}
+        except sqlite3.DatabaseError:
+            return set()  # It has no table yet, or is damaged, which the integrity check finds.
+
     def _make_unreadable(self) -> None:
         """Give the history file a version that the program does not read, so that it renames the file."""
         self.tally.renames += 1
@@ -169,10 +209,17 @@ class Trial:
                 stored.add(counter)
                 last = registers if path == self._database else last
         self._lost |= self._acknowledged - stored
+        self._check_starts()
         renamed = sum(_RENAMED in path.name for path in paths)
         if renamed != self.tally.renames:
             self.tally.problems.append(f"{renamed} of {self.tally.renames} renamed files are there")
         return last
+
+    def _check_starts(self) -> None:
+        """Count the starts that the audit trail has no more."""
+        missing = self._starts - self._recorded_starts()
+        self.tally.lost_starts += len(missing)
+        self._starts -= missing
 
     def _check_reader(self, port: int, last: bytes) -> None:
         """Check that a reader gets the newest sample, and that the status block has it as restored."""
@@ -188,20 +235,21 @@ class Trial:
         return sorted(path for path in found if not path.name.endswith(("-wal", "-shm")))
 
     def _check_integrity(self, path: Path) -> None:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
-            verdict = database.execute("PRAGMA integrity_check").fetchone()[0]
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as database:
+                verdict = database.execute("PRAGMA integrity_check").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            verdict = str(error)
         if verdict != "ok":
             self.tally.problems.append(f"{path.name}: {verdict}")
 
 
 def _rows(path: Path) -> list[tuple[int, int, bytes]]:
-    """Return the samples of a file; none if it is so new that the program has made no tables yet."""
+    """Return the samples of a file; none if it has no tables yet or is damaged, so that none can be read."""
     try:
         return rows(path)
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            return []
-        raise
+    except sqlite3.DatabaseError:
+        return []  # What was acknowledged counts as lost; the integrity check names the damage.
 
 
 def cut(cuts: int, cache: Cache, seed: int, log: Callable[[str], None]) -> Tally:

@@ -65,6 +65,6 @@ def document(outcomes: Sequence[Outcome], machine: str, seed: int, seconds: floa
     return (
         "# What was tried, and what was lost\n\n"
         f"Written by `make soak` in {seconds / 60:.1f} minutes, seed {seed}. {machine}. "
-        "Histories have no budget (max_samples_per_second = 0).\n\n"
+        "Apart from the flood, histories have no budget (max_samples_per_second = 0).\n\n"
         f"{table(outcomes)}\n"
     )

@@ -192,21 +192,20 @@ class Database:
         samples: those that will be added; their clients give up their own rows.
         Several rounds, since old rows may be much smaller than new ones; bounded, since a commit must end.
         """
-        needed = count * (registers + ROW_BYTES) // (PAGE * 3 // 4) + 12
-        free = self._free_pages() - needed
-        limit = self._pages()
-        if free >= limit // 8:
+        row = (registers + ROW_BYTES) / (PAGE * 3 // 4)
+        needed = int(count * row) + 12
+        free, limit = self._free_pages(), self._pages()
+        if free - needed >= limit // 8:
             return
         owners = self._owners
         clients = Counter(client for batch in samples for client in map(_CLIENT, batch)) or {0: count}
-        for client, rows in clients.items():
-            owners.charge(client, rows, free, limit)
+        owners.charge(clients, row, free, limit)
         for owner, rows in owners.debtors().items():
-            self._delete_of(owner, rows)
+            self._delete_of(owner, rows, count)
         for most in (owners.most(clients), owners.most(clients), owners.largest(), owners.largest()):
             if self._free_pages() >= needed:
                 return
-            self._delete_of(most, max(_CHUNK, 2 * count))
+            self._delete_of(most, max(_CHUNK, 2 * count), count)
 
     def _free_pages(self) -> int:
         used = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
@@ -425,10 +424,10 @@ class Database:
         self._delete_segments()
         return bool(end > oldest[0])
 
-    def _delete_of(self, owner: int, count: int) -> None:
-        """Delete a client's oldest rows since the file is full."""
+    def _delete_of(self, owner: int, count: int, added: int) -> None:
+        """Delete a client's oldest rows since the file is full. added: rows that the commit adds."""
         self._keep_last()
-        deleted = self._owners.delete(owner, count, self.newest)
+        deleted = self._owners.delete(owner, count, self.newest, added)
         if deleted.rows:
             age = self.running - deleted.running
             if age < self.limits.age:

@@ -25,7 +25,7 @@ _UNKNOWN = 0
 _WINDOW = 2000
 """Identifiers that one statement looks at."""
 _WINDOWS = 4
-"""The most of these in one commit."""
+"""The most of these in a small commit."""
 _COUNTED = "counted"
 _MAX_UNCOUNTED = 12_288
 """The most rows that a start counts. There are more only if an earlier release added them."""
@@ -110,13 +110,21 @@ class Owners:
         for client, number in rows.items():
             self._remove(self._owner(client), number)
 
-    def charge(self, client: int, rows: int, free: int, pages: int) -> None:
-        """Let a client give up as many rows as it adds, if the file is full for it.
+    def charge(self, clients: Mapping[int, int], row: float, free: int, pages: int) -> None:
+        """Let each client give up as many rows as it adds, if the file is full for it.
 
-        free: pages that will be free with its new rows. pages: how many the file may have.
+        clients: how many rows each adds. row: pages that a row takes. free: pages that are free. pages: how
+        many the file may have.
         """
-        owner = self._owner(client)
-        if free < self._left_free(owner, pages):
+        # First those who have to leave the most free. They replace rows, so the others have as much room.
+        left_free = {client: self._left_free(self._owner(client), pages) for client in clients}
+        for client in sorted(clients, key=left_free.__getitem__, reverse=True):
+            rows = clients[client]
+            needed = int(rows * row) + 1
+            if free - needed >= left_free[client]:
+                free -= needed
+                continue
+            owner = self._owner(client)
             owed = self._owed.get(owner, 0) + rows
             self._owed[owner] = min(owed, max(self._rows.get(owner, 0), rows))
 
@@ -132,14 +140,18 @@ class Owners:
         """Return who has the most rows."""
         return max(self._rows, key=lambda owner: self._rows[owner], default=_UNKNOWN)
 
-    def delete(self, owner: int, count: int, newest: int) -> Deleted:
-        """Delete about `count` of an owner's oldest rows, or of who pays for it; never the newest row."""
+    def delete(self, owner: int, count: int, newest: int, added: int = 0) -> Deleted:
+        """Delete about `count` of an owner's oldest rows, or of who pays for it; never the newest row.
+
+        added: rows of all owners that the same commit adds.
+        """
         payer = self._payer(owner)
         # Some more at a time: most commits then need not delete anything.
         count = max(count, min(self._rows.get(payer, 0) // 32, _WINDOW))
         condition = self._condition(payer)
         deleted, running = 0, 0
-        for _ in range(_WINDOWS):
+        # Where many owners' rows take turns, an owner's next rows lie as far apart as all new rows together.
+        for _ in range(_WINDOWS + 2 * added // _WINDOW):
             low = self._low.get(payer, newest)
             end = min(low + _WINDOW, newest)
             if low >= end or deleted >= count:

@@ -26,13 +26,14 @@ GENUINE, FLOOD = 50, 66
 class File:
     """A database that several addresses fill, each with rows of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: StorageLimits = LIMITS) -> None:
         self.path = path
+        self.limits = limits
         self.now = 0.0
         self.reopen()
 
     def reopen(self) -> None:
-        self.database = Database(str(self.path), LIMITS, 1)
+        self.database = Database(str(self.path), self.limits, 1)
 
     def add(self, **counts: int) -> None:
         """Commit rows; keywords are addresses, such as `c50=3`, whose rows take turns."""
@@ -57,7 +58,7 @@ class File:
                 )
             database.make_room(len(batch), 2, [batch])
             database.insert(batch, METERS)
-        assert query(self.path, "PRAGMA page_count")[0][0] <= LIMITS.pages
+        assert query(self.path, "PRAGMA page_count")[0][0] <= self.limits.pages
 
     def rows(self, client: int | None) -> int:
         [(count,)] = query(self.path, "SELECT count(*) FROM samples WHERE client IS ?", client)
@@ -98,6 +99,22 @@ def test_a_flood_among_an_addresses_rows_pushes_out_none_of_them(file: File) -> 
     for _ in range(200):
         file.add(c50=5, c66=1000)
     assert (file.rows(GENUINE), file.oldest(GENUINE)) == (1001, 1)
+
+
+@pytest.mark.parametrize("addresses", [6, MAX_OWNERS - 1])
+def test_a_row_in_each_commit_of_a_flood_by_many_addresses_replaces_none(
+    addresses: int, tmp_path: Path
+) -> None:
+    limits = StorageLimits.of(HistoryConfig(max_size_mib=8))
+    file = File(tmp_path / "h.db", limits)
+    file.add(c50=2000)
+    # As many rows as one commit may hold.
+    rows = limits.transaction // 48 // addresses
+    flood = {f"c{number}": rows for number in range(100, 100 + addresses)}
+    for _ in range(50):
+        file.add(c50=1, **flood)
+    assert (file.rows(GENUINE), file.oldest(GENUINE)) == (2050, 1)
+    assert file.database.deleted_young > 2000
 
 
 def test_an_address_that_comes_to_a_flooded_file_finds_room(file: File) -> None:

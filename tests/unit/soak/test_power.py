@@ -24,6 +24,20 @@ def test_a_control_that_loses_nothing_fails() -> None:
     assert outcome.failures == ("the control lost nothing, so the other cuts prove nothing",)
 
 
+def test_every_start_has_to_stay_in_the_audit_trail_if_there_is_one() -> None:
+    tally = _honoured()
+    tally.starts = 50
+    outcome = judge(tally, CONTROL)
+    assert outcome.failures == ()
+    assert "; 0 of 50 starts in the audit trail; " in outcome.lost
+    assert "audit trail" not in judge(_honoured(), CONTROL).lost
+    tally.starts, tally.lost_starts = 49, 2
+    assert judge(tally, CONTROL).failures == (
+        "49 of 50 starts in the audit trail",
+        "2 starts lost from the trail",
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value", "failure"),
     [
