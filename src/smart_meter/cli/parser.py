@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 from smart_meter import __version__
 from smart_meter.cli.arguments import (
+    parse_client,
     parse_count,
     parse_ip_address,
+    parse_kinds,
     parse_path,
     parse_pid,
     parse_port,
@@ -57,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_probe(commands)
     _add_map(commands)
     _add_history(commands)
+    _add_events(commands)
     _add_doctor(commands)
     return root
 
@@ -267,6 +270,50 @@ def _add_history(commands: _Commands) -> None:
         "as 30m, 24h or 7d: before now on the Pi that records, otherwise before the newest sample",
     )
     history.add_argument("--format", choices=["table", "csv", "json"], default="table", help="default: table")
+
+
+def _add_events(commands: _Commands) -> None:
+    events = commands.add_parser(
+        "events",
+        help="print the audit trail",
+        description="Print what happened: starts, stops, reloads, writers, refusals. Events of a kind,\n"
+        "client and meter that differ in numbers only are one row with a count, the times of the first\n"
+        "and the last, and the last one's detail. The file may be in use, or a copy from another Pi.\n"
+        "The count of a row that grows is written some minutes later.",
+        epilog="examples:\n"
+        "  smart-meter events --since 24h\n"
+        "  smart-meter events --kind refused,partial --client 192.168.1.51\n"
+        "  smart-meter events --path events.db --format json\n\n" + EXIT_CODES,
+    )
+    source = events.add_mutually_exclusive_group()
+    source.add_argument(
+        "--config",
+        metavar="FILE",
+        type=parse_path,
+        help="TOML file with events.path (default: /etc/smart-meter/config.toml)",
+    )
+    source.add_argument("--path", metavar="FILE", type=parse_path, help="file of the audit trail")
+    events.add_argument(
+        "--since",
+        metavar="TIME",
+        type=parse_since,
+        help="print only events since a time (by the Pi's clock), or within a time span such as "
+        "30m, 24h or 7d: before now on the Pi that records, otherwise before the newest event",
+    )
+    events.add_argument(
+        "--kind",
+        metavar="KINDS",
+        type=parse_kinds,
+        default=(),
+        help="print only events of these kinds, separated by commas, such as refused,stale",
+    )
+    events.add_argument(
+        "--client",
+        metavar="ADDRESS",
+        type=parse_client,
+        help="print only events of this client; '*': of those that have no share of their own",
+    )
+    events.add_argument("--format", choices=["table", "csv", "json"], default="table", help="default: table")
 
 
 def _add_doctor(commands: _Commands) -> None:

@@ -76,6 +76,12 @@ REFUSED: dict[str, list[str]] = {
     "history --meter": WORDS,
     "history --since": [*TIMES, *OLD],
     "history --format": WORDS,
+    "events --config": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "events --path": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "events --since": [*TIMES, *OLD],
+    "events --kind": WORDS,
+    "events --client": WORDS,
+    "events --format": WORDS,
     "history action": WORDS,
     "history copy": [*BAD_PATHS, *UNUSABLE_PATHS],
     "doctor --config": BAD_PATHS,
@@ -96,6 +102,7 @@ OTHERS = {
     "probe": ["127.0.0.1:1"],
     "map": [],
     "history": ["--path", "FOLDER/nowhere"],
+    "events": ["--path", "FOLDER/nowhere"],
     "doctor": [],
 }
 """A sub-command's other arguments; if an argument is given twice, the later one counts."""
@@ -132,7 +139,9 @@ def sub_commands() -> dict[str, argparse.ArgumentParser]:
 def line(argument: str, value: str) -> list[str]:
     command, name = argument.split()
     if name.startswith("--"):
-        others = [] if command == "history" and name in ("--path", "--config") else OTHERS[command]
+        others = (
+            [] if command in ("history", "events") and name in ("--path", "--config") else OTHERS[command]
+        )
         return [command, *others, f"{name}={value}"]
     if name == "copy":
         return [command, *OTHERS[command], "--", "backup", value]

@@ -8,7 +8,18 @@ import pytest
 from smart_meter import __version__
 from smart_meter.cli.parser import make_parser
 
-COMMANDS = ["run", "reload", "check-config", "simulate", "read", "probe", "map", "history", "doctor"]
+COMMANDS = [
+    "run",
+    "reload",
+    "check-config",
+    "simulate",
+    "read",
+    "probe",
+    "map",
+    "history",
+    "events",
+    "doctor",
+]
 
 
 def parse(line: str) -> argparse.Namespace:
@@ -99,6 +110,9 @@ def test_an_invalid_target_is_refused(text: str, capsys: pytest.CaptureFixture[s
         ("history --since 2026-01-01", "or a time with its zone"),
         ("history --config a --path b", "not allowed with argument"),
         ("history --format xml", "argument --format"),
+        ("events --kind refused,nothing", "'nothing' is not a kind of event; give some of start, stop"),
+        ("events --since 24", "'24' is not a valid time"),
+        ("events --config a --path b", "not allowed with argument"),
     ],
 )
 def test_an_invalid_argument_is_refused_with_the_fix(
