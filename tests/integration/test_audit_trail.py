@@ -10,7 +10,7 @@ import pytest
 
 from smart_meter import __version__
 from smart_meter.log.audit.kinds import Kind
-from smart_meter.log.audit.store import NO_STOP
+from smart_meter.log.audit.schema import NO_STOP
 from tests.integration.program import PATIENCE, Program
 from tests.unit.log.audit.bench import rows
 from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write

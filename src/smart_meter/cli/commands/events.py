@@ -9,13 +9,12 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from smart_meter.cli.target import ArgumentsError
 from smart_meter.config import ConfigError, load
 from smart_meter.history.faults import DamagedError, explain
-from smart_meter.log.audit.reader import Reader, RecordedEvent
+from smart_meter.log.audit.reader import Reader, RecordedEvent, show_time
 
 DEFAULT_CONFIG = Path("/etc/smart-meter/config.toml")
 _HEAD = ("First", "Last", "Count", "Kind", "Client", "Meter", "Event")
@@ -82,8 +81,8 @@ def _table(events: Iterator[RecordedEvent]) -> None:
     print(line(_HEAD))
     for event in events:
         text = f"{event.text} ({event.detail})" if event.detail else event.text
-        last = _time(event.last, "seconds") if event.count > 1 else ""
-        first = _time(event.first, "seconds")
+        last = show_time(event.last, "seconds") if event.count > 1 else ""
+        first = show_time(event.first, "seconds")
         cells = (first, last, str(event.count), event.kind, event.client or "-", event.meter or "-", text)
         sys.stdout.write(line(cells) + "\n")
 
@@ -92,12 +91,12 @@ def _csv(events: Iterator[RecordedEvent]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["id", "first", "last", "count", "kind", "client", "meter", "text", "detail"])
     for event in events:
-        writer.writerow(_record(event).values())
+        writer.writerow(event.record().values())
 
 
 def _json(events: Iterator[RecordedEvent]) -> None:
     for event in events:
-        sys.stdout.write(json.dumps(_record(event), ensure_ascii=False, separators=(",", ":")) + "\n")
+        sys.stdout.write(json.dumps(event.record(), ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 _FORMATS: dict[str, Callable[[Iterator[RecordedEvent]], None]] = {
@@ -105,25 +104,3 @@ _FORMATS: dict[str, Callable[[Iterator[RecordedEvent]], None]] = {
     "csv": _csv,
     "json": _json,
 }
-
-
-def _record(event: RecordedEvent) -> dict[str, int | str]:
-    return {
-        "id": event.id,
-        "first": _time(event.first, "milliseconds"),
-        "last": _time(event.last, "milliseconds"),
-        "count": event.count,
-        "kind": event.kind,
-        "client": event.client,
-        "meter": event.meter,
-        "text": event.text,
-        "detail": event.detail,
-    }
-
-
-def _time(seconds: float, precision: str) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=precision)
-    except (ValueError, OverflowError, OSError):
-        # The clock was outside the years that datetime can express.
-        return f"{seconds:.3f}"

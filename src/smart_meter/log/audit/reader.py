@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from smart_meter.history.clocks import Clocks
 from smart_meter.history.faults import DamagedError, primary_code
@@ -19,7 +19,8 @@ from smart_meter.log.audit.text import harmless
 
 WINDOW = 1000
 """Rows that are read at a time."""
-_Row = tuple[int, str, str, str, str, str, int, int, int, int]
+_SELECT = "SELECT id, kind, client, meter, text, detail, count, first, last FROM events"
+_Row = tuple[int, str, str, str, str, str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,29 @@ class RecordedEvent:
     first: float
     """Unix seconds, by the Pi's wall clock at that time."""
     last: float
+
+    def record(self) -> dict[str, int | str]:
+        """Return it as an object for JSON, with its times in ISO 8601."""
+        return {
+            "id": self.id,
+            "first": show_time(self.first, "milliseconds"),
+            "last": show_time(self.last, "milliseconds"),
+            "count": self.count,
+            "kind": self.kind,
+            "client": self.client,
+            "meter": self.meter,
+            "text": self.text,
+            "detail": self.detail,
+        }
+
+
+def show_time(seconds: float, precision: str) -> str:
+    """Return Unix seconds in ISO 8601. precision: "seconds" or "milliseconds"."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=precision)
+    except (ValueError, OverflowError, OSError):
+        # The clock was outside the years that datetime can express.
+        return f"{seconds:.3f}"
 
 
 class Reader:
@@ -69,25 +93,25 @@ class Reader:
             running = self._now() - int(since.total_seconds() * SECOND)
         elif since is not None:
             wall = microseconds(since.timestamp())
+        values: list[int | str] = [running, wall, *kinds]
+        conditions = ["running >= ?", "last >= ?"]
+        if kinds:
+            conditions.append(f"kind IN ({', '.join('?' * len(kinds))})")
+        if client is not None:
+            conditions.append("client = ?")
+            values.append(client)
+        query = f"{_SELECT} WHERE {' AND '.join(conditions)} AND id > ? ORDER BY id LIMIT ?"
         last = 0
-        while rows := self._window(last):
+        while rows := self._rows(query, *values, last, WINDOW):
             last = rows[-1][0]
-            for row in rows:
-                event = _event(row)
-                if (
-                    row[9] >= running
-                    and row[8] >= wall
-                    and (not kinds or event.kind in kinds)
-                    and (client is None or event.client == client)
-                ):
-                    yield event
+            yield from map(_event, rows)
 
-    def _window(self, last: int) -> list[_Row]:
-        query = (
-            "SELECT id, kind, client, meter, text, detail, count, first, last, running FROM events "
-            "WHERE id > ? ORDER BY id LIMIT ?"
-        )
-        return self._file.read(lambda connection: connection.execute(query, (last, WINDOW)).fetchall())
+    def newest(self, count: int) -> list[RecordedEvent]:
+        """Return the newest events, in the order of their first one."""
+        return [_event(row) for row in self._rows(f"{_SELECT} ORDER BY id DESC LIMIT ?", count)][::-1]
+
+    def _rows(self, query: str, *values: int | str) -> list[_Row]:
+        return self._file.read(lambda connection: connection.execute(query, values).fetchall())
 
     def _now(self) -> int:
         """Return the running time now."""
@@ -120,7 +144,7 @@ def _identify(connection: sqlite3.Connection) -> None:
 
 
 def _event(row: _Row) -> RecordedEvent:
-    number, kind, client, meter, text, detail, count, first, last, _ = row
+    number, kind, client, meter, text, detail, count, first, last = row
     # Another program may have written the file.
     kind, client, meter = harmless(str(kind)), harmless(str(client)), harmless(str(meter))
     text, detail = harmless(str(text)), harmless(str(detail))
