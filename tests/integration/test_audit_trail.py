@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ class Site:
         program.port()
         return program
 
-    def rows(self, columns: str = "kind, text") -> list[tuple[str, ...]]:
+    def rows(self, columns: str = "kind, text") -> list[Any]:
         try:
             return rows(self.path, columns) if self.path.exists() else []
         except sqlite3.OperationalError:

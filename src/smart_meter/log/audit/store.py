@@ -169,7 +169,7 @@ class Store:
             return
         pair = kind, client
         if self._shares.is_flooded(pair, running):
-            key = kind, client, "", MORE, 0
+            key = kind, client, "", b"", 0
             separate, detail, text, meter = False, text, MORE, ""
             if self._grow(key, event, detail, running):
                 return
