@@ -29,14 +29,24 @@ LEVELS = {
 
 
 def row(host: dict[str, Any]) -> dict[str, Any]:
-    """Return the template's data for a Pi: verdict (good, bad or grey), summary, and checks (worst first)."""
+    """Return the template's data for a Pi.
+
+    verdict (good, bad or grey), summary, checks (worst first), and the last events.
+    """
     report = host["report"]
     if report is None:
         left_out = host["state"] == "left out"
         summary = {"off": "does not answer", "left out": "not asked"}.get(host["state"], "could not be asked")
         reason = "" if left_out else f": {host['reason']}"
         verdict, sign = ("grey", "○") if left_out else ("bad", "✖")
-        return {**host, "verdict": verdict, "sign": sign, "summary": f"{summary}{reason}", "checks": []}
+        return {
+            **host,
+            "verdict": verdict,
+            "sign": sign,
+            "summary": f"{summary}{reason}",
+            "checks": [],
+            "events": [],
+        }
     order = list(LEVELS)
     # A Pi with a release before layout 2 reports `mend` instead of `fix`.
     checks = [{**check, "fix": check.get("fix", check.get("mend", ""))} for check in report["checks"]]
@@ -49,7 +59,9 @@ def row(host: dict[str, Any]) -> dict[str, Any]:
         parts.append("warning: " + "; ".join(names["warning"]))
     summary = " | ".join(parts) or "all good"
     verdict, sign = ("bad", "✖") if names["bad"] else ("good", "✔")
-    return {**host, "verdict": verdict, "sign": sign, "summary": summary, "checks": checks}
+    # An older release reports no events.
+    events = report.get("events", [])
+    return {**host, "verdict": verdict, "sign": sign, "summary": summary, "checks": checks, "events": events}
 
 
 def render(results: dict[str, Any], title: str) -> str:

@@ -5,12 +5,13 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smart_meter import __version__
 from smart_meter.log.audit.kinds import Kind
-from smart_meter.log.audit.store import NO_STOP
+from smart_meter.log.audit.schema import NO_STOP
 from tests.integration.program import PATIENCE, Program
 from tests.unit.log.audit.bench import rows
 from tests.unit.wire import SAMPLE_REGISTERS, answer, read, wire, write
@@ -34,13 +35,16 @@ class Site:
     def configure(self, path: Path | None = None, more: str = "") -> None:
         self.config.write_text(f'[events]\npath = "{path or self.path}"\n{more}')
 
-    def start(self) -> Program:
+    def start(self, *prefix: str) -> Program:
+        """prefix: a program that starts it."""
         extra = {"RUNTIME_DIRECTORY": str(self.runtime)}
-        program = self._start("run", "--trial", "--config", str(self.config), "--port", "0", extra=extra)
+        program = self._start(
+            "run", "--trial", "--config", str(self.config), "--port", "0", extra=extra, prefix=prefix
+        )
         program.port()
         return program
 
-    def rows(self, columns: str = "kind, text") -> list[tuple[str, ...]]:
+    def rows(self, columns: str = "kind, text") -> list[Any]:
         try:
             return rows(self.path, columns) if self.path.exists() else []
         except sqlite3.OperationalError:
@@ -124,3 +128,45 @@ def test_a_damaged_file_is_replaced_at_start(site: Site) -> None:
     program.wait_for(r"^\[EVENTS\] .*it is not an SQLite database\. It was renamed")
     program.stop()
     assert sorted(kind for kind, _ in site.rows()) == ["quarantined", "start", "stop"]
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [
+        pytest.param("/proc/events.db", [], id="a folder that takes no files"),
+        # The file of SQLite's shared memory is larger.
+        pytest.param("", ["prlimit", "--fsize=16384"], id="a disk that takes no more"),
+    ],
+)
+def test_modbus_goes_on_and_the_service_stops_although_nothing_can_be_written(
+    site: Site, path: str, prefix: list[str]
+) -> None:
+    site.configure(Path(path) if path else None)
+    program = site.start(*prefix)
+    program.wait_for(r"^\[EVENTS\] ")
+    with program.connect() as client:
+        assert client.ask(write(0, SAMPLE_REGISTERS)) == WRITTEN
+        for _ in range(1000):
+            assert client.ask(write(100))[7:] == wire("90 02")
+        assert client.ask(read(0, 8)) == answer(1, SAMPLE_REGISTERS)
+    code, seconds = program.stop()
+    assert code == 0
+    assert seconds < 3
+    assert len([line for line in program.out.splitlines() if line.startswith("[EVENTS]")]) == 1
+
+
+def test_ten_thousand_refused_writes_are_one_row(site: Site) -> None:
+    pytest.importorskip("smart_meter.concentrator.reports", reason="refusals are noted there")
+    program = site.start()
+    site.wait_for(Kind.START)
+    with program.connect() as client:
+        for _ in range(100):
+            client.send(write(100) * 100)
+            assert len(client.receive(100 * 9)) == 900
+    assert program.stop()[0] == 0
+    counts = site.rows("kind, client, meter, count")
+    assert counts == [
+        ("start", "", "", 1),
+        ("refused", "127.0.0.1", "pv", 10_000),
+        ("stop", "", "", 1),
+    ]

@@ -20,6 +20,8 @@ CONFIG = """
 port = {port}
 [history]
 path = "{history}"
+[events]
+path = "{events}"
 """
 
 
@@ -47,7 +49,10 @@ class Patient:
         self.runtime = folder / "run"
         self.runtime.mkdir()
         self.unused = unused_port()
-        self.config.write_text(CONFIG.format(port=self.unused, history=folder / "history.db"))
+        self.events = folder / "events.db"
+        self.config.write_text(
+            CONFIG.format(port=self.unused, history=folder / "history.db", events=self.events)
+        )
         # As systemd's unit does before it starts the program.
         (self.runtime / "config.toml").write_bytes(self.config.read_bytes())
         self.program = start(
@@ -65,6 +70,12 @@ class Patient:
         report = json.loads(done.stdout)
         assert report["layout"] == 2
         return done.returncode, {check["name"]: check for check in report["checks"]}
+
+    def last_events(self) -> list[dict[str, Any]]:
+        """Return the events in the doctor's result."""
+        where = ("--config", str(self.config), "--runtime", str(self.runtime))
+        events: list[dict[str, Any]] = json.loads(run("doctor", "--json", *where).stdout)["events"]
+        return events
 
     def wait_for_peers(self) -> None:
         """Wait until the state file, which is written every few seconds, has both peers."""
@@ -157,6 +168,25 @@ def test_a_stopped_service_is_bad(patient: Patient) -> None:
     assert checks["meter pv, unit 1"]["found"].endswith("connection refused")
     assert checks[f"port {patient.unused}"]["found"] == "closed: no process listens"
     assert checks["Opta reading"]["level"] == "unknown"
+
+
+def test_a_kill_shows_in_the_doctors_result_after_the_next_start(
+    patient: Patient, start: Callable[..., Program]
+) -> None:
+    wait_until(patient.events.exists)
+    time.sleep(1)
+    patient.program.kill()
+    again = start(
+        *("run", "--trial", "--port", "0", "--config", str(patient.config)),
+        extra={"RUNTIME_DIRECTORY": str(patient.runtime)},
+    )
+    again.port()
+    wait_until(lambda: len(patient.last_events()) == 2)
+    _, checks = patient.doctor()
+    assert checks["last 24 hours: unclean stops"]["level"] == "warning"
+    assert [event["kind"] for event in patient.last_events()] == ["start", "start"]
+    # On a Pi it belongs to the service's user.
+    assert checks["audit trail"]["found"].startswith("its file belongs to ")
 
 
 def test_a_killed_service_does_not_look_like_a_running_one(patient: Patient) -> None:

@@ -136,6 +136,30 @@ def parse_since(text: str) -> datetime | timedelta:
     return time
 
 
+def parse_client(text: str) -> str:
+    """Return a client of the audit trail: an address, or `*`."""
+    try:
+        return text if text == "*" else str(ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is not an address; give one such as 192.168.1.50"
+        ) from None
+
+
+def parse_kinds(text: str) -> tuple[str, ...]:
+    """Return the kinds of events in a list that is separated by commas."""
+    from smart_meter.log.audit.kinds import Kind  # noqa: PLC0415 - only if it is needed
+
+    known = [kind.value for kind in Kind]
+    kinds = tuple(part.strip() for part in text.split(","))
+    for kind in kinds:
+        if kind not in known:
+            raise argparse.ArgumentTypeError(
+                f"{_cut(kind)} is not a kind of event; give some of {', '.join(known)}"
+            )
+    return kinds
+
+
 def parse_ip_address(text: str) -> str:
     """Return an address to listen on as `ipaddress` writes it."""
     # Only if it is needed: the configuration takes a good part of the start-up time of the other commands.

@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 from smart_meter import __version__
 from smart_meter.cli.arguments import (
+    parse_client,
     parse_count,
     parse_ip_address,
+    parse_kinds,
     parse_path,
     parse_pid,
     parse_port,
@@ -274,32 +276,69 @@ def _add_history(commands: _Commands) -> None:
 def _add_events(commands: _Commands) -> None:
     events = commands.add_parser(
         "events",
-        help="add events to the audit trail",
-        description="Add an event to the service's audit trail; only root may do so. If the service is not\n"
-        "running, the event waits in a file; send-waiting sends the events in that file.",
+        help="print the audit trail, or add an event",
+        description="Print what happened: starts, stops, reloads, writers, refusals. Events of a kind,\n"
+        "client and meter that differ in numbers only are one row with a count, the times of the first\n"
+        "and the last, and the last one's detail. The file may be in use, or a copy from another Pi.\n"
+        "The count of a row that grows is written some minutes later.\n\n"
+        "Root may add an event while the service runs. If it does not run, the event waits in a file;\n"
+        "send-waiting sends the events in that file.",
         epilog="examples:\n"
-        "  sudo smart-meter events add network 'the switch was replaced'\n"
-        "  sudo smart-meter events send-waiting\n\n" + EXIT_CODES,
+        "  smart-meter events --since 24h\n"
+        "  smart-meter events --kind refused,partial --client 192.168.1.51\n"
+        "  smart-meter events --path events.db --format json\n"
+        "  sudo smart-meter events add network 'the switch was replaced'\n\n" + EXIT_CODES,
     )
-    events.add_argument("action", choices=["add", "send-waiting"], help="what to do")
     kinds = sorted(kind.value for kind in BY_ROOT)
+    events.add_argument(
+        "action", nargs="?", choices=["add", "send-waiting"], help="add an event, or send those that wait"
+    )
     events.add_argument(
         "event_kind", metavar="KIND", nargs="?", choices=kinds, help=f"for add: {', '.join(kinds)}"
     )
     events.add_argument("event_text", metavar="TEXT", nargs="?", help="for add: what happened, on one line")
+    source = events.add_mutually_exclusive_group()
+    source.add_argument(
+        "--config",
+        metavar="FILE",
+        type=parse_path,
+        help="TOML file with events.path (default: /etc/smart-meter/config.toml)",
+    )
+    source.add_argument("--path", metavar="FILE", type=parse_path, help="file of the audit trail")
+    events.add_argument(
+        "--since",
+        metavar="TIME",
+        type=parse_since,
+        help="print only events since a time (by the Pi's clock), or within a time span such as "
+        "30m, 24h or 7d: before now on the Pi that records, otherwise before the newest event",
+    )
+    events.add_argument(
+        "--kind",
+        metavar="KINDS",
+        type=parse_kinds,
+        default=(),
+        help="print only events of these kinds, separated by commas, such as refused,stale",
+    )
+    events.add_argument(
+        "--client",
+        metavar="ADDRESS",
+        type=parse_client,
+        help="print only events of this client; '*': of those that have no share of their own",
+    )
+    events.add_argument("--format", choices=["table", "csv", "json"], default="table", help="default: table")
     events.add_argument(
         "--runtime",
         metavar="DIR",
         type=parse_path,
         default="/run/smart-meter",
-        help="directory of the service's socket (default: /run/smart-meter)",
+        help="for add: directory of the service's socket (default: /run/smart-meter)",
     )
     events.add_argument(
         "--waiting",
         metavar="FILE",
         type=parse_path,
         default="/var/lib/smart-meter-guard/events",
-        help="events that wait for the service (default: /var/lib/smart-meter-guard/events)",
+        help="for add: events that wait for the service (default: /var/lib/smart-meter-guard/events)",
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from smart_meter.config import Config, ConfigError, load
-from smart_meter.doctor import facts, installed, kernel, machine, network, port, service
+from smart_meter.doctor import facts, installed, kernel, machine, network, port, service, trail
 from smart_meter.doctor.check import Check
+from smart_meter.log.audit.reader import RecordedEvent
 from smart_meter.net.listen import is_listening, port_holders
 from smart_meter.runtime import state_file
 from smart_meter.runtime.reload import RUNNING
@@ -19,6 +21,9 @@ _UNIT, _SOCKET = "smart-meter.service", "smart-meter.socket"
 _UNIT_FILES = Path("/etc/systemd/system")
 _ROOT = Path("/opt/smart-meter")
 _USER = "smart-meter"
+_DAY = timedelta(days=1)
+_NEWEST = 20
+"""Events that are part of the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Examined:
     refused: ConfigError | None
     """Why the file is not valid; None if it is."""
     checks: list[Check]
+    events: list[RecordedEvent]
+    """The newest events of the audit trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,11 @@ def examine(path: Path, runtime: Path) -> Examined:
         checks += _port_checks(config, observed)
         checks += _network_checks(config, observed)
         checks += _data_checks(config, observed)
+        checks += _trail_checks(config, observed)
     checks += _machine_checks(path, config)
-    return Examined(config, refused, checks)
+    path_of_events = "" if config is None else config.events.path
+    newest = facts.newest_events(path_of_events, _NEWEST) if path_of_events else []
+    return Examined(config, refused, checks, newest)
 
 
 def _configuration(path: Path, runtime: Path) -> tuple[Config | None, ConfigError | None]:
@@ -163,6 +173,16 @@ def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:
     file = facts.history_file(config.history.path) if config.history.path else None
     reported = None if observed.state is None else observed.state.get("history")
     yield service.judge_history(config.history, file, reported, observed.user)
+
+
+def _trail_checks(config: Config, observed: _Service) -> Iterator[Check]:
+    """Judge the audit trail, and what it has recorded."""
+    path = config.events.path
+    file = facts.history_file(path) if path else None
+    reported = None if observed.state is None else observed.state.get("events")
+    yield trail.judge_trail(config.events, file, reported, observed.user)
+    if path:
+        yield from trail.judge_day(facts.events_since(path, _DAY))
 
 
 def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:

@@ -11,10 +11,14 @@ import os
 import pwd
 import re
 import shutil
+import sqlite3
 import stat
 import subprocess
 import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,8 @@ from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
+from smart_meter.history.faults import DamagedError
+from smart_meter.log.audit.reader import Reader, RecordedEvent
 from smart_meter.modbus.functions import ExceptionCode
 from smart_meter.net.modbus_client import ExceptionReplyError, ModbusClient, ModbusError
 from smart_meter.registers.status_block import CORE, QUANTITY, START, decode
@@ -35,6 +41,8 @@ _PROPERTIES = (
     "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,UnitFileState,User,"
     "NeedDaemonReload"
 )
+_EVENTS = 20_000
+"""The most events that are judged, which bounds the memory that they take."""
 _MODES_NONE = 0
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 512  # struct timex takes 208; the rest is spare
@@ -224,6 +232,24 @@ def answer(host: str, port: int, meter: MeterConfig) -> Answer:
         return Answer(None, str(error))
     except ModbusError as error:
         return Answer(None, f"{host}:{port}: {error}")
+
+
+def events_since(path: str, since: timedelta) -> list[RecordedEvent] | None:
+    """Return the newest events of an audit trail within a time span; None if this user can't read it."""
+    try:
+        with closing(Reader(path)) as reader:
+            return list(deque(reader.events(since), _EVENTS))
+    except (sqlite3.Error, OSError, DamagedError):
+        return None
+
+
+def newest_events(path: str, count: int) -> list[RecordedEvent]:
+    """Return the newest events of an audit trail; none if this user can't read it."""
+    try:
+        with closing(Reader(path)) as reader:
+            return reader.newest(count)
+    except (sqlite3.Error, OSError, DamagedError):
+        return []
 
 
 def history_file(path: str) -> HistoryFile | None:

@@ -14,7 +14,7 @@ QUIET_SECONDS = 60.0
 """How long a peer may be silent if no meter has a limit on the age of its values."""
 FRESH_STATE = 15.0
 """Maximum age of the state file in seconds; the service writes it every 3 s."""
-_JOURNAL = "journalctl -u smart-meter -n 50"
+JOURNAL = "journalctl -u smart-meter -n 50"
 
 
 def judge_unit(
@@ -49,12 +49,12 @@ def _running(unit: Mapping[str, str]) -> Check:
         if result != "success":
             found += f", {result}, exit code {unit.get('ExecMainStatus', '?')}"
         return bad(
-            "service", found, "active", f"sudo systemctl start smart-meter; {_JOURNAL} shows why it stopped"
+            "service", found, "active", f"sudo systemctl start smart-meter; {JOURNAL} shows why it stopped"
         )
     restarts = unit.get("NRestarts", "0")
     if restarts not in ("0", ""):
         times = "once" if restarts == "1" else f"{restarts} times"
-        fix = f"{_JOURNAL} shows why; sudo systemctl restart smart-meter resets the count"
+        fix = f"{JOURNAL} shows why; sudo systemctl restart smart-meter resets the count"
         return warning("service", f"{found}, restarted {times} by itself", "active, no restarts", fix)
     return ok("service", found, "active")
 
@@ -147,7 +147,7 @@ def judge_meter(meter: MeterConfig, answer: Answer, running_for: float | None, w
     status = answer.status
     if status is None:
         return bad(
-            name, f"no answer: {answer.reason}", expected, f"sudo systemctl restart smart-meter; {_JOURNAL}"
+            name, f"no answer: {answer.reason}", expected, f"sudo systemctl restart smart-meter; {JOURNAL}"
         )
     if status.fingerprint != meter.map.fingerprint:
         return bad(
@@ -265,7 +265,7 @@ def judge_peer(zone: ZoneConfig, state: Mapping[str, Any] | None, now: float, li
 
 @dataclass(frozen=True, slots=True)
 class HistoryFile:
-    """The history's file on disk."""
+    """The file of the history, or of the audit trail, on disk."""
 
     folder: bool
     """Whether its folder exists."""
@@ -276,6 +276,33 @@ class HistoryFile:
     """Whether its file system is read-only."""
     quarantined: tuple[str, ...] = ()
     """Names of the damaged files beside it."""
+
+
+def judge_file(
+    name: str, path: str, file: HistoryFile | None, reported: Mapping[str, Any] | None, user: str
+) -> Check | HistoryFile:
+    """Return why a file of the service is not written, or why that is not known; the file if it is written.
+
+    file: None if this user may not see it. reported: its part of the state file. user: the service's user.
+    """
+    expected = f"recorded in {path}"
+    folder = path.rpartition("/")[0] or "/"
+    why = f"{JOURNAL} shows why"
+    if reported is not None and reported.get("failing"):
+        return bad(name, "it is not writable", expected, f"{why}; df -h {folder}")
+    if file is None:
+        return unknown(name, f"this user may not see {folder}", expected, AS_ROOT)
+    if not file.folder:
+        return bad(name, f"{folder} does not exist", expected, f"findmnt; {PROVISION}")
+    if file.read_only:
+        return bad(
+            name, "its file system is read-only", expected, "dmesg | tail; replace the card if it is worn out"
+        )
+    if file.owner is None:
+        return bad(name, "there is no file", expected, why)
+    if file.owner != user:
+        return bad(name, f"its file belongs to {file.owner}", expected, f"sudo chown {user}: {path}*")
+    return file
 
 
 def judge_history(
@@ -291,22 +318,11 @@ def judge_history(
         return ok(name, "not recorded", "not recorded")
     expected = f"recorded in {config.path}"
     folder = config.path.rpartition("/")[0] or "/"
-    why = f"{_JOURNAL} shows why"
-    if reported is not None and reported.get("failing"):
-        return bad(name, "it is not writable", expected, f"{why}; df -h {folder}")
-    if file is None:
-        return unknown(name, f"this user may not see {folder}", expected, AS_ROOT)
-    if not file.folder:
-        return bad(name, f"{folder} does not exist", expected, f"findmnt; {PROVISION}")
-    if file.read_only:
-        return bad(
-            name, "its file system is read-only", expected, "dmesg | tail; replace the card if it is worn out"
-        )
-    if file.owner is None:
-        return bad(name, "there is no file", expected, why)
-    if file.owner != user:
-        return bad(name, f"its file belongs to {file.owner}", expected, f"sudo chown {user}: {config.path}*")
-    found = f"recorded, {size(file.bytes)}"
+    judged = judge_file(name, config.path, file, reported, user)
+    if isinstance(judged, Check):
+        return judged
+    found = f"recorded, {size(judged.bytes)}"
+    why = f"{JOURNAL} shows why"
     if reported is not None and reported.get("lost"):
         return warning(name, f"{found}; {reported['lost']} samples were lost", expected, why)
     if reported is not None and reported.get("deleted_young"):
@@ -316,10 +332,9 @@ def judge_history(
             expected,
             "raise history.max_size_mib, or lower history.max_age_days",
         )
-    if file.quarantined:
-        listed = ", ".join(file.quarantined)
-        fix = (
-            f"{PROGRAM} history --path {folder}/{file.quarantined[0]} may be able to read it; then remove it"
-        )
+    if judged.quarantined:
+        listed = ", ".join(judged.quarantined)
+        file_name = f"{folder}/{judged.quarantined[0]}"
+        fix = f"{PROGRAM} history --path {file_name} may be able to read it; then remove it"
         return warning(name, f"{found}; damaged and quarantined: {listed}", expected, fix)
     return ok(name, found, expected)

@@ -2,27 +2,23 @@
 
 The service does not use it: it reads the last values through `Database.last`.
 
-A file without a WAL is opened as immutable, so that SQLite does not create files beside it that the service's
-user could not open. Each window of rows is a transaction of its own, so that the writer can checkpoint in
-between. If the file changed during an immutable read, that window is read again.
+Each window of rows is a transaction of its own, so that the writer can checkpoint in between.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address
-from typing import TypeVar
-from urllib.parse import quote
 
 from smart_meter.history.clocks import Clocks
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.maps import parse
 from smart_meter.history.queries import first_since, is_extended
+from smart_meter.history.read_only import ReadOnlyFile
 from smart_meter.history.running_time import SECOND, Segment, microseconds
 from smart_meter.history.schema import APPLICATION_ID, PROBES, VERSION
 from smart_meter.registers.register_map import RegisterMap
@@ -31,9 +27,6 @@ WINDOW = 4096
 """Rows that are read at a time."""
 OUT_OF_RANGE = 1
 """The flag of a sample with a value outside its measurement's minimum and maximum."""
-_BUSY_SECONDS = 10.0
-_TRIES = 100
-_Result = TypeVar("_Result")
 _Row = tuple[int, int, int, int | None, int, bytes, int | None]
 """Id, meter, running time, measured, flags, registers, client."""
 
@@ -89,20 +82,18 @@ class Reader:
     def __init__(self, path: str, clocks: Clocks | None = None) -> None:
         self.path = path
         self._clocks = clocks or Clocks.system()
-        self._connection: sqlite3.Connection | None = None
-        self._state: tuple[int, ...] = ()
-        self._immutable = False
-        self._read(_identify)
+        self._file = ReadOnlyFile(path)
+        self._file.read(_identify)
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._file.close()
 
     def names(self) -> list[str]:
         """Return the names of the meters that have or had rows."""
-        rows = self._read(lambda c: c.execute("SELECT DISTINCT name FROM meters ORDER BY name").fetchall())
+        rows = self._file.read(
+            lambda c: c.execute("SELECT DISTINCT name FROM meters ORDER BY name").fetchall()
+        )
         return [name for (name,) in rows]
 
     def select(self, meter: str | None, since: timedelta | datetime | None) -> Selection:
@@ -111,7 +102,7 @@ class Reader:
         A timedelta counts back from now if the file was written during this boot of this machine, otherwise
         from the newest row. A datetime is compared with the wall clock that each row was recorded with.
         """
-        return self._read(lambda connection: self._select(connection, meter, since))
+        return self._file.read(lambda connection: self._select(connection, meter, since))
 
     def rows(self, selection: Selection) -> Iterator[RecordedSample]:
         """Yield the selected rows in the order of arrival."""
@@ -141,7 +132,7 @@ class Reader:
                 (low, end, WINDOW),
             ).fetchall()
 
-        return self._read(read)
+        return self._file.read(read)
 
     def _select(
         self, connection: sqlite3.Connection, meter: str | None, since: timedelta | datetime | None
@@ -177,47 +168,6 @@ class Reader:
             and any(one.first < high and one.end > low for low, high in ranges)
         }
         return Selection(ranges, meters, clock)
-
-    def _read(self, action: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Return what `action` reads, in one transaction; repeat it if the file changed meanwhile."""
-        for _ in range(_TRIES):
-            connection = self._connect()
-            connection.execute("BEGIN")
-            try:
-                result = action(connection)
-            except sqlite3.DatabaseError:
-                # A file that changes during an immutable read looks damaged.
-                if self._is_current():
-                    raise
-                continue
-            finally:
-                connection.rollback()
-            if self._is_current():
-                return result
-        raise DamagedError("it changes faster than it can be read; try again")
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            if self._is_current():
-                return self._connection
-            self.close()
-        self._state = self._look()
-        self._immutable = self._state[-1] == 0
-        mode = "immutable=1" if self._immutable else "mode=ro"
-        uri = f"file://{quote(os.path.abspath(self.path))}?{mode}"
-        self._connection = sqlite3.connect(uri, timeout=_BUSY_SECONDS, isolation_level=None, uri=True)
-        return self._connection
-
-    def _is_current(self) -> bool:
-        return not self._immutable or self._look() == self._state
-
-    def _look(self) -> tuple[int, ...]:
-        status = os.stat(self.path)
-        try:
-            wal = os.stat(self.path + "-wal").st_size
-        except FileNotFoundError:
-            wal = 0
-        return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size, wal
 
 
 def _identify(connection: sqlite3.Connection) -> None:

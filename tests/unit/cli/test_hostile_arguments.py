@@ -76,6 +76,12 @@ REFUSED: dict[str, list[str]] = {
     "history --meter": WORDS,
     "history --since": [*TIMES, *OLD],
     "history --format": WORDS,
+    "events --config": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "events --path": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "events --since": [*TIMES, *OLD],
+    "events --kind": WORDS,
+    "events --client": WORDS,
+    "events --format": WORDS,
     "history action": WORDS,
     "history copy": [*BAD_PATHS, *UNUSABLE_PATHS],
     "events action": WORDS,
@@ -101,7 +107,7 @@ OTHERS = {
     "probe": ["127.0.0.1:1"],
     "map": [],
     "history": ["--path", "FOLDER/nowhere"],
-    "events": ["--runtime", "FOLDER/nowhere", "--waiting", "FOLDER/no/such/file"],
+    "events": ["--path", "FOLDER/nowhere"],
     "doctor": [],
 }
 """A sub-command's other arguments; if an argument is given twice, the later one counts."""
@@ -135,18 +141,24 @@ def sub_commands() -> dict[str, argparse.ArgumentParser]:
     return dict(commands.choices)
 
 
+_OF_EVENTS_ADD = ("action", "event_kind", "event_text", "--runtime", "--waiting")
+_EVENTS_ADD = ["--runtime", "FOLDER/nowhere", "--waiting", "FOLDER/no/such/file"]
+
+
 def line(argument: str, value: str) -> list[str]:
     command, name = argument.split()
-    if command == "events":
+    if command == "events" and name in _OF_EVENTS_ADD:
         given = {
             "action": [value],
             "event_kind": ["add", value, "x"],
             "event_text": ["add", "release", value],
         }
         option = [f"{name}={value}"] if name.startswith("--") else []
-        return [command, *OTHERS[command], *option, "--", *given.get(name, ["add", "release", "x"])]
+        return [command, *_EVENTS_ADD, *option, "--", *given.get(name, ["add", "release", "x"])]
     if name.startswith("--"):
-        others = [] if command == "history" and name in ("--path", "--config") else OTHERS[command]
+        others = (
+            [] if command in ("history", "events") and name in ("--path", "--config") else OTHERS[command]
+        )
         return [command, *others, f"{name}={value}"]
     if name == "copy":
         return [command, *OTHERS[command], "--", "backup", value]

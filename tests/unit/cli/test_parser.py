@@ -110,6 +110,9 @@ def test_an_invalid_target_is_refused(text: str, capsys: pytest.CaptureFixture[s
         ("history --since 2026-01-01", "or a time with its zone"),
         ("history --config a --path b", "not allowed with argument"),
         ("history --format xml", "argument --format"),
+        ("events --kind refused,nothing", "'nothing' is not a kind of event; give some of start, stop"),
+        ("events --since 24", "'24' is not a valid time"),
+        ("events --config a --path b", "not allowed with argument"),
     ],
 )
 def test_an_invalid_argument_is_refused_with_the_fix(

@@ -34,13 +34,14 @@ JUDGED = [
     "firewall, field zone",
     "firewall, control zone",
     "history",
+    "audit trail",
     "journal",
 ]
 """The doctor's checks of what provisioning brings about."""
 
 
 def answer(checks: list[Check], layout: int = LAYOUT) -> str:
-    made = record(examine.Examined(None, None, checks), NAME, 0.0)
+    made = record(examine.Examined(None, None, checks, []), NAME, 0.0)
     for check in made["checks"]:
         check[FIX_KEYS.get(layout, "fix")] = check.pop("fix")
     return json.dumps({**made, "layout": layout})
@@ -108,6 +109,8 @@ def test_a_warning_is_shown_and_does_not_fail() -> None:
         "meter pv, unit 1",
         "ESP32 heard",
         "Opta reading",
+        "last 24 hours",
+        "last 24 hours: refusals",
     ],
 )
 def test_what_only_operation_shows_does_not_count(name: str) -> None:

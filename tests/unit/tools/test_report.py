@@ -87,9 +87,31 @@ def test_bad_checks_and_warnings_are_named_in_the_row(report: ModuleType) -> Non
     assert "bad: port 502 | warning: clock" in text_of(report.render(fleet, "A fleet"))
 
 
+EVENT = {
+    "id": 7,
+    "first": "2026-11-24T08:00:00.000+00:00",
+    "last": "2026-11-24T19:59:58.123+00:00",
+    "count": 12,
+    "kind": "refused",
+    "client": "192.168.1.51",
+    "meter": "pv",
+    "text": "wrote register 9",
+    "detail": "exception 02",
+}
+
+
+def test_the_last_events_of_a_pi_are_below_its_checks(report: ModuleType) -> None:
+    pi = host("pi-a", check("clock", "ok"))
+    assert "Last events" not in text_of(report.render(results(pi), "A fleet"))
+    pi["report"]["events"] = [EVENT]
+    text = text_of(report.render(results(pi), "A fleet"))
+    assert "2026-11-24 19:59:58 refused 192.168.1.51 pv: wrote register 9 (12 times) exception 02" in text
+
+
 def test_everything_that_a_pi_reports_is_escaped(report: ModuleType) -> None:
     evil = '<script>alert("x")</script>'
     named = {**host(evil, check(evil, "bad", evil, evil)), "site": evil, "address": evil}
+    named["report"]["events"] = [dict.fromkeys(EVENT, evil) | {"count": 2}]
     page = report.render(results(named, unasked(evil, "off", evil)), evil)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 10

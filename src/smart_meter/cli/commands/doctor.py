@@ -50,6 +50,7 @@ def record(found: Examined, host: str, now: float) -> dict[str, Any]:
             }
             for check in found.checks
         ],
+        "events": [event.record() for event in found.events],
     }
 
 

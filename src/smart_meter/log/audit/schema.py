@@ -26,3 +26,5 @@ PROBES = (
     "SELECT boot, running, monotonic, wall FROM clock LIMIT 1",
 )
 """Queries, each of which fails if a table differs from the one above."""
+NO_STOP = "the run before ended without a stop"
+"""How the text of a start ends if that is so."""

@@ -18,7 +18,7 @@ from smart_meter.history.clocks import Clocks
 from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.running_time import DAY, Segment, first_segment, microseconds
 from smart_meter.log.audit.kinds import Kind
-from smart_meter.log.audit.schema import APPLICATION_ID, PAGE, PROBES, SCHEMA, VERSION
+from smart_meter.log.audit.schema import APPLICATION_ID, NO_STOP, PAGE, PROBES, SCHEMA, VERSION
 from smart_meter.log.audit.shares import HOUR, OTHERS, ROW_BYTES, Pair, Shares
 from smart_meter.log.audit.text import DETAIL_BYTES, NAME_BYTES, TEXT_BYTES, harmless, shorten
 from smart_meter.log.audit.waiting import SEPARATE, Key, Noted
@@ -31,7 +31,6 @@ LONGEST = DAY
 """How long a row's count grows: so a row stands for a day at most, and its age is known."""
 MORE = "more events of this kind: over 50 in an hour were different"
 """The text of the row that counts those."""
-NO_STOP = "the run before ended without a stop"
 _CHUNK = 50
 """Rows that are deleted at a time for want of room."""
 _OLD = 1000
@@ -170,7 +169,7 @@ class Store:
             return
         pair = kind, client
         if self._shares.is_flooded(pair, running):
-            key = kind, client, "", MORE, 0
+            key = kind, client, "", b"", 0
             separate, detail, text, meter = False, text, MORE, ""
             if self._grow(key, event, detail, running):
                 return

@@ -8,7 +8,6 @@ DETAIL_BYTES = 600
 """The longest detail."""
 NAME_BYTES = 64
 """The longest client and meter."""
-_DIGITS = dict.fromkeys(map(ord, "0123456789"))
 
 
 def harmless(text: str) -> str:
@@ -24,6 +23,7 @@ def shorten(text: str, most: int) -> str:
     return text if len(data) <= most else data[: most - 3].decode(errors="ignore") + "…"
 
 
-def without_numbers(text: str) -> str:
+def without_numbers(text: str) -> bytes:
     """Return a text without its digits: it is the same for texts that differ in numbers only."""
-    return text.translate(_DIGITS)
+    # In bytes it takes a third of the time.
+    return text.encode(errors="replace").translate(None, b"0123456789")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter, OrderedDict
-from typing import NamedTuple
 
 from smart_meter.log.audit.kinds import BY_ROOT, Kind
 from smart_meter.log.audit.text import without_numbers
@@ -30,28 +29,35 @@ SEPARATE = BY_ROOT | {
 URGENT = SEPARATE - {Kind.CLOCK}
 """Kinds that are written at once. A time server in the network can cause the others."""
 
-Key = tuple[str, str, str, str, int]
+_SEPARATE = frozenset(kind.value for kind in SEPARATE)
+_URGENT = frozenset(kind.value for kind in URGENT)
+
+Key = tuple[str, str, str, bytes, int]
 """Kind, client, meter, text without numbers, and a number that only events of their own row have."""
 
 
-class Noted(NamedTuple):
+class Noted:
     """One event, or several that were merged; times in microseconds."""
 
-    key: Key
-    kind: str
-    client: str
-    meter: str
-    text: str
-    """Of the first."""
-    detail: str
-    """Of the last."""
-    events: int
-    """How many."""
-    first: int
-    """By the wall clock."""
-    last: int
-    monotonic: int
-    """Of the last, by the monotonic clock."""
+    __slots__ = ("client", "detail", "events", "first", "key", "kind", "last", "meter", "monotonic", "text")
+
+    def __init__(
+        self, key: Key, text: str, detail: str, *, client: str, meter: str, last: int, monotonic: int
+    ) -> None:
+        """last, monotonic: when it happened, by the wall clock and by the monotonic clock."""
+        self.key = key
+        self.kind = key[0]
+        self.client = client
+        self.meter = meter
+        self.text = text
+        """Of the first."""
+        self.detail = detail
+        """Of the last."""
+        self.events = 1
+        """How many."""
+        self.first = self.last = last
+        self.monotonic = monotonic
+        """Of the last."""
 
 
 class Waiting:
@@ -71,23 +77,26 @@ class Waiting:
     ) -> bool:
         """Add an event; return whether it is to be written at once. wall, now: Unix and monotonic seconds."""
         last, monotonic = int(wall * 1e6), int(now * 1e6)
-        name, urgent = kind.value, kind in URGENT
+        name = kind.value
+        pattern = without_numbers(text)
         with self._lock:
-            number = 0
-            if kind in SEPARATE:
-                self._number = number = self._number + 1
-            key = name, client, meter, without_numbers(text), number
+            separate = name in _SEPARATE
+            self._number += separate
+            key = name, client, meter, pattern, self._number if separate else 0
             earlier = self._events.get(key)
             if earlier is not None:
-                self._events[key] = earlier._replace(
-                    detail=detail, events=earlier.events + 1, last=last, monotonic=monotonic
-                )
+                earlier.detail = detail
+                earlier.events += 1
+                earlier.last, earlier.monotonic = last, monotonic
                 return False
             if self._of_kind[name] >= WAITING:
                 self._lose(name, last, monotonic)
                 return False
             self._of_kind[name] += 1
-            self._events[key] = Noted(key, name, client, meter, text, detail, 1, last, last, monotonic)
+            self._events[key] = Noted(
+                key, text, detail, client=client, meter=meter, last=last, monotonic=monotonic
+            )
+            urgent = name in _URGENT
             self._due = min(self._due, now if urgent else self._due_at(key, now))
             return urgent
 
@@ -124,8 +133,9 @@ class Waiting:
     def _lose(self, kind: str, last: int, monotonic: int) -> None:
         earlier = self._lost.get(kind)
         text = f"events of the kind {kind} were not recorded: too many waited"
-        key = Kind.LOST.value, "", "", text, 0
+        key = Kind.LOST.value, "", "", without_numbers(text), 0
         if earlier is None:
-            self._lost[kind] = Noted(key, Kind.LOST.value, "", "", text, "", 1, last, last, monotonic)
+            self._lost[kind] = Noted(key, text, "", client="", meter="", last=last, monotonic=monotonic)
         else:
-            self._lost[kind] = earlier._replace(events=earlier.events + 1, last=last, monotonic=monotonic)
+            earlier.events += 1
+            earlier.last, earlier.monotonic = last, monotonic

@@ -15,6 +15,7 @@ from smart_meter.cli.commands import history as command
 from smart_meter.cli.main import main
 from smart_meter.concentrator.sink import client_number
 from smart_meter.config import MeterConfig
+from smart_meter.history.read_only import ReadOnlyFile
 from smart_meter.history.reader import WINDOW, Reader
 from smart_meter.registers.data_types import DataType
 from smart_meter.registers.register_map import PV_MAP, Measurement, RegisterMap
@@ -314,7 +315,7 @@ def test_a_checkpoint_during_an_immutable_read_repeats_the_read(bench: Bench) ->
 def test_a_file_that_always_changes_is_given_up_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(bench, [PV], ("pv", SAMPLE))
     states = iter(range(10**6))
-    monkeypatch.setattr(Reader, "_look", lambda _: (next(states), 0))
+    monkeypatch.setattr(ReadOnlyFile, "_look", lambda _: (next(states), 0))
     with pytest.raises(Exception, match="changes faster than it can be read"):
         Reader(str(bench.path))
 

@@ -10,8 +10,9 @@ import pytest
 from smart_meter.history.faults import DamagedError
 from smart_meter.log.audit import shares, store
 from smart_meter.log.audit.kinds import Kind
+from smart_meter.log.audit.schema import NO_STOP
 from smart_meter.log.audit.shares import CLIENTS, KEPT, NEW_ROWS, OTHERS, ROWS
-from smart_meter.log.audit.store import MORE, NO_STOP
+from smart_meter.log.audit.store import MORE
 from tests.unit.history.bench import query
 from tests.unit.log.audit.bench import Bench
 
