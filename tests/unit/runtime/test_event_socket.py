@@ -56,7 +56,7 @@ class Bench:
         self.loop = EventLoop(self.errors.append, self.clock)
         self.socket = EventSocket(self.loop, runtime, self, self.notices.append, allowed_uid=allowed_uid)
         self.socket.start()
-        self._thread = threading.Thread(target=self.loop.run)
+        self._thread = threading.Thread(target=self.loop.run, daemon=True)
         self._thread.start()
 
     def note(self, kind: Kind, text: str, *, client: str = "", meter: str = "", detail: str = "") -> None:
@@ -365,6 +365,35 @@ def test_a_crowd_that_waits_to_be_accepted_makes_the_client_busy(tmp_path: Path)
         listener.listen(0)
         first = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         first.connect(str(tmp_path / NAME))
+
+        assert send(tmp_path, RootEvent(Kind.NETWORK, "confirmed"), TIMEOUT) == BUSY
+
+
+def test_a_reply_is_received_though_the_service_closed_with_the_message_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(tmp_path / NAME))
+        listener.listen()
+
+        def reply() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1, socket.MSG_PEEK)
+                connection.send(BUSY.encode())
+
+        service = threading.Thread(target=reply, daemon=True)
+        service.start()
+
+        class Late(socket.socket):
+            """The client receives only once the service has closed the connection."""
+
+            def recv(self, size: int, flags: int = 0, /) -> bytes:
+                if threading.current_thread() is not service:
+                    service.join(TIMEOUT)
+                return super().recv(size, flags)
+
+        monkeypatch.setattr(socket, "socket", Late)
 
         assert send(tmp_path, RootEvent(Kind.NETWORK, "confirmed"), TIMEOUT) == BUSY
 
