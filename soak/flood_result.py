@@ -109,7 +109,8 @@ def read_report(out: str, status: bytes, events: Sequence[Event] | None, flooder
     if events is not None:
         report.events = {}
         for event in events:
-            report.events.setdefault(event.kind, set()).add(event.client)
+            words = f"{event.client} {event.text} {event.detail}"
+            report.events.setdefault(event.kind, set()).update(_ADDRESS.findall(words))
     return report
 
 

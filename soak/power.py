@@ -127,7 +127,7 @@ class Trial:
         self._random = random.Random(seed)  # noqa: S311 - moments, not secrets
         self._acknowledged: set[int] = set()
         self._lost: set[int] = set()
-        self._starts: set[trail.Event] = set()
+        self._starts: set[tuple[int, int]] = set()
 
     def live_and_cut(self) -> None:
         """Start the program on what the last cut left, check that, and cut the power while clients write."""
@@ -182,9 +182,11 @@ class Trial:
             self.tally.starts = (self.tally.starts or 0) + len(started)
             self._starts |= started
 
-    def _recorded_starts(self) -> set[trail.Event]:
+    def _recorded_starts(self) -> set[tuple[int, int]]:
+        """Return the starts in the audit trail, each by its row and its time."""
         try:
-            return {event for event in trail.read(self._database) or () if event.kind == _START}
+            events = trail.read(self._database) or ()
+            return {(event.id, event.first) for event in events if event.kind == _START}
         except sqlite3.DatabaseError:
             return set()  # It has no table yet, or is damaged, which the integrity check finds.
 

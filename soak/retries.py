@@ -51,8 +51,8 @@ def orders(seed: int) -> dict[str, tuple[int, ...]]:
 
 
 def is_mixed(registers: bytes) -> bool:
-    """Return whether the registers are of more than one cycle: each carries the number of its own."""
-    return len(set(struct.unpack(f">{len(registers) // 2}H", registers))) > 1
+    """Return whether the registers are not all of one cycle: each carries the number of its own."""
+    return len(set(struct.unpack(f">{len(registers) // 2}H", registers))) != 1
 
 
 @dataclass(slots=True)
@@ -95,6 +95,10 @@ class Reader:
     units: int
     reads: int = 0
     mixed: int = 0
+    wrong: int = 0
+    """Reads that did not return the registers."""
+    cycles: dict[int, set[bytes]] = field(default_factory=dict)
+    """The samples that were read, by unit."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -104,7 +108,16 @@ class Reader:
                 for unit in range(1, self.units + 1):
                     reply = connection.ask(read(0, REGISTERS, unit))
                     self.reads += 1
-                    self.mixed += is_mixed(reply[9:])
+                    self.take(unit, reply[9:])
+
+    def take(self, unit: int, registers: bytes) -> None:
+        """Count what a reply holds."""
+        if len(registers) != 2 * REGISTERS:
+            self.wrong += 1
+        elif is_mixed(registers):
+            self.mixed += 1
+        else:
+            self.cycles.setdefault(unit, set()).add(registers)
 
 
 def run(seconds: float, seed: int, log: Callable[[str], None]) -> Outcome:
@@ -131,13 +144,15 @@ def run(seconds: float, seed: int, log: Callable[[str], None]) -> Outcome:
     mixed = sum(is_mixed(registers) for _, registers in stored)
     cycles = sum(writer.cycles for writer in writers)
     lost = sum(writer.lost for writer in writers)
-    wrong = sum(writer.wrong for writer in writers)
+    wrong = sum(writer.wrong for writer in writers) + reader.wrong
     ledger.expect(mixed == 0, f"{mixed:,} of {count(len(stored), 'stored sample')} mix two cycles")
     ledger.expect(reader.mixed == 0, f"{reader.mixed:,} of {count(reader.reads, 'read')} mix two cycles")
     ledger.expect(wrong == 0, f"{count(wrong, 'wrong reply', 'wrong replies')}")
     for name, writer in zip(wanted, writers, strict=True):
         samples = sum(unit == writer.unit for unit, _ in stored)
+        shown = len(reader.cycles.get(writer.unit, ()))
         ledger.expect(samples >= writer.cycles / 2, f"{samples} samples of {writer.cycles} cycles ({name})")
+        ledger.expect(shown >= writer.cycles / 2, f"{shown} of {writer.cycles} cycles were read ({name})")
     return ledger.outcome(
         f"writers that send register by register ({', '.join(wanted)}) and lose every {LOST_EVERY}th reply",
         f"{count(cycles, 'cycle')}, {count(lost, 'lost reply', 'lost replies')}; "

@@ -20,6 +20,8 @@ class Event(NamedTuple):
     kind: str
     client: str
     """An address, or empty."""
+    text: str
+    detail: str
     id: int
     first: int
     """When the first of them happened, in microseconds since 1970."""
@@ -49,5 +51,7 @@ def events(path: Path) -> list[Event]:
     Raises sqlite3.OperationalError if the file is not there, or if it is so new that it has no table yet.
     """
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as trail:
-        found = trail.execute("SELECT kind, client, id, first FROM events ORDER BY id").fetchall()
+        found = trail.execute(
+            "SELECT kind, client, text, detail, id, first FROM events ORDER BY id"
+        ).fetchall()
     return [Event(*row) for row in found]

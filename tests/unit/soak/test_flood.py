@@ -176,11 +176,16 @@ def test_what_was_reported_is_read_from_log_status_and_trail() -> None:
         f"[WRITER] pv: ESP32 ({GENUINE}) writes it\n"
         "[STATS] Stopped | Received: 5 | Stored: 2 | Thinned: 41 | Last sample: 0.1 s ago\n"
     )
-    report = read_report(log, status, [Event("thinned", FLOODER, 1, 1)], FLOODERS)
+    events = [
+        Event("thinned", FLOODER, "sends more than 10", "500 samples", 1, 1),
+        Event("deleted", "", "rows were deleted", f"9 since the start, the last ones of {OTHER}", 2, 2),
+        Event("start", "", "smart-meter 1.0.0 started", "", 3, 3),
+    ]
+    report = read_report(log, status, events, FLOODERS)
     assert report.thinned == report.totals["Thinned"] == 41
     assert report.totals["Stored"] == 2
     assert report.lines == {"thinned": {FLOODER}, "deleted": {OTHER}}
-    assert report.events == {"thinned": {FLOODER}}
+    assert report.events == {"thinned": {FLOODER}, "deleted": {OTHER}, "start": set()}
     assert read_report(log, status, None, FLOODERS).events is None
 
 

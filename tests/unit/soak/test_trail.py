@@ -25,12 +25,12 @@ def test_a_release_without_a_trail_gets_no_section(monkeypatch: pytest.MonkeyPat
 def test_events_are_read_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "KEPT", True)
     with closing(sqlite3.connect(tmp_path / "events.db")) as database, database:
-        database.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, kind, client, first, count)")
-        database.execute("INSERT INTO events VALUES (2, 'thinned', '192.168.1.210', 9, 500)")
-        database.execute("INSERT INTO events VALUES (1, 'start', '', 7, 1)")
+        database.execute("CREATE TABLE events (id INTEGER PRIMARY KEY, kind, client, text, detail, first)")
+        database.execute("INSERT INTO events VALUES (2, 'thinned', '192.168.1.210', 'sends', '5', 9)")
+        database.execute("INSERT INTO events VALUES (1, 'start', '', 'started', '', 7)")
     assert trail.read(tmp_path / "history.db") == [
-        Event("start", "", 1, 7),
-        Event("thinned", "192.168.1.210", 2, 9),
+        Event("start", "", "started", "", 1, 7),
+        Event("thinned", "192.168.1.210", "sends", "5", 2, 9),
     ]
 
 
