@@ -285,6 +285,13 @@ def judge_history(
             expected,
             "raise history.max_size_mib, or lower history.max_age_days",
         )
+    if reported is not None and reported.get("spooled") is False:
+        return warning(
+            name,
+            f"{found}, without a spool: a kill of the service loses the samples since the last commit",
+            expected,
+            f"{why}; df -h /run",
+        )
     if file.quarantined:
         listed = ", ".join(file.quarantined)
         fix = (

@@ -6,6 +6,7 @@ A reload can switch the history on and off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smart_meter.concentrator.concentrator import Concentrator
@@ -21,9 +22,17 @@ class Recording:
     """Opens the history that the configuration asks for, and restores the meters' last values from it."""
 
     def __init__(
-        self, concentrator: Concentrator, notice: Callable[[str], None], committed: Callable[[], None]
+        self,
+        concentrator: Concentrator,
+        notice: Callable[[str], None],
+        committed: Callable[[], None],
+        runtime: Path | None = None,
     ) -> None:
-        """notice: logs a text. committed: is called after each commit. Both are called from other threads."""
+        """notice: logs a text. committed: is called after each commit. Both are called from other threads.
+
+        runtime: the folder for samples that are not on disk yet; None: they are only in memory.
+        """
+        self._runtime = runtime
         self._concentrator = concentrator
         self._notice = notice
         self._committed = committed
@@ -69,6 +78,8 @@ class Recording:
         if history is None:
             return None
         state = {"stored": history.stored, "lost": history.lost, "failing": history.failing}
+        if history.spooled is not None:
+            state["spooled"] = history.spooled
         if history.deleted_young:
             state["deleted_young"] = history.deleted_young
         return state
@@ -98,7 +109,9 @@ class Recording:
         # Only if it is needed: importing SQLite takes a good part of the start-up time.
         from smart_meter.history import History  # noqa: PLC0415
 
-        self._history = History(config.history, config.meters, self._notice, self._committed)
+        self._history = History(
+            config.history, config.meters, self._notice, self._committed, runtime=self._runtime
+        )
         restored = self._history.open()
         self._concentrator.use_sink(self._history, durable=_durable(config))
         return restored

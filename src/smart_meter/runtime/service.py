@@ -81,7 +81,9 @@ class Service:
             yield_to_sink=self._loop.yield_to_threads,
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
-        self._recording = Recording(self.concentrator, self._notice_from_thread, self._committed)
+        self._recording = Recording(
+            self.concentrator, self._notice_from_thread, self._committed, self._options.runtime
+        )
         self._notifier = Notifier(os.environ)
         self._freshness: Timer | None = None
         self._status: Timer | None = None
