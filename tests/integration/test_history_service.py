@@ -2,15 +2,20 @@
 
 import csv
 import io
+import itertools
+import random
+import re
 import signal
 import sqlite3
 import struct
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.program import Program, run
+from tests.integration.program import Connection, Program, run
 from tests.unit.wire import SAMPLE_REGISTERS, adu, answer, read, wire, write
 
 Start = Callable[..., Program]
@@ -177,3 +182,52 @@ def test_each_sample_is_decoded_with_the_scale_that_applied_when_it_was_stored(
     printed = run("history", "--path", str(site.path), "--format", "csv")
     assert printed.returncode == 0, printed.stderr
     assert [row["V"] for row in csv.DictReader(io.StringIO(printed.stdout))] == ["48.5", "49"]
+
+
+def sample_of(number: int) -> tuple[int, ...]:
+    return (number >> 16, number & 0xFFFF, *SAMPLE_REGISTERS[2:])
+
+
+def write_until_it_ends(port: int, numbers: Iterator[int], acknowledged: list[int]) -> None:
+    with Connection(port) as client:
+        while True:
+            number = next(numbers)
+            try:
+                if client.ask(write(0, sample_of(number))) != WRITTEN:
+                    return
+            except OSError:
+                return
+            acknowledged.append(number)
+
+
+def test_a_kill_between_two_commits_loses_no_acknowledged_sample_and_stores_none_twice(site: Site) -> None:
+    site.configure(interval=30, more="max_samples_per_second = 0\n")
+    numbers, acknowledged = itertools.count(1), list[int]()
+    chance = random.Random(11)  # noqa: S311 - moments, not secrets
+    last, written_at = 0, 0.0
+    for kill in range(21):
+        program = site.start()
+        port = program.port()
+        if last:
+            with program.connect() as client:
+                # The last write may have been taken and not been answered.
+                assert client.ask(read(0, 8)) in {answer(1, sample_of(n)) for n in (last, last + 1)}
+                assert state_of(program) == 3
+            program.wait_for(r"^\[RESTORED\] pv: the last values from before the start, \d+ s old$")
+            [age] = re.findall(r"before the start, (\d+) s old", program.out)
+            assert int(age) <= time.monotonic() - written_at + 1
+        if kill == 20:
+            break
+        thread = threading.Thread(target=write_until_it_ends, args=(port, numbers, acknowledged))
+        thread.start()
+        time.sleep(chance.uniform(0.002, 0.3))
+        program.stop(signal.SIGKILL)
+        written_at = time.monotonic()
+        thread.join()
+        last = acknowledged[-1] if acknowledged else 0
+    assert program.stop()[0] == 0
+    rows = [high << 16 | low for high, low, *_ in site.rows()]
+    assert rows == sorted(set(rows))
+    assert set(acknowledged) <= set(rows)
+    assert len(acknowledged) > 100
+    assert not (site.runtime / "spool").exists()

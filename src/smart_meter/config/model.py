@@ -191,7 +191,7 @@ class HistoryConfig(NamedTuple):
             3600,
             "to acknowledge a write once it is on disk",
         ),
-    ] = 1
+    ] = 30
     max_age_days: Annotated[
         float, Number("Days after which a sample is deleted.", 1 / 24, 36500, "days from 0.042 to 36500")
     ] = 400

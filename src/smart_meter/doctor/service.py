@@ -332,6 +332,13 @@ def judge_history(
             expected,
             "raise history.max_size_mib, or lower history.max_age_days",
         )
+    if reported is not None and reported.get("spooled") is False:
+        return warning(
+            name,
+            f"{found}, without a spool: a kill of the service loses the samples since the last commit",
+            expected,
+            f"{why}; df -h /run",
+        )
     if judged.quarantined:
         listed = ", ".join(judged.quarantined)
         file_name = f"{folder}/{judged.quarantined[0]}"

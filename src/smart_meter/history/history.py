@@ -6,11 +6,14 @@ Nothing here blocks. SQLite is only loaded when a History is created, so a servi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.sample_queue import MAX_WAITING, SampleQueue
+from smart_meter.history.maps import define
+from smart_meter.history.sample_queue import MAX_WAITING, QueuedSample, SampleQueue
+from smart_meter.history.spool import NAME, Found, Spool, SpoolError
 from smart_meter.registers.layout import Layout
 
 if TYPE_CHECKING:
@@ -45,15 +48,23 @@ class History:
         clocks: Clocks | None = None,
         *,
         note: Callable[[str, str, str], None] = lambda *_: None,
+        runtime: Path | None = None,
     ) -> None:
         """log: logs a line. on_commit: is called after each commit and each failure.
 
         note: notes an event for the audit trail: quarantined, deleted or lost; its text; its detail.
+        runtime: a folder in memory that outlives the process, for the spool; None: there is none.
+
         The writer thread calls these; `open` may call `log` and `note` as well.
         """
         from smart_meter.history.writer import Writer  # noqa: PLC0415 - loads SQLite
 
         self._clocks = clocks or Clocks.system()
+        self._log = log
+        self._interval = config.commit_interval
+        self._spool_path = None if runtime is None else runtime / NAME
+        self._spool: Spool | None = None
+        """What new samples are written to; None if there is none, or none is needed."""
         self._queue = SampleQueue()
         self._recorded = 0
         """The last ticket. The queue's head and length would give it, but not without taking the lock."""
@@ -121,6 +132,7 @@ class History:
                     numbers.first(name),
                     last.client,
                 )
+            self._replay(restored)
         self._writer.start()
         return restored
 
@@ -148,6 +160,8 @@ class History:
             registers = pack(registers)
         samples.append((key, now, measured, flags, registers, client))
         self._recorded = ticket = self._recorded + 1
+        if self._spool is not None:
+            self._spool.write(ticket, key, now, registers, measured, flags, client)
         if len(samples) >= queue.wake_at:
             queue.wake()
         return ticket
@@ -176,6 +190,8 @@ class History:
         """Apply a changed configuration; a path of "" pauses recording until the next change."""
         self._assign_keys(meters)
         self._off = not config.path
+        self._interval = config.commit_interval
+        self._use_spool()
         self._writer.config = config
         self._queue.wake()
 
@@ -184,7 +200,12 @@ class History:
         self._off = True
         self._writer.closing = True
         self._queue.wake()
-        return self._writer.join(timeout) and not self._writer.failing
+        stored = self._writer.join(timeout) and not self._writer.failing
+        if self._writer.all_stored and self._writer.spool is not None:
+            self._spool = None
+            self._writer.spool.remove()
+            self._writer.spool = None
+        return stored
 
     def _assign_keys(self, meters: Sequence[MeterConfig]) -> None:
         """Give a meter a new key if its map or unit changed; queued samples keep the old one."""
@@ -194,10 +215,119 @@ class History:
             if earlier is None or (meter.map, meter.unit_id) != (earlier.map, earlier.unit_id):
                 key = len(self._by_key)
                 layout = Layout(meter.map)
-                self._by_key[key] = meter
+                self._add_key(key, meter, layout)
                 self._keys[meter.name] = key, layout.pack if layout.has_gaps else None
-                self._writer.registers = max(self._writer.registers, layout.size)
-                self._queue.expect(self._writer.registers)
+
+    def _add_key(self, key: int, meter: MeterConfig, layout: Layout) -> None:
+        self._by_key[key] = meter
+        self._writer.registers = max(self._writer.registers, layout.size)
+        self._queue.expect(self._writer.registers)
+        if self._writer.spool is not None:
+            self._writer.spool.define(key, meter)
+
+    @property
+    def spooled(self) -> bool | None:
+        """Return whether samples that wait are in the spool; None if none has to be."""
+        if self._off or self._interval == 0:
+            return None
+        return self._spool is not None and not self._spool.lacks_room
+
+    def _replay(self, restored: dict[str, Restored]) -> None:
+        """Queue the samples that an earlier run has not stored, and restore its latest ones."""
+        found = self._open_spool()
+        self._use_spool()
+        spool = self._writer.spool
+        if spool is None:
+            return
+        waiting = [sample for sample in found if sample.number > spool.committed]
+        # One fewer than may wait, or the queue would drop some.
+        kept = waiting[-max(min(self._queue.limit, MAX_WAITING) - 1, 1) :]
+        keys: dict[tuple[str, int, str], int] = {}
+        for key, meter in self._by_key.items():
+            keys[meter.name, meter.unit_id, define(meter.map)] = key
+            spool.define(key, meter)
+        own: dict[int, int] = {}
+        queued: list[QueuedSample] = []
+        offsets: list[tuple[int, int]] = []
+        for ticket, sample in enumerate(kept, 1):
+            meter = sample.meter
+            key = own.get(id(meter), -1)
+            if key < 0:
+                key = keys.setdefault((meter.name, meter.unit_id, define(meter.map)), len(self._by_key))
+                own[id(meter)] = key
+                if key not in self._by_key:
+                    self._add_key(key, meter, Layout(meter.map))
+            if not offsets or offsets[-1][1] != sample.offset:
+                offsets.append((ticket, sample.offset))
+            queued.append(
+                (key, sample.arrived, sample.measured, sample.flags, sample.registers, sample.client)
+            )
+        spool.continue_with([sample.number for sample in kept])
+        self._queue.samples = queued
+        self._queue.dropped += len(waiting) - len(kept)
+        self._recorded = len(queued)
+        self._writer.resume(offsets)
+        self._restore_from(found, restored)
+        if waiting:
+            self._log(
+                f"[HISTORY] {len(kept)} samples that the last run had not stored are taken from {spool.path}"
+                + (f"; {len(waiting) - len(kept)} older ones were lost" if len(kept) < len(waiting) else "")
+            )
+
+    def _open_spool(self) -> list[Found]:
+        path = self._spool_path
+        if path is None:
+            return []
+        try:
+            self._writer.spool = spool = Spool.open(path, self._clocks.boot)
+        except SpoolError as error:
+            self._log(f"[HISTORY] {path} is ignored: {error}")
+            return []
+        except OSError as error:
+            self._log(f"[HISTORY] {path} can't be read: {error.strerror}")
+            return []
+        return [] if spool is None else spool.find()
+
+    def _use_spool(self) -> None:
+        """Write new samples to the spool if they are to outlive the process before they are on disk."""
+        path, writer = self._spool_path, self._writer
+        if path is None or self._off or self._interval == 0:
+            self._spool = None
+            return
+        if writer.spool is None:
+            try:
+                spool = Spool.create(path, self._clocks.boot)
+            except OSError as error:
+                self._log(f"[HISTORY] {path} can't be written: {error.strerror}. A kill would lose samples")
+                self._spool_path = None
+                return
+            spool.continue_with([])
+            for key, meter in self._by_key.items():
+                spool.define(key, meter)
+            writer.spool = spool
+        writer.spool.offset = self._clocks.offset()
+        self._spool = writer.spool
+
+    def _restore_from(self, found: Sequence[Found], restored: dict[str, Restored]) -> None:
+        latest = {sample.meter.name: sample for sample in found}
+        for name, (key, _) in self._keys.items():
+            sample, current = latest.get(name), self._by_key[key].map
+            if sample is None or sample.meter.map.fingerprint != current.fingerprint:
+                continue
+            layout = Layout(current)
+            age = max(self._clocks.monotonic() - sample.arrived, 0.0)
+            stored = restored.get(name)
+            is_older = stored is not None and stored.age is not None and stored.age < age
+            if is_older or len(sample.registers) != layout.size:
+                continue
+            restored[name] = Restored(
+                layout.unpack(sample.registers),
+                sample.measured,
+                sample.flags,
+                age,
+                self._writer.numbers.first(name),
+                sample.client,
+            )
 
     def _age(self, last: Last) -> float | None:
         if last.segment is None or last.segment.boot != self._clocks.boot:

@@ -7,13 +7,12 @@ import math
 import os
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from smart_meter.config import HistoryConfig, MeterConfig
 from smart_meter.history import backup, running_time
 from smart_meter.history.appender import UnreadableError, append
+from smart_meter.history.batches import Batch, Batches
 from smart_meter.history.clocks import Clocks
 from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
@@ -21,8 +20,9 @@ from smart_meter.history.limits import StorageLimits
 from smart_meter.history.owners import owner_name
 from smart_meter.history.quarantine import prune, quarantine
 from smart_meter.history.running_time import DAY, microseconds
-from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, QueuedSample, SampleQueue
+from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, SampleQueue
 from smart_meter.history.sequence_numbers import SequenceNumbers
+from smart_meter.history.spool import Spool
 
 RETRY_SECONDS = 5.0
 """Between two attempts to write while the disk fails."""
@@ -41,13 +41,10 @@ START_LOCK_SECONDS = 0.2
 QUARANTINE_SECONDS = 60.0
 """At least this long between two quarantined files: a broken disk must not fill up with them."""
 
-
-class _Batch(NamedTuple):
-    """Samples that were taken from the queue and are not yet committed."""
-
-    samples: list[QueuedSample]
-    offset: int
-    """Microseconds that the wall clock was ahead of the monotonic clock when they arrived."""
+_SPOOL = "spool"
+"""The progress of a spool in the database: its identifier."""
+_SPOOLED = "spooled"
+"""The number up to which its samples are rows."""
 
 
 class Writer:
@@ -69,6 +66,8 @@ class Writer:
         """The configuration to use: the other thread replaces it, this one applies it at its next turn."""
         self.closing = False
         self.failing = False
+        self.all_stored = False
+        """Whether the thread has ended and left no sample."""
         self.registers = 0
         """Bytes of registers in the largest sample; updated whenever `meters` grows."""
         self.rows = 0
@@ -79,6 +78,10 @@ class Writer:
         self.numbers = SequenceNumbers()
         """The meters' sequence numbers."""
         self.database: Database | None = None
+        self.spool: Spool | None = None
+        """Set by the other thread."""
+        self._replayed = 0
+        """The last ticket of a sample from the spool; 0 once it is known which of them are stored."""
         self._active = config
         """The configuration in force."""
         self._continues = 0
@@ -93,11 +96,9 @@ class Writer:
         """Lost samples that were noted."""
         self._on_commit = on_commit
         self._clocks = clocks
-        self._taken: list[_Batch] = []
-        self._offset = self._seen_offset = clocks.offset()
-        """The wall clock's offset for the next sample to be taken, and as last seen."""
-        self._steps: deque[tuple[int, int]] = deque()
-        """Steps of the wall clock that queued samples have yet to reach: first ticket, new offset."""
+        self._seen_offset = clocks.offset()
+        """The wall clock's offset as last seen."""
+        self._batches = Batches(queue, self._seen_offset)
         now = clocks.monotonic()
         self._commit_at = now + config.commit_interval
         self._try_at = self._check_at = self._expire_at = now
@@ -110,6 +111,17 @@ class Writer:
         self._queue.wake_at = self._wake_at()
         # A daemon: a thread that is blocked in an fsync must not delay the program's exit.
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+
+    def resume(self, offsets: list[tuple[int, int]]) -> None:
+        """Write the queued samples, which are from the spool, soon after `start`.
+
+        offsets: from which ticket on the wall clock had which offset.
+        """
+        self._replayed = self._queue.next_ticket - 1
+        for ticket, offset in (*offsets, (self._replayed + 1, self._seen_offset)):
+            self._batches.step(ticket, offset)
+        if self._replayed:
+            self._commit_at = self._clocks.monotonic()
 
     def start(self) -> None:
         """Start the thread."""
@@ -161,10 +173,11 @@ class Writer:
             self._queue.wait(self._seconds_to_wait())
             ended = self.closing
             self._surviving(lambda: self._turn(last=ended))  # noqa: B023 - called at once
-        if self.failing or self._taken or len(self._queue):
+        if self.failing or self._batches.taken or len(self._queue):
             self._discard()
         else:
             self._surviving(self._keep_exact_numbers)
+            self.all_stored = True
         self._close()
 
     def _surviving(self, action: Callable[[], None]) -> None:
@@ -224,7 +237,9 @@ class Writer:
         monotonic, wall = microseconds(self._clocks.monotonic()), microseconds(self._clocks.wall())
         if running_time.has_stepped(self._seen_offset, monotonic, wall):
             self._seen_offset = wall - monotonic
-            self._steps.append((self._queue.next_ticket, self._seen_offset))
+            if self.spool is not None:
+                self.spool.offset = self._seen_offset
+            self._batches.step(self._queue.next_ticket, self._seen_offset)
         path = self._active.path
         if path and (backup.is_waiting(path) or backup.has_rows_to_append(path)) and not self.failing:
             self._take_copy(path)
@@ -310,7 +325,7 @@ class Writer:
         try:
             if at_least_open or self.failing:
                 self._replacing_damage(self._commit)
-            while self._taken or self._queue.head < end:
+            while self._batches.taken or self._queue.head < end:
                 self._replacing_damage(self._commit)
         except FAULTS as error:
             self._close()
@@ -376,28 +391,49 @@ class Writer:
         """Write the samples taken before, and as many queued ones as one commit may hold."""
         database = self._open(LOCK_SECONDS)
         self._reserve_numbers(database)
+        self._leave_out_stored(database)
         registers = self.registers
-        self._take(max(database.limits.transaction // (registers + ROW_BYTES), 1))
-        count = self._taken_count()
+        self._batches.take(max(database.limits.transaction // (registers + ROW_BYTES), 1))
+        count = self._batches.count()
         if count == 0:
             return
         now = self._clocks.monotonic()
+        spool, end = self.spool, 0
+        if spool is not None and (self._active.commit_interval or spool.committed < spool.last):
+            end = spool.number(self._queue.head - 1)
         more = False
         database.shrink()
         with database.transaction():
-            database.make_room(count, registers, [batch.samples for batch in self._taken])
-            for batch in self._taken:
+            database.make_room(count, registers, [batch.samples for batch in self._batches.taken])
+            for batch in self._batches.taken:
                 self._begin_segment(database, batch)
                 database.insert(batch.samples, self._meters)
             if now >= self._expire_at:
                 more = database.expire(database.running, count)
+            if spool is not None and end:
+                database.keep_progress({_SPOOL: spool.id, _SPOOLED: end})
         if not more and now >= self._expire_at:
             self._expire_at = now + EXPIRE_SECONDS
-        self._taken.clear()
+        if spool is not None and end:
+            spool.mark_committed(end)
+        self._batches.clear()
         self._note_young_rows(database, now)
         self.rows += count
         self._queue.mark_committed()
         self._on_commit()
+
+    def _leave_out_stored(self, database: Database) -> None:
+        """Leave out samples of the spool whose commit was the last thing before a kill."""
+        if not self._replayed or self.spool is None:
+            return
+        queue, spool = self._queue, self.spool
+        stored = database.progress(_SPOOLED) if database.progress(_SPOOL) == spool.id else 0
+        while queue.head <= self._replayed and spool.number(queue.head) <= stored:
+            left = range(queue.head, min(self._replayed, queue.head + BATCH - 1) + 1)
+            queue.take(sum(spool.number(ticket) <= stored for ticket in left), None)
+        self._replayed = 0
+        spool.mark_committed(stored)
+        queue.mark_committed()
 
     def _note_young_rows(self, database: Database, now: float) -> None:
         """Log once a day that rows are deleted before they are too old."""
@@ -423,25 +459,7 @@ class Writer:
             f"now those of {owner_name(client)} ({age / DAY:.1f} days old); raise max_size_mib"
         )
 
-    def _take(self, most: int) -> None:
-        """Take samples up to `most`, counting those taken before; a batch has one clock offset."""
-        most -= self._taken_count()
-        while most > 0:
-            while self._steps and self._steps[0][0] <= self._queue.head:
-                self._offset = self._steps.popleft()[1]
-            samples = self._queue.take(min(most, BATCH), self._steps[0][0] if self._steps else None)
-            if not samples:
-                # The queue may have dropped samples up to the next step or beyond it.
-                if self._steps and self._steps[0][0] <= self._queue.head:
-                    continue
-                return
-            self._taken.append(_Batch(samples, self._offset))
-            most -= len(samples)
-
-    def _taken_count(self) -> int:
-        return sum(len(batch.samples) for batch in self._taken)
-
-    def _begin_segment(self, database: Database, batch: _Batch) -> None:
+    def _begin_segment(self, database: Database, batch: Batch) -> None:
         """Begin a segment if the batch is the first in an opened file, or follows a step of the clock."""
         _, arrived, *_ = batch.samples[0]
         first = microseconds(arrived)
@@ -477,11 +495,15 @@ class Writer:
 
     def _discard(self) -> None:
         """Drop all samples that are not written, at the end of the thread."""
-        count = self._queue.discard(self._taken_count())
-        self._taken.clear()
+        count = self._queue.discard(self._batches.count())
+        self._batches.clear()
         if count:
-            self._note_lost("samples were lost: the history could not be written at the end")
-            self._log(f"[HISTORY] {count} samples could not be written and are lost")
+            if self.spool is None:
+                self._note_lost("samples were lost: the history could not be written at the end")
+                fate = "are lost"
+            else:
+                fate = f"wait in {self.spool.path} for the next start"
+            self._log(f"[HISTORY] {count} samples could not be written and {fate}")
         self._on_commit()
 
     def _note_lost(self, text: str) -> None:

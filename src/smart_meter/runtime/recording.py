@@ -6,6 +6,7 @@ A reload can switch the history on and off.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smart_meter.concentrator.concentrator import Concentrator
@@ -26,11 +27,14 @@ class Recording:
         notice: Callable[[str], None],
         committed: Callable[[], None],
         note: Callable[[str, str, str], None] = lambda *_: None,
+        runtime: Path | None = None,
     ) -> None:
         """notice: logs a text. committed: is called after each commit. All are called from other threads.
 
         note: notes an event, with the value of its kind, text and detail.
+        runtime: the folder for samples that are not on disk yet; None: they are only in memory.
         """
+        self._runtime = runtime
         self._concentrator = concentrator
         self._notice = notice
         self._committed = committed
@@ -77,6 +81,8 @@ class Recording:
         if history is None:
             return None
         state = {"stored": history.stored, "lost": history.lost, "failing": history.failing}
+        if history.spooled is not None:
+            state["spooled"] = history.spooled
         if history.deleted_young:
             state["deleted_young"] = history.deleted_young
         return state
@@ -106,7 +112,14 @@ class Recording:
         # Only if it is needed: importing SQLite takes a good part of the start-up time.
         from smart_meter.history import History  # noqa: PLC0415
 
-        self._history = History(config.history, config.meters, self._notice, self._committed, note=self._note)
+        self._history = History(
+            config.history,
+            config.meters,
+            self._notice,
+            self._committed,
+            note=self._note,
+            runtime=self._runtime,
+        )
         restored = self._history.open()
         self._concentrator.use_sink(self._history, durable=_durable(config))
         return restored

@@ -86,7 +86,11 @@ class Service:
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._auditing = Auditing(self.concentrator, self._notice_from_thread)
         self._recording = Recording(
-            self.concentrator, self._notice_from_thread, self._committed, self._auditing.note_of_history
+            self.concentrator,
+            self._notice_from_thread,
+            self._committed,
+            self._auditing.note_of_history,
+            self._options.runtime,
         )
         self._events = EventSocket(
             self._loop, self._options.runtime, RootEvents(self._auditing, self._notice), self._notice

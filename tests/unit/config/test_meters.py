@@ -36,7 +36,7 @@ def test_the_defaults_give_the_documented_behaviour() -> None:
     server = config.server
     assert (server.port, server.max_connections, server.max_connections_per_client) == (502, 1000, 100)
     assert (server.idle_timeout, server.frame_timeout) == (300, 10)
-    assert config.history == HistoryConfig("", 1, 400, 1024)
+    assert config.history == HistoryConfig("", 30, 400, 1024)
     meter = config.meters[0]
     assert (meter.stale_after, meter.on_stale, meter.publish) == (60, OnStale.HOLD, Publish.IMMEDIATE)
     assert (meter.out_of_range, meter.access) == (OutOfRange.FLAG, ())

@@ -284,6 +284,7 @@ def history(file: HistoryFile | None = FILE, **reported: Any) -> Check:
 def test_a_history_that_is_recorded_is_good_and_so_is_one_that_is_not_configured() -> None:
     assert history().found == "recorded, 5 MB"
     assert history().level is Level.OK
+    assert history(spooled=True).level is Level.OK
     assert judge_history(HistoryConfig(), None, None, "smart-meter").level is Level.OK
 
 
@@ -296,6 +297,12 @@ def test_a_history_that_is_recorded_is_good_and_so_is_one_that_is_not_configured
         (replace(FILE, owner=None), {}, Level.BAD, "there is no file"),
         (replace(FILE, owner="root"), {}, Level.BAD, "its file belongs to root"),
         (FILE, {"lost": 3}, Level.WARNING, "recorded, 5 MB; 3 samples were lost"),
+        (
+            FILE,
+            {"spooled": False},
+            Level.WARNING,
+            "recorded, 5 MB, without a spool: a kill of the service loses the samples since the last commit",
+        ),
         (FILE, {"deleted_young": 7}, Level.WARNING, "recorded, 5 MB, full: 7 rows deleted before 400 days"),
         (replace(FILE, quarantined=("x",)), {}, Level.WARNING, "recorded, 5 MB; damaged and quarantined: x"),
         (None, {}, Level.UNKNOWN, "this user may not see /var/lib/smart-meter"),

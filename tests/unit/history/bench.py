@@ -54,8 +54,11 @@ class Hands:
 class Bench:
     """A history, the lines it logged, and a way to wait for it."""
 
-    def __init__(self, path: Path, hands: Hands | None = None, **settings: Any) -> None:
+    def __init__(
+        self, path: Path, hands: Hands | None = None, runtime: Path | None = None, **settings: Any
+    ) -> None:
         self.path = path
+        self.runtime = runtime
         self.config = HistoryConfig(**{"path": str(path), "commit_interval": 0, **settings})
         self.hands = hands
         self.logged: list[str] = []
@@ -65,7 +68,9 @@ class Bench:
 
     def make(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
         clocks = self.hands.clocks() if self.hands else None
-        return History(self.config, meters, self._log, self._committed, clocks, note=self._note)
+        return History(
+            self.config, meters, self._log, self._committed, clocks, note=self._note, runtime=self.runtime
+        )
 
     def open(self, meters: Sequence[MeterConfig] = (PV,)) -> History:
         self.history = self.make(meters)

@@ -235,8 +235,8 @@ def test_a_clock_that_jumps_loses_reorders_and_expires_nothing(jump: float, benc
         hands.pass_time(3600)
         if number in (1, 3):
             hands.wall += jump if number == 1 else -jump
-            steps = len(one.history._writer._steps)
-            one.wait(lambda steps=steps: len(one.history._writer._steps) > steps)  # type: ignore[misc]  # mypy can't infer a default
+            steps = one.history._writer._batches.steps
+            one.wait(lambda steps=steps: one.history._writer._batches.steps > steps)  # type: ignore[misc]  # mypy can't infer a default
     rows = query(one.path, "SELECT arrived, registers FROM arrivals ORDER BY id")
     assert [row[1] for row in rows] == [registers(number).hex().upper() for number in range(6)]
     assert [row[0] for row in rows] == pytest.approx(walls, abs=0.001)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,3 +163,41 @@ def test_the_journal_cuts_no_line_that_the_service_may_write(lines: float) -> No
     in_30_seconds = 30 * lines * peers
     at_once = 2 * lines * peers
     assert burst >= in_30_seconds + at_once + others
+
+
+def test_files_of_a_running_service_are_written_over_and_go_with_it_but_samples_stay(tmp_path: Path) -> None:
+    places = {"/run/smart-meter": "run", "/etc/systemd/system": "units", "/etc/smart-meter": "etc"}
+    places |= {"/opt/smart-meter": "opt"}
+    for name in places.values():
+        (tmp_path / name).mkdir()
+    (tmp_path / "etc/config.toml").write_text("one")
+    (tmp_path / "etc/config.toml").chmod(0o440)
+    (tmp_path / "units/smart-meter.service").write_text("unit")
+    for release in ("1", "2"):
+        (tmp_path / "opt" / release).mkdir()
+    (tmp_path / "opt/current").symlink_to("1")
+    (tmp_path / "run/spool").write_text("samples")
+    unit = written("service")
+
+    def execute(key: str) -> None:
+        lines = [line.removeprefix(f"{key}=") for line in unit if line.startswith(f"{key}=")]
+        assert lines
+        for line in lines:
+            command = line
+            for place, name in places.items():
+                command = command.replace(place, str(tmp_path / name))
+            subprocess.run(shlex.split(command), check=True)
+
+    execute("ExecStartPre")
+    # As after a kill that left them.
+    (tmp_path / "opt/current").unlink()
+    (tmp_path / "opt/current").symlink_to("2")
+    execute("ExecStartPre")
+    assert (tmp_path / "run/release").readlink() == Path("2")
+    assert not list((tmp_path / "opt/1").iterdir())
+    assert (tmp_path / "run/config.toml").read_text() == "one"
+    for name in ("state.json", "reload.json"):
+        (tmp_path / "run" / name).touch()
+    execute("ExecStopPost")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["spool"]
+    assert "RuntimeDirectoryPreserve=yes" in unit
