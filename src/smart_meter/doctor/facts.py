@@ -318,10 +318,11 @@ def journal() -> list[str] | None:
 
 
 def disks(config: Config | None) -> list[Disk]:
-    """Return the file systems of `/` and of the history, without duplicates."""
+    """Return the file systems of `/`, of the history and of the audit trail, without duplicates."""
     paths = ["/"]
-    if config is not None and config.history.path:
-        paths.append(os.path.dirname(config.history.path))
+    if config is not None:
+        files = config.history.path, config.events.path
+        paths += [os.path.dirname(path) for path in files if path]
     seen: set[int] = set()
     found = []
     for path in paths:

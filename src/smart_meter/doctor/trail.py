@@ -149,7 +149,7 @@ _CONCERNS = (
         (Kind.START,),
         "started after a power cut, a kill or a crash",
         f"check the power supply; {JOURNAL} shows a crash",
-        counts=lambda event: NO_STOP in event.text,
+        counts=lambda event: NO_STOP in f"{event.text} {event.detail}",
     ),
     _Concern(
         "lost data",

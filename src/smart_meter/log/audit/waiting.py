@@ -75,7 +75,7 @@ class Waiting:
     def add(
         self, kind: Kind, text: str, client: str, meter: str, detail: str, *, wall: float, now: float
     ) -> bool:
-        """Add an event; return whether it is to be written at once. wall, now: Unix and monotonic seconds."""
+        """Add an event; return whether it is due before all others. wall, now: Unix and monotonic seconds."""
         last, monotonic = int(wall * 1e6), int(now * 1e6)
         name = kind.value
         pattern = without_numbers(text)
@@ -96,9 +96,10 @@ class Waiting:
             self._events[key] = Noted(
                 key, text, detail, client=client, meter=meter, last=last, monotonic=monotonic
             )
-            urgent = name in _URGENT
-            self._due = min(self._due, now if urgent else self._due_at(key, now))
-            return urgent
+            due = now if name in _URGENT else self._due_at(key, now)
+            sooner = due < self._due
+            self._due = min(self._due, due)
+            return sooner
 
     def seconds_to_wait(self, now: float, most: float) -> float:
         """Return after how many seconds an event is due, at most `most`."""

@@ -9,7 +9,7 @@ import pytest
 
 from smart_meter.history.faults import DamagedError
 from smart_meter.log.audit import shares, store
-from smart_meter.log.audit.kinds import Kind
+from smart_meter.log.audit.kinds import BY_ROOT, Kind
 from smart_meter.log.audit.schema import NO_STOP
 from smart_meter.log.audit.shares import CLIENTS, KEPT, NEW_ROWS, OTHERS, ROWS
 from smart_meter.log.audit.store import MORE
@@ -189,18 +189,35 @@ def _counts(bench: Bench) -> dict[tuple[str, str], int]:
     return {(kind, client): count for kind, client, count in found}
 
 
-def test_starts_are_never_deleted_for_another_kinds_sake(tmp_path: Path) -> None:
+def test_starts_and_what_root_added_are_never_deleted_for_another_kinds_sake(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "events.db", max_size_mib=1)
-    for number in range(40):
-        bench.add(Kind.START, f"start {number}")
-    for number in range(4000):
-        bench.add(
-            list(Kind)[number % 12 + 2], "x" * (number % 250) + "y" * 40, f"c{number % 30}", detail="d" * 200
-        )
+    kept = [Kind.START, Kind.STOP, *BY_ROOT]
+    others = [kind for kind in Kind if kind not in kept]
+    for number in range(80):
+        for kind in kept:
+            bench.note(kind, f"event {number}", detail="d" * 300)
+        bench.write()
         bench.hands.pass_time(100)
-    assert bench.count(Kind.START) == 40
+    # They take more than an equal part of the file now.
+    for number in range(250):
+        for kind in others:
+            bench.note(kind, "x" * (number % 250), f"c{number % 30}", detail="d" * 300)
+        bench.write()
+        bench.hands.pass_time(1000)
+    assert bench.store.deleted_young > 500
+    assert [bench.count(kind) for kind in kept] == [80] * len(kept)
     bench.store.close()
     assert bench.path.stat().st_size <= 2**20
+
+
+def test_a_kept_kind_loses_its_own_oldest_rows_for_newer_ones(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "events.db", max_size_mib=1)
+    for number in range(300):
+        bench.add(Kind.START, f"start {number}", detail="d" * 300)
+        bench.hands.pass_time(100)
+    texts = bench.rows("text")
+    assert 50 < len(texts) < 150
+    assert texts[-1].startswith("start 299")
 
 
 def test_old_events_are_deleted_by_running_time_whatever_the_wall_clock_shows(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_meter.log.audit import trail
+from smart_meter.log.audit import trail, waiting
 from smart_meter.log.audit.kinds import Kind
 from tests.unit.log.audit.bench import Running
 
@@ -56,6 +56,17 @@ def test_a_start_is_in_the_file_at_once(start: Start) -> None:
     running.trail.note(Kind.START, "started")
     running.wait(lambda: running.trail.written)
     assert running.rows("kind") == ["start"]
+
+
+def test_an_ordinary_event_is_in_the_file_soon_although_nothing_follows(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "GATHER_SECONDS", 0.2)
+    running = start()
+    running.wait(lambda: running.trail._store is not None)
+    time.sleep(0.1)
+    running.trail.note(Kind.STALE, "no sample")
+    running.wait(lambda: running.trail.written)
 
 
 def test_what_was_noted_before_the_thread_started_is_written(tmp_path: Path) -> None:
