@@ -281,7 +281,11 @@ def _add_events(commands: _Commands) -> None:
         "  sudo smart-meter events add network 'the switch was replaced'\n"
         "  sudo smart-meter events send-waiting\n\n" + EXIT_CODES,
     )
-    events.add_argument("action", choices=["add", "send-waiting"], help="what to do")
+    _add_event_actions(events)
+
+
+def _add_event_actions(events: argparse.ArgumentParser) -> None:
+    events.add_argument("action", nargs="?", choices=["add", "send-waiting"], help="what to do")
     kinds = sorted(kind.value for kind in BY_ROOT)
     events.add_argument(
         "event_kind", metavar="KIND", nargs="?", choices=kinds, help=f"for add: {', '.join(kinds)}"

@@ -84,9 +84,7 @@ class Service:
         )
         self._server = Server(self._loop, self.concentrator.admit, _limits(config.server), self._notice)
         self._recording = Recording(self.concentrator, self._notice_from_thread, self._committed)
-        self._events = EventSocket(
-            self._loop, self._options.runtime, _LoggedEvents(self._notice), self._notice
-        )
+        self._events = EventSocket(self._loop, self._options.runtime, self._log_event, self._notice)
         self._notifier = Notifier(os.environ)
         self._freshness: Timer | None = None
         self._status: Timer | None = None
@@ -257,6 +255,9 @@ class Service:
     def _notice(self, text: str) -> None:
         self._log.write(self.concentrator.formatter.notice(text))
 
+    def _log_event(self, kind: Kind, text: str, detail: str) -> None:
+        self._notice(f"[EVENT] {' | '.join(part for part in (kind.value, text, detail) if part)}")
+
     def _notice_from_thread(self, text: str) -> None:
         """Log a text. Any thread may call it."""
         self._loop.post(lambda: self._notice(text))
@@ -277,18 +278,6 @@ class Service:
             if present is (zone in self._absent_zones):
                 self._absent_zones ^= {zone}
                 self._log.write(self.concentrator.formatter.address(zone, present=present))
-
-
-class _LoggedEvents:
-    """Logs root's events."""
-
-    def __init__(self, notice: Callable[[str], None]) -> None:
-        self._notice = notice
-
-    def note(self, kind: Kind, text: str, *, client: str = "", meter: str = "", detail: str = "") -> None:
-        self._notice(
-            f"[EVENT] {' | '.join(part for part in (kind.value, client, meter, text, detail) if part)}"
-        )
 
 
 def _limits(server: ServerConfig) -> Limits:
