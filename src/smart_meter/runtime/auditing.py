@@ -69,6 +69,11 @@ class Auditing:
         """Note an event of the history; kind: the value of one. Any thread may call it."""
         self.note(Kind(kind), text, detail)
 
+    def note_of_root(self, kind: Kind, text: str, detail: str) -> None:
+        """Note an event that root added, and log it: it is in the journal too, and without an audit trail."""
+        self._log(f"[EVENT] {' | '.join(part for part in (kind.value, text, detail) if part)}")
+        self.note(kind, text, detail)
+
     def tick(self) -> None:
         """Note a step of the wall clock; call it once a second."""
         offset = self._wall() - self._monotonic()
@@ -136,21 +141,6 @@ class Auditing:
             trail.note(kind, text, detail=rest)
         trail.start()
         self._concentrator.use_events(trail)
-
-
-class RootEvents:
-    """Takes root's events: each is logged, and noted in the audit trail."""
-
-    def __init__(self, auditing: Auditing, notice: Callable[[str], None]) -> None:
-        self._auditing = auditing
-        self._notice = notice
-
-    def note(self, kind: Kind, text: str, *, client: str = "", meter: str = "", detail: str = "") -> None:
-        """Record an event; see `EventSink`. Root's events are of no client and of no meter."""
-        self._notice(
-            f"[EVENT] {' | '.join(part for part in (kind.value, client, meter, text, detail) if part)}"
-        )
-        self._auditing.note(kind, text, detail)
 
 
 def _fingerprint(source: Path | None) -> str:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from smart_meter.log.audit.kinds import BY_ROOT, EventSink, Kind
+from smart_meter.log.audit.kinds import BY_ROOT, Kind
 from smart_meter.net.event_loop import READABLE, EventLoop, Timer
 
 NAME = "events.sock"
@@ -61,18 +61,19 @@ class EventSocket:
         self,
         loop: EventLoop,
         runtime: Path | None,
-        sink: EventSink,
+        note: Callable[[Kind, str, str], None],
         notice: Callable[[str], None],
         *,
         allowed_uid: int = 0,
     ) -> None:
         """runtime: the service's runtime directory; None: there is no socket. notice: logs a line.
 
+        note: adds an event to the audit trail: its kind, its text, and when it happened if that was earlier.
         allowed_uid: the only user that may add events; in the service, root.
         """
         self._loop = loop
         self._path = None if runtime is None else runtime / NAME
-        self._sink = sink
+        self._note = note
         self._notice = notice
         self._allowed_uid = allowed_uid
         self._listener: socket.socket | None = None
@@ -174,7 +175,7 @@ class EventSocket:
         except ValueError as error:
             return str(error)
         late = event.at is not None and abs(time.time() - event.at) > _SLACK_SECONDS
-        self._sink.note(event.kind, event.text, detail=f"at {_utc(event.at)}" if late and event.at else "")
+        self._note(event.kind, event.text, f"at {_utc(event.at)}" if late and event.at is not None else "")
         return OK
 
     def _admit(self) -> bool:

@@ -23,7 +23,7 @@ from smart_meter.net.server import Server
 from smart_meter.net.timeouts import Limits
 from smart_meter.registers.status_block import State
 from smart_meter.runtime import state_file
-from smart_meter.runtime.auditing import Auditing, RootEvents
+from smart_meter.runtime.auditing import Auditing
 from smart_meter.runtime.event_socket import EventSocket
 from smart_meter.runtime.notify import Notifier
 from smart_meter.runtime.recording import Recording
@@ -93,7 +93,7 @@ class Service:
             self._options.runtime,
         )
         self._events = EventSocket(
-            self._loop, self._options.runtime, RootEvents(self._auditing, self._notice), self._notice
+            self._loop, self._options.runtime, self._auditing.note_of_root, self._notice
         )
         self._notifier = Notifier(os.environ)
         self._freshness: Timer | None = None

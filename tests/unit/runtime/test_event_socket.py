@@ -54,13 +54,12 @@ class Bench:
         self.notices: list[str] = []
         self.clock = Clock()
         self.loop = EventLoop(self.errors.append, self.clock)
-        self.socket = EventSocket(self.loop, runtime, self, self.notices.append, allowed_uid=allowed_uid)
+        self.socket = EventSocket(self.loop, runtime, self.note, self.notices.append, allowed_uid=allowed_uid)
         self.socket.start()
         self._thread = threading.Thread(target=self.loop.run, daemon=True)
         self._thread.start()
 
-    def note(self, kind: Kind, text: str, *, client: str = "", meter: str = "", detail: str = "") -> None:
-        assert (client, meter) == ("", "")
+    def note(self, kind: Kind, text: str, detail: str) -> None:
         self.noted.append((kind, text, detail))
 
     def ask(self, message: bytes) -> bytes:
@@ -145,7 +144,7 @@ def test_another_user_than_the_allowed_gets_no_reply(tmp_path: Path) -> None:
 def test_the_service_admits_only_root(tmp_path: Path) -> None:
     loop = EventLoop(lambda _: None)
 
-    assert EventSocket(loop, tmp_path, Bench, print)._allowed_uid == 0  # type: ignore[arg-type]  # not used
+    assert EventSocket(loop, tmp_path, print, print)._allowed_uid == 0
 
     loop.close()
 
@@ -337,7 +336,7 @@ def test_if_the_socket_can_not_be_created_the_service_continues(tmp_path: Path, 
 
 def test_without_a_runtime_directory_there_is_no_socket() -> None:
     loop = EventLoop(lambda _: None)
-    unused = EventSocket(loop, None, Bench, print)  # type: ignore[arg-type]  # not used
+    unused = EventSocket(loop, None, print, print)
 
     unused.start()
     unused.close()
