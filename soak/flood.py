@@ -22,7 +22,7 @@ from tests.integration.program import COMMAND, Connection, Program, environment
 from tests.unit.wire import adu, read
 
 from soak import trail
-from soak.flood_clients import Totals
+from soak.flood_clients import LONGER, Totals
 from soak.flood_files import delete_rows, find, read_rows, spread
 from soak.flood_frames import QUANTITY, REPLY, VALUES, counter_of, request
 from soak.flood_result import Phase, Reads, judge, read_report
@@ -39,6 +39,8 @@ _FLOODERS = tuple(f"192.168.1.{number}" for number in range(210, 216))
 _WRITE_EVERY = 0.5
 _READ_EVERY = 0.1
 _BATCH = 100
+_LEAST = 400_000
+"""Samples of a flood, whatever time they take: with no budget, fewer would fit in the file."""
 _REMOVED = 10
 """Rows that the control deletes by hand."""
 _STATUS = adu(1, b"\x04\x00\x00\x00\x1a")
@@ -210,7 +212,7 @@ def _flooding(seconds: float, places: Networks) -> Iterator[subprocess.Popen[str
     """Start the flood; kill it at the end of the block, if it is still running."""
     command: Sequence[str] = (
         *(*places.within(FIELD), sys.executable, "-m", "soak.flood_clients", _PI[FIELD], str(_PORT)),
-        *("--seconds", str(seconds), "--sources", *_FLOODERS),
+        *("--seconds", str(seconds), "--samples", str(_LEAST), "--sources", *_FLOODERS),
     )
     with subprocess.Popen(
         command, cwd=_ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -223,7 +225,7 @@ def _flooding(seconds: float, places: Networks) -> Iterator[subprocess.Popen[str
 
 
 def _totals(flood: subprocess.Popen[str], seconds: float) -> Totals:
-    out, err = flood.communicate(timeout=seconds + 60)
+    out, err = flood.communicate(timeout=seconds + 2 * LONGER)
     if flood.returncode != 0:
         raise SoakError(f"the flood: {err.strip()[-300:]}")
     return Totals(**json.loads(out))

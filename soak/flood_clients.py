@@ -18,6 +18,8 @@ FIRST = 1_000_000_000
 """The flood's counters begin here."""
 _BATCH = 50
 """Samples that one address has in flight."""
+LONGER = 60.0
+"""The most seconds that a flood is longer than planned, to reach its number of samples."""
 _PATIENCE = 20.0
 """Seconds to wait for the last replies."""
 
@@ -57,8 +59,8 @@ class Address:
         return replies
 
 
-def flood(target: tuple[str, int], sources: list[str], seconds: float) -> Totals:
-    """Write for `seconds`, then wait for the last replies."""
+def flood(target: tuple[str, int], sources: list[str], seconds: float, samples: int) -> Totals:
+    """Write for `seconds`, and on until `samples` are acknowledged; then wait for the last replies."""
     totals = Totals()
     selector = selectors.DefaultSelector()
     for number, source in enumerate(sources):
@@ -66,7 +68,9 @@ def flood(target: tuple[str, int], sources: list[str], seconds: float) -> Totals
         selector.register(address.socket, selectors.EVENT_READ, address)
         address.send()
     end = time.monotonic() + seconds
-    while selector.get_map() and time.monotonic() < end + _PATIENCE:
+    last = end + LONGER
+    while selector.get_map() and (now := time.monotonic()) < last + _PATIENCE:
+        ends = now >= (end if totals.acknowledged >= samples else last)
         for key, _ in selector.select(0.1):
             address = key.data
             try:
@@ -77,7 +81,7 @@ def flood(target: tuple[str, int], sources: list[str], seconds: float) -> Totals
                     totals.acknowledged += _BATCH
                 else:
                     totals.wrong += 1
-                if time.monotonic() < end:
+                if not ends:
                     address.send()
                     continue
             except OSError:
@@ -94,9 +98,10 @@ def main() -> None:
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--samples", type=int, required=True, help="that have to be acknowledged")
     parser.add_argument("--sources", nargs="+", required=True, help="the addresses")
     options = parser.parse_args()
-    totals = flood((options.host, options.port), options.sources, options.seconds)
+    totals = flood((options.host, options.port), options.sources, options.seconds, options.samples)
     print(json.dumps(asdict(totals)), flush=True)
 
 

@@ -15,8 +15,8 @@ import sqlite3
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import sleep as pause
@@ -39,8 +39,15 @@ _SHORT_SECONDS = (0.0, 0.2)
 _DEAD_SECONDS = (0.0, 0.05)
 """The range of seconds that the program outlives its disk: what it can't store it must not acknowledge."""
 _RENAME_EVERY = 10
-_FOREIGN_VERSION = 999
-"""A user_version that no release reads: the program renames such a file, and begins a new one."""
+_KEEP_OPEN = """
+import sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA synchronous = FULL")
+# No release reads this version: the program renames such a file, and begins a new one.
+database.execute("PRAGMA user_version = 999")
+print("done", flush=True)
+time.sleep(3600)
+"""
 _RENAMED = ".damaged-"
 _STATUS = adu(1, struct.pack(">BHH", 4, 0, 13))
 _RESTORED = 3
@@ -135,9 +142,7 @@ class Trial:
             rename = self._honours_flushes and self.tally.cuts % _RENAME_EVERY == _RENAME_EVERY - 1
             if rename:
                 self._check_files()
-                self._make_unreadable()
-            program = self._start()
-            with ending(program):
+            with self._unreadable() if rename else nullcontext(), ending(self._start()) as program:
                 port = program.port()
                 if not rename:
                     self._check_reader(port, self._check_files())
@@ -190,12 +195,23 @@ class Trial:
         except sqlite3.DatabaseError:
             return set()  # It has no table yet, or is damaged, which the integrity check finds.
 
-    def _make_unreadable(self) -> None:
-        """Give the history file a version that the program does not read, so that it renames the file."""
+    @contextmanager
+    def _unreadable(self) -> Iterator[None]:
+        """Give the history file a version that the program does not read, so that it renames the file.
+
+        Another program keeps the file open meanwhile. So its WAL stays, with samples that are only there.
+        """
         self.tally.renames += 1
-        with closing(sqlite3.connect(self._database)) as database:
-            database.execute("PRAGMA synchronous = FULL")
-            database.execute(f"PRAGMA user_version = {_FOREIGN_VERSION}")
+        command = [*WITH_US, sys.executable, "-c", _KEEP_OPEN, str(self._database)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+            try:
+                assert other.stdout is not None  # noqa: S101 - shows mypy what PIPE guarantees
+                if not other.stdout.readline():
+                    raise SoakError("the history file could not be given another version")
+                yield
+            finally:
+                # It must not close the file properly: SQLite would delete a WAL by the file's old name.
+                other.kill()
 
     def _check_files(self) -> bytes:
         """Compare the files with what was acknowledged; return the registers of the newest sample."""

@@ -119,7 +119,7 @@ class Starter:
         self._folder = folder
         self._config = folder / "config.toml"
         # With a history the values are restored, so that the replies are the same after a restart.
-        self._config.write_text(f'[history]\npath = "{folder}/history.db"\n')
+        self._config.write_text(f'[history]\npath = "{folder}/history.db"\nmax_samples_per_second = 0\n')
         # In both modes. With plain binding, it only finds a free port, and is closed at once.
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -28,6 +28,7 @@ _CONFIG_HEAD = """
 [history]
 path = "{path}"
 commit_interval = 0.05
+max_samples_per_second = 0
 """
 _CONFIG_METER = """
 [[meters]]

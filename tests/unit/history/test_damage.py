@@ -172,6 +172,27 @@ def test_a_wal_is_renamed_with_its_file(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_an_interrupted_quarantine_leaves_the_file_for_the_next_start(
+    renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "history.db"
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").write_text(suffix)
+    left = [OSError("the power is cut"), *[None] * renames]
+    rename = os.rename
+
+    def interrupted(source: str, target: str) -> None:
+        if (error := left.pop()) is not None:
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(OSError, match="the power is cut"):
+        quarantine(str(path), 1_600_000_000)
+    assert path.exists()
+
+
 def test_a_foreign_file_at_a_new_path_is_quarantined(bench: Make) -> None:
     one = bench(hands=Hands())
     history = one.open()
