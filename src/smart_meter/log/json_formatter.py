@@ -213,6 +213,7 @@ class JsonFormatter(LogFormatter):
             timed_out=totals.timed_out,
             stored=totals.stored,
             not_stored=totals.not_stored,
+            thinned=totals.thinned,
             last_sample_age=None if age is None else round(age, 3),
         )
 

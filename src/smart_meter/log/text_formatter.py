@@ -185,6 +185,7 @@ class TextFormatter(LogFormatter):
                 ("Timed out", totals.timed_out),
                 ("Stored", totals.stored),
                 ("Not stored", totals.not_stored),
+                ("Thinned", totals.thinned),
             )
             if number
         )

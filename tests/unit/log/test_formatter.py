@@ -346,10 +346,12 @@ def test_as_json_the_writers_of_a_meter_are_events() -> None:
 
 
 def test_rare_counters_are_in_the_statistics_line_unless_they_are_0() -> None:
-    totals = Statistics(unknown_clients=7, evicted=1, timed_out=2, stored=3, not_stored=4)
-    assert "Unknown clients: 7 | Evicted: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Last" in (
-        text().statistics(totals, None, final=False)
+    totals = Statistics(unknown_clients=7, evicted=1, timed_out=2, stored=3, not_stored=4, thinned=5)
+    assert (
+        "Unknown clients: 7 | Evicted: 1 | Timed out: 2 | Stored: 3 | Not stored: 4 | Thinned: 5 | Last"
+        in text().statistics(totals, None, final=False)
     )
+    assert record(as_json().statistics(totals, None, final=False))["thinned"] == 5
 
 
 def test_a_closed_connection_is_logged_with_its_reason() -> None:
