@@ -110,6 +110,8 @@ class Dispatcher:
         self._rate = 0.0
         self._budgets: dict[str, Budgets] = {}
         """By the meter's name."""
+        self._shown: dict[str, int] = {}
+        """How many writes were reported that readers saw without a complete sample, by the meter's name."""
 
     def reconfigure(self, formatter: LogFormatter, meters: Mapping[str, Meter], rate: float) -> None:
         """Use another log format, and other meters (by name).
@@ -213,6 +215,15 @@ class Dispatcher:
         """Count and report what happened to a meter without a request."""
         for event in events:
             self._meter_event(event)
+
+    def review_parts(self, meter: Meter) -> None:
+        """Report values that readers got before every value came once, if each write is a sample.
+
+        Otherwise they belong to an incomplete sample, which is reported when it is dropped.
+        """
+        if meter.partial_writes != self._shown.get(meter.name, 0):
+            self._shown[meter.name] = meter.partial_writes
+            self.reports.shown(meter.name, meter.partial_writes)
 
     def disconnected(self, source: Source) -> None:
         """Let the meters know that a connection is gone."""

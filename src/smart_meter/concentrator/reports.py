@@ -144,6 +144,12 @@ class Reports:
         self._note(Kind.FRESH, "samples come again", client, meter)
         self._write_line(self.formatter.state(meter, State.FRESH, 0.0))
 
+    def shown(self, meter: str, writes: int) -> None:
+        """Report that readers got values before the first sample was complete. writes: since the start."""
+        text = "readers got values before every value came once"
+        self._note(Kind.PARTIAL, text, "", meter, f"{writes} writes since the start")
+        self._per_address("shown", "", lambda n: self.formatter.shown(meter, writes, n), meter)
+
     def meter_event(self, event: object) -> None:
         """Report an event of a meter. Raises TypeError if it is none."""
         formatter = self.formatter
