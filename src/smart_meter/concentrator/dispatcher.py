@@ -328,9 +328,7 @@ class Dispatcher:
             peer.totals.last_refused = now
             if meter is not None:
                 self.meters[meter].refused += 1
-            self.clients.refused(
-                origin.address, peer.name, meter, f"exception {code:02X} ({asked.span}; {reason})", now
-            )
+            self.clients.refused(origin.address, peer.name, meter, (code, asked, reason), now)
         self.reports.refused(peer.name, origin.address, meter, asked, code, reason)
 
     def _why(self, event: _Refusal) -> tuple[int, str]:

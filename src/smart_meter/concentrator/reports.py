@@ -58,7 +58,8 @@ class Reports:
         self, peer: str, client: str, meter: str | None, attempt: Attempt, exception: int, reason: str
     ) -> None:
         """Report a request that got an exception. meter: None if no meter has the unit identifier."""
-        self._note(Kind.REFUSED, f"{attempt}: exception {exception:02X}", client, meter or "", reason)
+        if self.events is not None:
+            self._note(Kind.REFUSED, f"{attempt}: exception {exception:02X}", client, meter or "", reason)
         self._per_address(
             "unknown unit" if meter is None else "refused",
             client,
