@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from smart_meter.log.formatter import spans
 from smart_meter.meters.assembly import Dropped
 from smart_meter.meters.meter import Meter
+from smart_meter.modbus.attempt import Attempt
 
 MAX_CLIENTS = 16
 """Clients, each with one meter, that are remembered; the one that wrote longest ago goes."""
@@ -28,7 +29,7 @@ class Client:
         "meter",
         "missing",
         "peer",
-        "reason",
+        "refusal",
         "refused",
     )
 
@@ -43,12 +44,30 @@ class Client:
         """Its writes that got an exception."""
         self.last_refused: float | None = None
         """When the last of them came, in monotonic seconds; None: none came."""
-        self.reason = ""
-        """Why that was refused: `exception 02 (registers 1-8 of unit 1; the map has registers 0-7)`."""
+        self.refusal: tuple[int, Attempt, str] | None = None
+        """That one's exception code, what it asked for, and the reason."""
         self.incomplete = 0
         """Its samples that were dropped before they were complete."""
         self.missing = ""
         """The registers that the last of them lacked."""
+
+    def record(self) -> dict[str, object]:
+        """Return it for the state file."""
+        reason = ""
+        if self.refusal is not None:
+            code, attempt, why = self.refusal
+            reason = _short(f"exception {code:02X} ({attempt.span}; {why})")
+        return {
+            "address": self.address,
+            "peer": self.peer,
+            "meter": self.meter,
+            "last_sample": self.last_sample,
+            "refused": self.refused,
+            "last_refused": self.last_refused,
+            "reason": reason,
+            "incomplete": self.incomplete,
+            "missing": self.missing,
+        }
 
 
 class Clients:
@@ -58,11 +77,16 @@ class Clients:
         self._clients: OrderedDict[tuple[str, str | None], Client] = OrderedDict()
         """The one that wrote longest ago first."""
 
-    def refused(self, address: str, peer: str, meter: str | None, reason: str, now: float) -> None:
-        """Take note of a write that got an exception. now: monotonic seconds."""
+    def refused(
+        self, address: str, peer: str, meter: str | None, refusal: tuple[int, Attempt, str], now: float
+    ) -> None:
+        """Take note of a write that got an exception. now: monotonic seconds.
+
+        refusal: the exception code, what the write asked for, and the reason.
+        """
         client = self._of(address, peer, meter)
         client.refused += 1
-        client.last_refused, client.reason = now, _short(reason)
+        client.last_refused, client.refusal = now, refusal
 
     def dropped(self, meter: str, dropped: Dropped) -> None:
         """Take note of a sample that did not become complete."""
@@ -80,10 +104,7 @@ class Clients:
             client = self._clients.get((writer.address, meter.name))
             if client is None or client.last_sample != meter.arrived:
                 self._of(writer.address, writer.peer, meter.name).last_sample = meter.arrived
-        return [
-            {name: getattr(client, name) for name in Client.__slots__}
-            for client in reversed(self._clients.values())
-        ]
+        return [client.record() for client in reversed(self._clients.values())]
 
     def _of(self, address: str, peer: str, meter: str | None) -> Client:
         client = self._clients.pop((address, meter), None) or Client(address, peer, meter)

@@ -8,7 +8,7 @@ from smart_meter.concentrator.dispatcher import Dispatcher, Peer
 from smart_meter.concentrator.reply_cache import ReplyCache
 from smart_meter.concentrator.session import SampleWrite, ServedMeter, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
-from smart_meter.config import Config
+from smart_meter.config import Complete, Config
 from smart_meter.log.audit.kinds import EventSink
 from smart_meter.log.formatter import LogFormatter
 from smart_meter.log.make_formatter import make_formatter
@@ -56,6 +56,7 @@ class Concentrator:
         history = config.history
         budget = history.max_samples_per_second if history.path else 0
         self._dispatcher.reconfigure(make_formatter(config, self._wall), meters, budget)
+        self._any = [meters[m.name] for m in config.meters if m.complete is Complete.ANY]
         self._network_roles = Roles(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
         self._peers: dict[str, Peer] = {}
@@ -141,6 +142,8 @@ class Concentrator:
         if not final:
             # Between two changes of freshness: a sample may become incomplete at any time.
             self.check()
+        for meter in self._any:
+            self._dispatcher.review_parts(meter)
         self._dispatcher.flush_summaries(self._peers.values(), final=final)
 
     def age(self) -> float | None:

@@ -110,6 +110,8 @@ class Dispatcher:
         self._rate = 0.0
         self._budgets: dict[str, Budgets] = {}
         """By the meter's name."""
+        self._shown: dict[str, int] = {}
+        """How many writes were reported that readers saw without a complete sample, by the meter's name."""
 
     def reconfigure(self, formatter: LogFormatter, meters: Mapping[str, Meter], rate: float) -> None:
         """Use another log format, and other meters (by name).
@@ -214,6 +216,15 @@ class Dispatcher:
         for event in events:
             self._meter_event(event)
 
+    def review_parts(self, meter: Meter) -> None:
+        """Report values that readers got before every value came once, if each write is a sample.
+
+        Otherwise they belong to an incomplete sample, which is reported when it is dropped.
+        """
+        if meter.partial_writes != self._shown.get(meter.name, 0):
+            self._shown[meter.name] = meter.partial_writes
+            self.reports.shown(meter.name, meter.partial_writes)
+
     def disconnected(self, source: Source) -> None:
         """Let the meters know that a connection is gone."""
         for meter in self.meters.values():
@@ -317,9 +328,7 @@ class Dispatcher:
             peer.totals.last_refused = now
             if meter is not None:
                 self.meters[meter].refused += 1
-            self.clients.refused(
-                origin.address, peer.name, meter, f"exception {code:02X} ({asked.span}; {reason})", now
-            )
+            self.clients.refused(origin.address, peer.name, meter, (code, asked, reason), now)
         self.reports.refused(peer.name, origin.address, meter, asked, code, reason)
 
     def _why(self, event: _Refusal) -> tuple[int, str]:

@@ -58,7 +58,8 @@ class Reports:
         self, peer: str, client: str, meter: str | None, attempt: Attempt, exception: int, reason: str
     ) -> None:
         """Report a request that got an exception. meter: None if no meter has the unit identifier."""
-        self._note(Kind.REFUSED, f"{attempt}: exception {exception:02X}", client, meter or "", reason)
+        if self.events is not None:
+            self._note(Kind.REFUSED, f"{attempt}: exception {exception:02X}", client, meter or "", reason)
         self._per_address(
             "unknown unit" if meter is None else "refused",
             client,
@@ -143,6 +144,12 @@ class Reports:
         """Report that a client's sample ended a time without samples."""
         self._note(Kind.FRESH, "samples come again", client, meter)
         self._write_line(self.formatter.state(meter, State.FRESH, 0.0))
+
+    def shown(self, meter: str, writes: int) -> None:
+        """Report that readers got values before the first sample was complete. writes: since the start."""
+        text = "readers got values before every value came once"
+        self._note(Kind.PARTIAL, text, "", meter, f"{writes} writes since the start")
+        self._per_address("shown", "", lambda n: self.formatter.shown(meter, writes, n), meter)
 
     def meter_event(self, event: object) -> None:
         """Report an event of a meter. Raises TypeError if it is none."""

@@ -120,6 +120,9 @@ class LogFormatter(Protocol):
     def incomplete(self, meter: str, dropped: Dropped, suppressed: Suppressed) -> str:
         """Format a sample that was written in parts and did not become whole."""
 
+    def shown(self, meter: str, writes: int, suppressed: Suppressed) -> str:
+        """Format that readers got values before the first sample was complete. writes: since the start."""
+
     def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: Suppressed) -> str:
         """Format that another address writes a meter. earlier: None if it is the first one."""
 

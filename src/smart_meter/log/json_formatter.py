@@ -149,6 +149,9 @@ class JsonFormatter(LogFormatter):
             **_left_out(suppressed),
         )
 
+    def shown(self, meter: str, writes: int, suppressed: Suppressed) -> str:
+        return self._object("shown", meter=meter, writes=writes, **_left_out(suppressed))
+
     def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: Suppressed) -> str:
         return self._object(
             "writer",

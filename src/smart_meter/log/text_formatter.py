@@ -135,6 +135,10 @@ class TextFormatter(LogFormatter):
         seen = "; readers saw the registers" if dropped.visible else ""
         return f"[INCOMPLETE] {self._meter(meter)}{what}: no sample{seen}{_more(suppressed)}"
 
+    def shown(self, meter: str, writes: int, suppressed: Suppressed) -> str:
+        what = f"readers got values before every value came once ({writes} writes)"
+        return f"[INCOMPLETE] {self._meter(meter)}{what}{_more(suppressed)}"
+
     def writer(self, meter: str, earlier: Source | None, source: Source, suppressed: Suppressed) -> str:
         if earlier is None:
             return f"[WRITER] {meter}: {source} writes it{_more(suppressed)}"

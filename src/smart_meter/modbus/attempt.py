@@ -10,6 +10,7 @@ from smart_meter.modbus.adu import FUNCTION, UNIT
 WRITES = frozenset({5, 6, 15, 16, 22, 23})
 """The function codes that write, those that are not supported among them."""
 _READS = frozenset({1, 2, 3, 4})
+_KNOWN = WRITES | _READS
 _ONE = frozenset({5, 6, 22})
 _NOUNS = {1: "coil", 2: "discrete input", 4: "input register", 5: "coil", 15: "coil"}
 _TWO_WORDS = struct.Struct(">HH")
@@ -45,7 +46,7 @@ class Attempt(NamedTuple):
     def __str__(self) -> str:
         """Return it for people: `wrote registers 1-8 of unit 1 with function 16`."""
         by = f"with function {self.function}"
-        if self.function not in WRITES | _READS:
+        if self.function not in _KNOWN:
             return f"addressed {self.span} {by}"
         if self.address is None:
             return f"sent an incomplete {'write' if self.writes else 'read'} to {self.span} {by}"
@@ -56,7 +57,7 @@ def attempt(request: bytes) -> Attempt:
     """Return what a request ADU asks for, however short its PDU is."""
     unit, function = request[UNIT], request[FUNCTION]
     start = 12 if function == _READ_WRITE else 8
-    if function not in WRITES | _READS or len(request) < start + 4:
+    if function not in _KNOWN or len(request) < start + 4:
         return Attempt(unit, function, None, None)
     address, quantity = _TWO_WORDS.unpack_from(request, start)
     return Attempt(unit, function, address, 1 if function in _ONE else quantity)

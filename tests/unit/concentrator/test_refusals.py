@@ -9,6 +9,7 @@ from smart_meter.concentrator.session import Session
 from smart_meter.config import (
     Access,
     AccessRule,
+    Complete,
     Config,
     HistoryConfig,
     JournalConfig,
@@ -272,6 +273,20 @@ def test_an_incomplete_sample_is_noted_with_its_registers() -> None:
     text = "wrote registers 0 and not 1-7 within 2 s"
     assert trial.noted == [(Kind.PARTIAL, text, ESP32, "pv", "readers saw the registers")]
     assert trial.concentrator.meters[0].partial_writes == 1
+
+
+def test_values_before_the_first_sample_are_noted_where_each_write_is_a_sample() -> None:
+    trial = Trial(meter(publish=Publish.IMMEDIATE, complete=Complete.ANY, sample_starts_at=None))
+    for register in range(3):
+        trial.client().respond(write_one(register, 7))
+    trial.wait(3)
+    text = "readers got values before every value came once"
+    assert trial.noted == [(Kind.PARTIAL, text, "", "pv", "3 writes since the start")]
+    assert trial.journal == [f"[INCOMPLETE] {text} (3 writes)"]
+    trial.client().respond(write(0))
+    trial.client().respond(write_one(0, 8))
+    trial.wait(3)
+    assert [kind for kind, *_ in trial.noted] == [Kind.PARTIAL, Kind.WRITER]
 
 
 def test_writers_are_noted() -> None:

@@ -311,6 +311,18 @@ def test_an_incomplete_sample_is_logged_with_its_client_and_the_reason() -> None
     }
 
 
+def test_values_before_the_first_sample_are_logged() -> None:
+    assert text(TWO_METERS).shown("pv-east", 3, NONE) == (
+        "[INCOMPLETE] pv-east | readers got values before every value came once (3 writes)"
+    )
+    assert record(as_json().shown("pv", 3, NONE)) == {
+        "event": "shown",
+        "meter": "pv",
+        "writes": 3,
+        **NOT_SUPPRESSED,
+    }
+
+
 def test_the_writers_of_a_meter_are_logged() -> None:
     assert text().writer("pv", None, ESP32, NONE) == "[WRITER] pv: ESP32 (192.168.1.50) writes it"
     assert text().writer("pv", ESP32, OTHER, NONE) == (
