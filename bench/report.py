@@ -95,8 +95,8 @@ def zones_table(figures: Figures, servers: dict[str, str]) -> str:
     """Return the times of the control zone's readers without field writers, and with fewer and more."""
     lines = []
     for server, title in servers.items():
-        alone = Figure("zones", server, "p99_alone")
-        if not figures.rounds(alone):
+        without = Figure("zones", server, "p99_alone")
+        if not figures.rounds(without):
             continue
         for writers, suffix in (
             ("none", "_alone"),
@@ -105,7 +105,7 @@ def zones_table(figures: Figures, servers: dict[str, str]) -> str:
         ):
             keys = (f"writes{suffix}", *(f"{part}{suffix}" for part in ("p50", "p99", "p99_9")))
             found = (figures.median(Figure("zones", server, key)) for key in keys)
-            p99 = figures.ratio(Figure("zones", server, f"p99{suffix}"), alone)
+            p99 = figures.ratio(Figure("zones", server, f"p99{suffix}"), without)
             lines.append((title, writers, *map(count, found), ratio(p99)))
     head = ("server", "field writers", "writes/s", "p50 µs", "p99 µs", "p99.9 µs", "p99 relative to none")
     return table(head, lines)

@@ -44,15 +44,6 @@ class Dropped(NamedTuple):
     """Whether the reason is that the writer was silent."""
 
 
-class _Part(NamedTuple):
-    """One write of an assembly."""
-
-    address: int
-    values: Mapping[int, int]
-    gap: float
-    """Seconds since the write before it."""
-
-
 class Stream:
     """What one connection writes in parts: at most one assembly at a time, and the writer's rhythm."""
 
@@ -90,7 +81,8 @@ class Stream:
         """Whether readers saw some of them; the meter sets it."""
         self.last: float | None = None
         """When the last write came, in monotonic seconds."""
-        self._parts: list[_Part] = []
+        self._parts: list[tuple[Request, float]] = []
+        """The writes of the assembly, each with the seconds since the one before."""
         self._masked: dict[int, int] = {}
         """The bits of each pending register that were changed by themselves."""
         self._first = 0
@@ -108,25 +100,29 @@ class Stream:
 
         dropped: gets what is given up.
         """
+        rhythm = self.rhythm
         gap = None if self.last is None else now - self.last
-        if gap is not None and gap >= self.rhythm.silence:
+        if gap is not None and gap >= rhythm.silence:
             # Before the comparison with the last request: after a lost cycle an equal one is not a retry.
             self.give_up_silent(dropped)
             self._request = None
         self.last = now
-        if request.key == self._request:
+        key = request.key
+        if key == self._request:
             return False
-        self._request = request.key
+        self._request = key
         if not request.values:
             return False
-        if request.bits and self.changes_bits(request.address, request.bits):
-            self._merge(_Part(request.address, request.values, gap or 0.0))
+        bits = request.bits
+        if bits and self.changes_bits(request.address, bits):
+            self._merge(request, gap or 0.0)
         else:
-            self._observe(request, gap, dropped)
+            if rhythm.observe(request.address, request.values, gap):
+                self._begin_where_learned(dropped)
             self._place(request, gap or 0.0, dropped)
-        if request.bits:
-            self._masked[request.address] = self._masked.get(request.address, 0) | request.bits
-        return self._is_whole(dropped)
+        if bits:
+            self._masked[request.address] = self._masked.get(request.address, 0) | bits
+        return len(self.pending) == len(self._addresses) and self._is_whole(dropped)
 
     def copy(self) -> Stream:
         """Return a stream in the same state, on which a write can be tried."""
@@ -184,7 +180,7 @@ class Stream:
 
     def take(self) -> dict[int, int]:
         """Return the pending registers, and begin with none."""
-        self.rhythm.completed(tuple(dict.fromkeys(part.address for part in self._parts)))
+        self.rhythm.completed(tuple(dict.fromkeys([request.address for request, _ in self._parts])))
         self._taken, self.pending = self.pending, {}
         self._parts = []
         self._masked = {}
@@ -217,38 +213,36 @@ class Stream:
 
     def belong_together(self, registers: Sequence[int]) -> bool:
         """Whether pending registers are certainly of one cycle, so that readers may see them as one value."""
-        if any(register not in self.pending for register in registers):
-            return False
+        pending = self.pending
+        for register in registers:
+            if register not in pending:
+                return False
         if self.rhythm.known:
             return True
-        last = self._parts[-2:]
-        if all(register in last[-1].values for register in registers):
+        last, gap = self._parts[-1]
+        if all(register in last.values for register in registers):
             return True
-        return (
-            len(last) > 1
-            and last[-1].gap <= TOGETHER
-            and all(register in last[0].values or register in last[1].values for register in registers)
-        )
+        if len(self._parts) == 1 or gap > TOGETHER:
+            return False
+        earlier, _ = self._parts[-2]
+        return all(register in earlier.values or register in last.values for register in registers)
 
-    def _observe(self, request: Request, gap: float | None, dropped: list[Dropped]) -> None:
+    def _begin_where_learned(self, dropped: list[Dropped]) -> None:
+        """Give up an assembly that does not begin where samples begin, as is known by now."""
         rhythm = self.rhythm
-        before = rhythm.start, rhythm.basis
-        rhythm.observe(request.address, request.values.keys(), gap)
-        if (rhythm.start, rhythm.basis) == before:
-            return
         if self._first != rhythm.start or rhythm.basis is Basis.ASSUMED:
             self.give_up(f"its samples begin with register {rhythm.start}", dropped)
 
     def _place(self, request: Request, gap: float, dropped: list[Dropped]) -> None:
         start = self.rhythm.start
-        conflict = any(self.pending.get(a, v) != v for a, v in request.values.items())
         if start is not None:
             if request.address <= start < request.end:
-                self._again(start, dropped)
+                if self.pending:
+                    self._again(start, dropped)
                 self._open(request, gap)
             elif not self.pending:
                 self._open(request, gap, headless=True)
-            elif conflict:
+            elif self._contradicts(request.values):
                 # After a beginning that came, what follows is the rest of a cycle that is given up already.
                 reported = not self._headless
                 self._conflict(request, dropped)
@@ -257,24 +251,35 @@ class Stream:
                 self.give_up(f"register {request.address} came after its turn", dropped)
                 self._open(request, gap, headless=True)
             else:
-                self._merge(_Part(request.address, request.values, gap))
+                self._merge(request, gap)
         elif not self.pending:
             self._open(request, gap)
-        elif request.address == self._first or conflict:
-            if conflict:
-                self._conflict(request, dropped)
-            else:
-                self._again(self._first, dropped)
+        elif self._contradicts(request.values):
+            self._conflict(request, dropped)
+            self._open(request, gap)
+        elif request.address == self._first:
+            self._again(self._first, dropped)
             self._open(request, gap)
         else:
-            self._merge(_Part(request.address, request.values, gap))
+            self._merge(request, gap)
+
+    def _contradicts(self, values: Mapping[int, int]) -> bool:
+        """Whether a pending register comes with another value."""
+        pending = self.pending
+        return not pending.keys().isdisjoint(values) and any(
+            pending.get(a, v) != v for a, v in values.items()
+        )
 
     def _begins_again(self, request: Request) -> bool:
         """Whether a write is of the next cycle, though its beginning did not come."""
+        last, _ = self._parts[-1]
+        if not self.rhythm.is_before(request.address, last.address):
+            return False
         if request.values.keys() <= self.pending.keys():
             # It was sent again.
             return False
-        return self.rhythm.begins_again(request.address, self._parts[-1].address)
+        self.rhythm.out_of_order()
+        return True
 
     def _again(self, first: int, dropped: list[Dropped]) -> None:
         if self._headless:
@@ -288,21 +293,22 @@ class Stream:
 
     def _open(self, request: Request, gap: float, *, headless: bool = False, reported: bool = False) -> None:
         self.pending = dict(request.values)
-        self._parts = [_Part(request.address, request.values, gap)]
+        self._parts = [(request, gap)]
         self._first, self._first_gap = request.address, gap
         self._headless, self._reported = headless, reported
         self.visible = False
 
-    def _merge(self, part: _Part) -> None:
-        self.pending.update(part.values)
-        self._parts.append(part)
+    def _merge(self, request: Request, gap: float) -> None:
+        self.pending.update(request.values)
+        self._parts.append((request, gap))
         if len(self._parts) > _PARTS * len(self._addresses):
             # Registers that come again and again with the values that they have.
             self._headless = True
             del self._parts[:-2]
 
     def _is_whole(self, dropped: list[Dropped]) -> bool:
-        if len(self.pending) < len(self._addresses) or self._headless:
+        """Whether the assembly, which has every register, is a sample."""
+        if self._headless:
             return False
         rhythm = self.rhythm
         if rhythm.known or len(self._parts) == 1:
@@ -319,7 +325,7 @@ class Stream:
 
     def _is_even(self) -> bool:
         """Whether the writes of the assembly came without a clear pause between them."""
-        gaps = [part.gap for part in self._parts[1:]]
+        gaps = [gap for _, gap in self._parts[1:]]
         if max(gaps) <= TOGETHER:
             return True
         if len(gaps) == 1:
@@ -330,12 +336,11 @@ class Stream:
     def _keep_last(self) -> None:
         """Keep what came after the longest gap: a cycle may begin there."""
         parts = self._parts
-        index = max(range(1, len(parts)), key=lambda i: parts[i].gap)
-        kept = parts[index:]
+        index = max(range(1, len(parts)), key=lambda i: parts[i][1])
         self.pending = {}
-        self._parts = []
+        self._parts = parts[index:]
         self._masked = {}
-        for part in kept:
-            self.pending.update(part.values)
-            self._parts.append(part)
-        self._first, self._first_gap = kept[0].address, kept[0].gap
+        for request, _ in self._parts:
+            self.pending.update(request.values)
+        first, self._first_gap = self._parts[0]
+        self._first = first.address

@@ -74,11 +74,10 @@ class Contention:
         return (WriterChanged(self._meter, previous, source),)
 
     def wrote_part(self, source: Source, writers: Writers, now: float) -> Events:
-        """Return that two addresses write at the same time, if both have an incomplete sample."""
-        if len(writers.open) > 1:
-            for stream in writers.open:
-                if stream.source.address != source.address:
-                    return self._together(stream.source, source, now)
+        """Return that two addresses write at the same time, if another one has an incomplete sample, too."""
+        for stream in writers.open:
+            if stream.source.address != source.address:
+                return self._together(stream.source, source, now)
         return ()
 
     def _together(self, first: Source, second: Source, now: float) -> Events:

@@ -6,7 +6,6 @@ Pure: the time is an argument, and what happened is returned as events.
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Collection
 
 from smart_meter.config import MeterConfig, OnStale, OutOfRange, Publish, Writers
@@ -38,6 +37,8 @@ OUT_OF_RANGE = 1
 
 # A member of an enumeration costs a look-up each time.
 _FRESH = State.FRESH
+_WAITING = State.WAITING
+_ASSUMED = Basis.ASSUMED
 
 
 class Meter(Bank):
@@ -49,6 +50,7 @@ class Meter(Bank):
         "_contention",
         "_fingerprint",
         "_gappy",
+        "_immediate",
         "_known",
         "_limited",
         "_mask",
@@ -99,7 +101,7 @@ class Meter(Bank):
         self._fingerprint = config.map.fingerprint
         self._limited = bool(self._span.limited)
         self._timestamp = config.map.timestamp
-        self._only_one = config.writers is Writers.ONE
+        self._immediate, self._only_one = config.publish is Publish.IMMEDIATE, config.writers is Writers.ONE
         self._refuses = self._limited and config.out_of_range is OutOfRange.REFUSE
         self.sample = self.view
         """The last complete sample: every register of the span, in wire order, 0 in gaps of the map."""
@@ -192,9 +194,8 @@ class Meter(Bank):
         source = source or NOBODY
         if len(values) == self._span.size:
             return self.store(values, now, source)
-        registers = struct.unpack(f">{len(values) // 2}H", values)
-        in_map = {a: value for a, value in enumerate(registers, address) if a in self._span.addresses}
-        request = Request((address, values), address, address + len(registers), in_map)
+        end, in_map = address + len(values) // 2, self._span.in_map(address, values)
+        request = Request((address, values), address, end, in_map)
         return self._write_part(request, now, source, then_read=then_read)
 
     def mask(
@@ -276,27 +277,30 @@ class Meter(Bank):
                 return code, events
         dropped: list[Dropped] = []
         events = ()
-        stream = self._parts.writers.stream(source, now, dropped)
-        basis = stream.rhythm.basis
+        writers = self._parts.writers
+        stream = writers.stream(source, now, dropped)
+        rhythm = stream.rhythm
+        basis = rhythm.basis
         whole = self._parts.add(stream, request, now, dropped)
         if whole is not None and self._known | whole.keys() >= self._span.addresses:
             values = self._span.merged(self.sample, whole)
-            self._parts.writers.written(stream, dropped)
+            writers.written(stream, dropped)
             noted = self._note_writer(source, now, dropped)
             events = (*noted, *self._take(values, now)[1])
         else:
             if whole is not None:
                 self.sample = self._span.merged(self.sample, whole)
                 self._known |= whole.keys()
-            self._show_part(stream, request, whole)
-            self._parts.writers.written(stream, dropped)
-            events = (
-                *self._parts.report(dropped, self.samples),
-                *self._contention.wrote_part(source, self._parts.writers, now),
-            )
-            if self.state is State.WAITING and not self._waited:
+            if self._immediate:
+                self._show_part(stream, request, whole)
+            writers.written(stream, dropped)
+            if dropped:
+                events = self._parts.report(dropped, self.samples)
+            if len(self._open) > 1:
+                events = (*events, *self._contention.wrote_part(source, writers, now))
+            if self.state is _WAITING and not self._waited:
                 self.due = min(self.due, now + self.stale_after)
-        if stream.rhythm.basis is Basis.ASSUMED and basis is not Basis.ASSUMED:
+        if rhythm.basis is not basis and rhythm.basis is _ASSUMED:
             events = (StartAssumed(self.name, source, self.start), *events)
         return 0, events
 
@@ -317,9 +321,7 @@ class Meter(Bank):
         return 0, ()
 
     def _show_part(self, stream: Stream, request: Request, whole: dict[int, int] | None) -> None:
-        """Let readers see what came, if it is published at once: whole values of one cycle."""
-        if self._config.publish is not Publish.IMMEDIATE:
-            return
+        """Let readers see what came: whole values of one cycle."""
         shown = self._span.merged(self._shown, self._parts.visible(stream, request, whole))
         if shown == self._shown:
             return
@@ -439,8 +441,7 @@ class Meter(Bank):
         else:
             carried = translate(earlier.map, earlier.registers(), earlier._known, self.map)
             self.sample, self._known = self._span.merged(self.sample, carried), frozenset(carried)
-        immediate = self._config.publish is Publish.IMMEDIATE
-        shown = earlier._shown if same_map and immediate else self.sample
+        shown = earlier._shown if same_map and self._immediate else self.sample
         events = self._parts.take_over(earlier._parts, self.samples, same_map=same_map)
         self._open = self._parts.writers.open
         self.flags = OUT_OF_RANGE if self._span.out_of_range(self.sample) else 0

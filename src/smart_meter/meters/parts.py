@@ -54,11 +54,14 @@ class Parts:
 
         whole: what `add` returned.
         """
-        seen = dict(whole or {})
+        seen = dict(whole) if whole else {}
         if not self._any:
-            for registers in {self._span.values[address] for address in request.values}:
+            values, pending = self._span.values, stream.pending
+            for address in request.values:
+                registers = values[address]
                 if stream.belong_together(registers):
-                    seen.update((address, stream.pending[address]) for address in registers)
+                    for register in registers:
+                        seen[register] = pending[register]
         return seen
 
     def report(self, dropped: list[Dropped], samples: int) -> Events:

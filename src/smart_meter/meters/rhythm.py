@@ -11,7 +11,9 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from collections.abc import Collection
-from statistics import median_low
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 TOGETHER = 0.05
 """Seconds: writes that follow one another within this time belong together."""
@@ -31,6 +33,8 @@ _PATIENCE = 12
 """So many rounds without a decision decide that there is no clear pause."""
 _OUT_OF_ORDER = 8
 """After so many writes out of order without a whole sample, the order is looked for again."""
+_WRITES = 4
+"""A round is given up after so many writes for each register of the map."""
 _LONG = 3.0
 """A gap of so many times the longest silence within a sample belongs to no round."""
 _SHARE = 0.75
@@ -44,6 +48,10 @@ class Basis(enum.Enum):
     LEARNED = "learned"
     ASSUMED = "assumed"
     """There is no clear pause: it is the map's first register."""
+
+
+# A member of an enumeration costs a look-up each time.
+_CONFIGURED = Basis.CONFIGURED
 
 
 class _Verdict(enum.Enum):
@@ -71,13 +79,16 @@ class Rhythm:
         "_count",
         "_gap",
         "_last_order",
-        "_order",
+        "_longest",
         "_out_of_order",
         "_pause",
         "_pauses",
+        "_places",
         "_round",
         "_verdicts",
         "basis",
+        "known",
+        "silence",
         "start",
     )
 
@@ -87,6 +98,8 @@ class Rhythm:
         start: the configured first register of a cycle; None: it is to be found.
         """
         self._addresses = addresses
+        self._longest = _WRITES * len(addresses)
+        """A round with more gaps is given up."""
         self._gap = sample_gap
         self.start = start
         """The register that a cycle begins with; None: not known yet."""
@@ -96,11 +109,17 @@ class Rhythm:
         self._round: _Round | None = None
         self._verdicts: deque[int | _Verdict] = deque(maxlen=_KEPT)
         self._count = 0
-        self._order: tuple[int, ...] = ()
-        """The first registers of the writes of a cycle, if the last two were alike."""
         self._last_order: tuple[int, ...] = ()
+        """The first registers of the writes of the last cycle."""
+        self._places: dict[int, int] = {}
+        """By each of them its place in the cycle, if the last two cycles were alike."""
         self._out_of_order = 0
         """How often a write came out of that order since the last whole sample."""
+        self.known = False
+        """Whether the start is more than an assumption."""
+        self.silence = sample_gap
+        """The seconds of silence that end a sample."""
+        self._derive()
 
     def copy(self) -> Rhythm:
         """Return a rhythm that goes on from what this one has learned."""
@@ -109,49 +128,54 @@ class Rhythm:
         other._pause, other._pauses = self._pause, self._pauses.copy()
         other._verdicts = self._verdicts.copy()
         other._count = self._count
-        other._order, other._last_order = self._order, self._last_order
+        other._last_order, other._places = self._last_order, self._places
         other._out_of_order = self._out_of_order
         if self._round is not None:
             other._round = _Round(self._round.head, self._round.registers)
             other._round.gaps = list(self._round.gaps)
+        other._derive()
         return other
 
-    @property
-    def known(self) -> bool:
-        """Whether the start is more than an assumption."""
-        return self.basis is Basis.CONFIGURED or self.basis is Basis.LEARNED
+    def _derive(self) -> None:
+        """Set what every write asks for, and what changes at the end of a round only."""
+        self.known = self.basis is Basis.CONFIGURED or self.basis is Basis.LEARNED
+        self.silence = self._gap if self._pause is None else min(self._gap, _SHARE * self._pause)
 
-    @property
-    def silence(self) -> float:
-        """Return the seconds of silence that end a sample."""
-        return self._gap if self._pause is None else min(self._gap, _SHARE * self._pause)
+    def observe(self, address: int, registers: Collection[int], gap: float | None) -> bool:
+        """Take note of a write; return whether that changes the start or its basis.
 
-    def observe(self, address: int, registers: Collection[int], gap: float | None) -> None:
-        """Take note of a write. registers: those of the map in it. gap: seconds since the write before."""
-        if self.basis is Basis.CONFIGURED:
-            return
+        registers: those of the map in it. gap: seconds since the write before.
+        """
+        if self.basis is _CONFIGURED:
+            return False
         current = self._round
         if current is None or gap is None or gap >= _LONG * self._gap or address == current.head:
+            before = self.start, self.basis
             if current is not None and gap is not None and address == current.head:
                 current.gaps.append((gap, address))
                 if len(current.registers) == len(self._addresses):
                     self._judge(current.gaps)
             self._round = _Round(address, registers)
-            return
+            return before != (self.start, self.basis)
         current.gaps.append((gap, address))
         current.registers.update(registers)
-        if len(current.gaps) > 4 * len(self._addresses):
+        if len(current.gaps) > self._longest:
             self._round = None
+        return False
 
     def _judge(self, gaps: list[tuple[float, int]]) -> None:
         self._count += 1
+        gaps.sort()
         verdict = _verdict(gaps)
         self._verdicts.append(verdict)
-        self._decide()
+        confirmed = self.basis is Basis.LEARNED and verdict == self.start
+        if not confirmed and (self.basis is None or isinstance(verdict, int)):
+            self._decide()
         if self.basis is Basis.LEARNED and verdict == self.start:
-            self._pauses.append(max(gap for gap, _ in gaps))
+            self._pauses.append(gaps[-1][0])
             # Not the mean: a lost cycle looks like a pause of twice its length.
-            self._pause = median_low(self._pauses)
+            self._pause = _middle(sorted(self._pauses))
+        self._derive()
 
     def _decide(self) -> None:
         register, times = _most_frequent(self._verdicts)
@@ -167,36 +191,49 @@ class Rhythm:
 
     def completed(self, addresses: tuple[int, ...]) -> None:
         """Take note of the order of the writes of a whole sample. addresses: their first registers."""
-        self._order = addresses if addresses == self._last_order else ()
-        self._last_order = addresses
+        if addresses != self._last_order:
+            self._last_order, self._places = addresses, {}
+        elif not self._places:
+            self._places = {address: place for place, address in enumerate(addresses)}
         self._out_of_order = 0
 
-    def begins_again(self, address: int, last: int) -> bool:
-        """Whether a write belongs to another cycle than the last one: it comes before it in each cycle.
+    def is_before(self, address: int, last: int) -> bool:
+        """Whether a write comes before the last one, or in its place, in each cycle.
 
         address, last: the first registers of the two writes.
         """
-        order = self._order
-        if address not in order or last not in order or order.index(address) > order.index(last):
+        place = self._places.get(address)
+        if place is None:
             return False
+        last_place = self._places.get(last)
+        return last_place is not None and place <= last_place
+
+    def out_of_order(self) -> None:
+        """Take note of a write that did not come in its place."""
         self._out_of_order += 1
         if self._out_of_order == _OUT_OF_ORDER:
-            self._order = self._last_order = ()
-        return True
+            self._last_order, self._places = (), {}
 
     def _is_even(self) -> bool:
         return list(self._verdicts)[-_EVEN_ROUNDS:] == [_Verdict.EVEN] * _EVEN_ROUNDS
 
 
 def _verdict(gaps: list[tuple[float, int]]) -> int | _Verdict:
-    """Return the address of the write after the pause; or that there is no pause, or none that is clear."""
-    longest, address = max(gaps)
-    lengths = sorted(gap for gap, _ in gaps)
-    if len(gaps) > 1 and longest >= TOGETHER and longest >= CLEAR * lengths[-2]:
+    """Return the address of the write after the pause; or that there is no pause, or none that is clear.
+
+    gaps: sorted, the longest one last.
+    """
+    longest, address = gaps[-1]
+    if len(gaps) > 1 and longest >= TOGETHER and longest >= CLEAR * gaps[-2][0]:
         return address
-    if longest < TOGETHER or longest < _EVEN * median_low(lengths):
+    if longest < TOGETHER or longest < _EVEN * _middle(gaps)[0]:
         return _Verdict.EVEN
     return _Verdict.UNCLEAR
+
+
+def _middle(ordered: list[_T]) -> _T:
+    """Return the one in the middle, the lower one of two."""
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def _most_frequent(verdicts: Collection[int | _Verdict]) -> tuple[int | None, int]:

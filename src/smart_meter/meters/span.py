@@ -11,15 +11,16 @@ from smart_meter.registers.word_order import WordOrder
 
 _UINT32 = struct.Struct(">I")
 _WORDS = struct.Struct(">HH")
+_put_word = struct.Struct(">H").pack_into
 
 
 class Span:
     """The bytes of one map: finds, merges and judges its values in them."""
 
     __slots__ = (
-        "_in_map",
         "_indexes",
         "_map",
+        "_map_bits",
         "_start",
         "_timestamp_place",
         "addresses",
@@ -56,7 +57,7 @@ class Span:
             else (2 * (timestamp.address - register_map.start), timestamp.word_order is WordOrder.BIG)
         )
         """The timestamp's first byte, and whether its high word comes first."""
-        self._in_map = self._bits() if len(self.addresses) < register_map.quantity else None
+        self._map_bits = self._bits() if len(self.addresses) < register_map.quantity else None
 
     def _bits(self) -> int:
         """Return the bits of the registers that belong to the map, as one number."""
@@ -66,11 +67,19 @@ class Span:
     @property
     def gappy(self) -> bool:
         """Whether there are registers between the measurements."""
-        return self._in_map is not None
+        return self._map_bits is not None
 
     def without_gaps(self, image: bytes) -> bytes:
         """Return an image with 0 in the gaps."""
-        return image if self._in_map is None else (int.from_bytes(image) & self._in_map).to_bytes(len(image))
+        bits = self._map_bits
+        return image if bits is None else (int.from_bytes(image) & bits).to_bytes(len(image))
+
+    def in_map(self, address: int, values: bytes) -> dict[int, int]:
+        """Return the registers of the map in a write, by their addresses. values: all that it sets."""
+        if len(values) == 2:
+            # This is the hot path of writers that send register by register.
+            return {address: int.from_bytes(values)} if address in self.addresses else {}
+        return {a: value for a, value in enumerate(self.registers(values), address) if a in self.addresses}
 
     def registers(self, image: bytes) -> tuple[int, ...]:
         """Return every register of an image."""
@@ -83,9 +92,9 @@ class Span:
 
     def merged(self, image: bytes, registers: Mapping[int, int]) -> bytes:
         """Return an image with other registers in it, by their addresses."""
-        merged = bytearray(image)
+        merged, start = bytearray(image), self._start
         for address, value in registers.items():
-            struct.pack_into(">H", merged, 2 * (address - self._start), value)
+            _put_word(merged, 2 * (address - start), value)
         return bytes(merged)
 
     def first_out_of_range(self, image: bytes, written: Collection[int]) -> tuple[Measurement, float] | None:

@@ -65,6 +65,8 @@ class Writers:
         self._writers: dict[str, Writer] = {}
         """By address, the one that was silent for longest first."""
         self._streams: dict[Source, Stream] = {}
+        self._last: Stream | None = None
+        """The stream that was written last, unless another address has written since."""
         self.open: dict[Stream, None] = {}
         """The streams with an incomplete sample."""
 
@@ -79,6 +81,7 @@ class Writers:
             if len(self._writers) >= MAX_WRITERS:
                 self._forget(next(iter(self)), dropped)
         self._writers[address] = writer
+        self._last = None
         return writer
 
     def find(self, address: str) -> Writer | None:
@@ -90,10 +93,13 @@ class Writers:
 
         now: monotonic seconds. dropped: gets what is given up.
         """
-        writer = self.writer(source.address, dropped)
         stream = self._streams.get(source)
+        if stream is not None and stream is self._last:
+            return stream
+        writer = self.writer(source.address, dropped)
         if stream is not None:
             writer.rhythm = stream.rhythm
+            self._last = stream
             return stream
         earlier = [s for s in writer.streams if s.closed] or [s for s in writer.streams if s.silent(now)]
         if earlier:
@@ -126,7 +132,7 @@ class Writers:
         if not stream.pending:
             self.open.pop(stream, None)
             return
-        self.open.setdefault(stream)
+        self.open[stream] = None
         if len(self.open) > MAX_OPEN:
             addresses = [s.source.address for s in self.open]
             most = max(map(addresses.count, addresses))
