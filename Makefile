@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet soak generate format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet history-upgrade card-bytes soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
@@ -14,7 +14,7 @@ VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file invent
 PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
 
 help: ## List the targets (the default)
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: ## Boot a virtual Pi, provision it, and show the values that an ESP32 writes and an Opta reads
 	@tools/setup virtual-pi
@@ -64,6 +64,14 @@ bench: ## Compare the concentrator's speed with libmodbus, pymodbus and pyModbus
 	@unshare --map-root-user --net sh -c 'ip link set lo up && \
 		for address in $(BENCH_ADDRESSES); do ip address add $$address/24 dev lo || exit; done && \
 		exec $(PYTHON) -m bench $(ARGS)'
+
+history-upgrade: ## Upgrade a history of 1 GiB of the release before, roll back and upgrade again (about 3 minutes; ARGS=--help)
+	@tools/setup venv
+	@$(PYTHON) -m tests.history_upgrade $(ARGS)
+
+card-bytes: ## Measure what history, journal and audit trail write to a card in a year (about 12 minutes; ARGS=--help)
+	@tools/setup venv
+	@$(ROOT) $(PYTHON) -m tests.history_bytes $(ARGS)
 
 bench-fleet: ## Compare the time to redeploy 20 virtual Pis with pyinfra's (about 30 minutes; ARGS=--help)
 	@tools/setup peers

@@ -13,6 +13,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -92,12 +93,19 @@ class Server:
         self._command = ["setpriv", "--pdeathsig", "KILL", *kind.command(folder, self.port)]
         self._cpus = cpus
         self._process: subprocess.Popen[bytes] | None = None
+        self._memory: tempfile.TemporaryDirectory[str] | None = None
+        """What /run/smart-meter is on a Pi: samples that are not on disk yet lie there, too."""
 
     def __enter__(self) -> Server:
+        self._memory = tempfile.TemporaryDirectory(prefix="smart-meter-bench-", dir="/dev/shm")
         with self._output.open("wb") as output, on_cpu(self._cpus.server):
             began = time.perf_counter()
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=_environment()
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=_environment(self._memory.name),
             )
         try:
             with on_cpu(self._cpus.load):
@@ -124,6 +132,8 @@ class Server:
         finally:
             process.kill()
             process.wait()
+            if self._memory is not None:
+                self._memory.cleanup()
         if ended is not None:
             raise BenchError(f"{self.kind.title} ended by itself with {ended}:\n{self._told()}")
 
@@ -234,11 +244,12 @@ def _peer(module: str, port: int, *more: str) -> list[str]:
     return [sys.executable, "-m", f"bench.peers.{module}", HOST, str(port), *more]
 
 
-def _environment() -> dict[str, str]:
+def _environment(runtime: str) -> dict[str, str]:
     """Return the environment without what would change a server's ways."""
     foreign = ("NOTIFY_", "WATCHDOG_", "LISTEN_", "PYTHON")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return {**inherited, "PYTHONPATH": f"{FOLDER.parent}:{FOLDER.parent / 'src'}"}
+    path = f"{FOLDER.parent}:{FOLDER.parent / 'src'}"
+    return {**inherited, "PYTHONPATH": path, "RUNTIME_DIRECTORY": runtime}
 
 
 def _free_port() -> int:

@@ -24,6 +24,7 @@ Log = Callable[[str], None]
 SCENARIOS: dict[str, Callable[[int, bool, Log], Outcome]] = {
     "frames": lambda seed, quick, log: malformed.run(20_000 if quick else 1_000_000, seed, log),
     "kills": lambda seed, quick, log: kills.run(5 if quick else 100, seed, log),
+    "kills-30": lambda seed, quick, log: kills.run(5 if quick else 100, seed, log, 30),
     "restarts": lambda _, quick, log: restarts.run(4 if quick else 50, restarts.Binding.PLAIN, log),
     "activation": lambda _, quick, log: restarts.run(4 if quick else 50, restarts.Binding.SOCKET, log),
     "network": lambda seed, quick, log: network.run(1 if quick else 3, seed, log),

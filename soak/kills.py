@@ -28,6 +28,8 @@ _EARLY = 5
 """After this many kills, there is one more during start-up."""
 _START_SECONDS = (0.0, 0.25)
 """The range of seconds from a start to a kill during start-up."""
+_STORE_SECONDS = 10.0
+"""How long a start may take to store what it finds in the runtime directory."""
 _STATUS = adu(1, struct.pack(">BHH", 4, 0, 13))
 _RESTORED = 3
 _NOT_STORED = b"\x90\x04"
@@ -125,11 +127,14 @@ def decoded(registers: bytes) -> int | None:
 class Trial:
     """One database, through all kills."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, interval: float = 0) -> None:
+        """interval: commit_interval; above 0, what is not committed has to be in the runtime directory."""
         self.database = folder / "history.db"
         self.acknowledged: set[int] = set()
         self.missing: set[int] = set()
         self.stored: set[int] = set()
+        self.repeated = 0
+        """Samples that were stored more than once."""
         self.torn = 0
         self.not_restored = 0
         self.wrong = 0
@@ -140,7 +145,10 @@ class Trial:
         self._counters = itertools.count(1)
         self._random = random.Random(seed)  # noqa: S311 - moments, not secrets
         self._config = folder / "config.toml"
-        self._config.write_text(CONFIG.format(path=self.database))
+        self._runtime = folder / "run"
+        self._runtime.mkdir()
+        settings = CONFIG.format(path=self.database)
+        self._config.write_text(settings.replace("commit_interval = 0", f"commit_interval = {interval:g}"))
 
     def write_and_kill(self) -> None:
         """Start the concentrator on the existing database, check it, write samples, and kill it meanwhile."""
@@ -186,32 +194,40 @@ class Trial:
 
     def _start(self) -> Program:
         arguments = ("run", "--trial", "--config", str(self._config), "--port", "0")
-        return Program(arguments, self._folder, prefix=WITH_US)
+        extra = {"RUNTIME_DIRECTORY": str(self._runtime)}
+        return Program(arguments, self._folder, prefix=WITH_US, extra=extra)
 
     def _check(self, port: int) -> None:
         """Compare the database and the values of the restarted program with the acknowledged samples."""
-        # Before the first acknowledged sample, the program may still be creating the tables.
+        with Connection(port) as client:
+            shown = client.ask(read(0, 4))[9:]
+            state = client.ask(_STATUS)
+        # Before the first acknowledged sample, the program may still be creating the tables. Samples that it
+        # finds in the runtime directory it stores once it serves.
         if self.acknowledged:
-            for number, _, registers in rows(self.database, self._seen):
-                self._seen, self._last = number, registers
-                counter = decoded(registers)
-                if counter is None:
-                    self.torn += 1
-                else:
-                    self.stored.add(counter)
+            wait_until(lambda: self._has_rows_up_to(shown), _STORE_SECONDS)
         self.missing |= self.acknowledged - self.stored
         if self._last:
-            with Connection(port) as client:
-                shown = client.ask(read(0, 4))[9:]
-                state = client.ask(_STATUS)
             self.not_restored += shown != self._last or state[9:13] != struct.pack(">HH", 1, _RESTORED)
 
+    def _has_rows_up_to(self, shown: bytes) -> bool:
+        """Read new rows; return whether all acknowledged samples are there, the one shown last."""
+        for number, _, registers in rows(self.database, self._seen):
+            self._seen, self._last = number, registers
+            counter = decoded(registers)
+            if counter is None:
+                self.torn += 1
+            else:
+                self.repeated += counter in self.stored
+                self.stored.add(counter)
+        return self.acknowledged <= self.stored and shown == self._last
 
-def run(kills: int, seed: int, log: Callable[[str], None]) -> Outcome:
-    """Kill the program `kills` times, at moments that the seed determines."""
+
+def run(kills: int, seed: int, log: Callable[[str], None], interval: float = 0) -> Outcome:
+    """Kill the program `kills` times, at moments that the seed determines. interval: commit_interval."""
     ledger = Ledger()
     with work_folder("kills") as folder:
-        trial = Trial(folder, seed)
+        trial = Trial(folder, seed, interval)
         for number in range(1, kills + 1):
             trial.write_and_kill()
             if number % _EARLY == 0:
@@ -221,6 +237,7 @@ def run(kills: int, seed: int, log: Callable[[str], None]) -> Outcome:
         trial.finish(ledger)
         quarantined = [path.name for path in folder.glob("history.db.damaged-*")]
     ledger.expect(not trial.missing, f"{len(trial.missing):,} acknowledged samples are missing")
+    ledger.expect(trial.repeated == 0, f"{trial.repeated:,} samples were stored more than once")
     ledger.expect(trial.torn == 0, f"{trial.torn:,} samples are incomplete")
     ledger.expect(trial.wrong == 0, f"{trial.wrong:,} replies do not match their request")
     ledger.expect(trial.refused == 0, f"{trial.refused:,} writes were refused")
@@ -229,7 +246,7 @@ def run(kills: int, seed: int, log: Callable[[str], None]) -> Outcome:
     ledger.expect(len(trial.acknowledged) > kills, "hardly any samples were acknowledged")
     unacknowledged = len(trial.stored - trial.acknowledged)
     return ledger.outcome(
-        f"SIGKILL while {WRITERS} clients write, commit_interval = 0",
+        f"SIGKILL while {WRITERS} clients write, commit_interval = {interval:g}",
         f"{count(kills, 'kill')}, {kills // _EARLY:,} more during start-up; "
         f"{count(len(trial.acknowledged), 'acknowledged sample')}",
         f"{len(trial.missing):,} acknowledged samples; {unacknowledged:,} more were stored but not yet "

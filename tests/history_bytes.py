@@ -1,30 +1,38 @@
-"""Measure how much the history writes to a card, for the table in docs/history.md.
+"""Measure what the concentrator writes to a card in a year, for the tables in docs/history.md.
 
-    sudo .venv/bin/python -m tests.history_bytes --interval 1 --seconds 600
+    make card-bytes                                                   # all, in about 11 minutes
+    sudo .venv/bin/python -m tests.history_bytes --interval 1 --only history
 
-One meter sends a sample every two seconds, like the ESP32. The database is on a separate ext4 file system on
-a loop device. The device's counter of written sectors shows what a card would receive: SQLite's WAL and
-database, and what ext4 adds. The table also shows what the process has written (/proc/self/io). There is no
-budget, as with max_samples_per_second = 0. Needs root for the mount.
+One meter sends a sample every two seconds, like the ESP32. Each file is on a separate ext4 file system on a
+loop device, whose counter of written sectors shows what a card would receive, with what ext4 adds. The
+history's row also shows what the process has written (/proc/self/io; with `--only history`, since the audit
+trail is in the same process). There is no budget, as with max_samples_per_second = 0. Needs root.
 
-During the warm-up the clock is advanced by hand, until the WAL has reached the size at which it is
+During the warm-up the history's clock is advanced by hand, until the WAL has reached the size at which it is
 overwritten from its beginning. Then the clock runs at the real speed for `--seconds`, since ext4 commits its
-journal by time.
+journal by time. The audit trail gets a refused write every second, which is always of the same client, and
+another event every ten minutes. The journal counts with what its file grows by, as the figure did that the
+goal was derived from; the pages that change for that are a row of their own (see tests/journal_bytes.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from smart_meter.config import Config, HistoryConfig
 from smart_meter.history import Clocks, History
+from smart_meter.log.audit.kinds import Kind
 
 PERIOD = 2.0
 """Seconds between two samples."""
@@ -32,6 +40,8 @@ WARM_UP = 1200
 """Commits."""
 YEAR = 365.25 * 86400
 SECTOR = 512
+GOAL = 80
+"""GB a year in all."""
 
 
 @contextmanager
@@ -60,14 +70,16 @@ def card(folder: Path) -> Iterator[tuple[Path, Path]]:
 class Run:
     """A history with a clock that is advanced by hand, and a sample every `PERIOD` seconds."""
 
-    def __init__(self, path: Path, interval: float) -> None:
+    def __init__(self, path: Path, interval: float, runtime: Path) -> None:
         self.commits = 0
         self._now = 1000.0
         self._interval = self._due = interval
         self._changed = threading.Condition()
         self._config = HistoryConfig(path=str(path), commit_interval=interval)
         clocks = Clocks(lambda: self._now, lambda: 1.6e9 + self._now, "measured")
-        self._history = History(self._config, Config().meters, print, self._committed, clocks)
+        self._history = History(
+            self._config, Config().meters, print, self._committed, clocks, runtime=runtime
+        )
         self._history.open()
         self._due = self._now + interval
 
@@ -93,10 +105,33 @@ class Run:
             self._changed.notify_all()
 
 
-def measure(interval: float, seconds: float) -> str:
-    """Return a row of the table."""
-    with tempfile.TemporaryDirectory() as name, card(Path(name)) as (folder, counters):
-        run = Run(folder / "history.db", interval)
+class Written(NamedTuple):
+    """What was written while it was measured."""
+
+    seconds: float
+    device: int
+    """Bytes that the card received."""
+    process: int = 0
+    """Bytes that this process wrote; 0: not measured."""
+    samples: int = 0
+    commits: int = 0
+    pages: int = 0
+    """Of the journal: `device` is what its file grows by, this what all pages take that changed meanwhile."""
+
+    @property
+    def yearly(self) -> float:
+        """Return what the card receives in a year, in GB."""
+        return self.device / self.seconds * YEAR / 1e9
+
+
+def measure_history(interval: float, seconds: float) -> Written:
+    """Measure the history with a commit_interval."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as memory,
+        card(Path(name)) as (folder, counters),
+    ):
+        run = Run(folder / "history.db", interval, Path(memory))
         while run.commits < WARM_UP:
             run.sample()
         subprocess.run(["sync", "--file-system", folder], check=True)
@@ -109,12 +144,44 @@ def measure(interval: float, seconds: float) -> str:
         subprocess.run(["sync", "--file-system", folder], check=True)
         commits, device, process = run.commits - commits, sectors(counters) - device, written() - process
         run.stop()
-    device *= SECTOR
-    yearly = YEAR / PERIOD / samples / 1e9
-    return (
-        f"| {interval:g} | {samples} | {commits} | {process:,} | {device:,} |"
-        f" {process * yearly:.0f} | {device * yearly:.0f} |"
-    )
+    return Written(samples * PERIOD, device * SECTOR, process, samples, commits)
+
+
+def measure_events(seconds: float) -> Written | None:
+    """Measure the audit trail; None if there is none."""
+    try:
+        trails = importlib.import_module("smart_meter.log.audit.trail")
+    except ImportError:
+        return None
+    config = importlib.import_module("smart_meter.config").EventsConfig
+    with tempfile.TemporaryDirectory() as name, card(Path(name)) as (folder, counters):
+        trail = trails.Trail(config(path=str(folder / "events.db")), print)
+        trail.start()
+        trail.note(Kind.START, "version 1, on port 502")
+        time.sleep(60)
+        subprocess.run(["sync", "--file-system", folder], check=True)
+        device, began = sectors(counters), time.monotonic()
+        for second in range(int(seconds)):
+            text = f"wrote registers {second % 8}-8 with function 16: exception 02, the map has registers 0-7"
+            trail.note(Kind.REFUSED, text, client="192.168.1.51", meter="pv")
+            if second % 600 == 300:
+                trail.note(Kind.STALE, f"no sample for {second} s", meter="pv")
+            time.sleep(max(began + second + 1 - time.monotonic(), 0))
+        subprocess.run(["sync", "--file-system", folder], check=True)
+        device = sectors(counters) - device
+        trail.close()
+        trail.join(60)
+    return Written(int(seconds), device * SECTOR)
+
+
+def measure_journal(seconds: float) -> Written | None:
+    """Measure the journal; None if its module is not there."""
+    try:
+        journal = importlib.import_module("tests.journal_bytes")
+    except ImportError:
+        return None
+    found = journal.bytes_per_day(int(seconds))
+    return Written(86_400, int(found.bytes_a_day), pages=int(found.changed_a_day))
 
 
 def sectors(counters: Path) -> int:
@@ -129,14 +196,40 @@ def written() -> int:
 
 
 def main() -> None:
-    """Print a row of the table."""
-    parser = argparse.ArgumentParser(description="Measure how much the history writes to a card.")
-    parser.add_argument("--interval", type=float, required=True, help="commit_interval")
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Measure what the concentrator writes to a card in a year.")
+    parser.add_argument("--interval", type=float, default=HistoryConfig().commit_interval)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--only", choices=["history", "journal", "events"])
     arguments = parser.parse_args()
-    print("| commit_interval | samples | commits | process, bytes | device, bytes | GB a year: each |  |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    print(measure(arguments.interval, arguments.seconds), flush=True)
+    seconds = arguments.seconds
+    tasks: dict[str, Callable[[], Written | None]] = {
+        "history": lambda: measure_history(arguments.interval, seconds),
+        "journal": lambda: measure_journal(seconds),
+        "events": lambda: measure_events(seconds),
+    }
+    names = [arguments.only] if arguments.only else list(tasks)
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(names, pool.map(lambda name: tasks[name](), names), strict=True))
+    history = found.get("history")
+    if history is not None:
+        print("| commit_interval | samples | commits | process, bytes | card, bytes |")
+        print("| --- | --- | --- | --- | --- |")
+        print(
+            f"| {arguments.interval:g} | {history.samples} | {history.commits} | {history.process:,} |"
+            f" {history.device:,} |\n"
+        )
+    print("| what | card, GB a year |")
+    print("| --- | --- |")
+    for name, measured in found.items():
+        print(f"| {name} | {'not measured' if measured is None else f'{measured.yearly:.1f}'} |")
+        if measured is not None and measured.pages:
+            pages = measured._replace(device=measured.pages)
+            print(f"| {name}, whole pages (not in the sum) | {pages.yearly:.1f} |")
+    if all(found.values()) and len(found) == len(tasks):
+        total = sum(measured.yearly for measured in found.values() if measured is not None)
+        print(f"| all | {total:.1f} (at most {GOAL}) |")
+        sys.exit(0 if total <= GOAL else 1)
 
 
 if __name__ == "__main__":

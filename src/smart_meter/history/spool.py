@@ -111,6 +111,8 @@ class Spool:
         self._formats: dict[int, _Format] = {}
         """By the keys that this block defines."""
         self._meters: dict[int, MeterConfig] = {}
+        self._packed: dict[int, bytes] = {}
+        """What defines them in a block, once that was needed."""
 
     @classmethod
     def create(cls, path: Path, boot: str) -> Spool:
@@ -229,17 +231,16 @@ class Spool:
         number = ticket + self._base
         if measured is None:
             measured = _NOT_MEASURED
-        check = crc32(registers, number & 0xFFFF_FFFF)
+        check = crc32(registers, number)
         put(self._map, place, size, key, number, now, self.offset, measured, flags, client, registers, check)
         self._place = place + size
 
     def _make_room(self, key: int, registers: int, number: int) -> _Format | None:
         """Begin another block if this one is full, and define the meter in it; None if it can't."""
         sample = struct.Struct(_SAMPLE.format(registers))
-        meter = self._meters[key]
-        text = json.dumps([meter.name, meter.unit_id, define(meter.map)])
-        packed = zlib.compress(text.encode(), 1)
-        packed += bytes(-len(packed) % _CHECKSUM.size)
+        packed = self._packed.get(key)
+        if packed is None:
+            packed = self._packed[key] = _pack(self._meters[key])
         size = _START.size + len(packed) + _CHECKSUM.size
         needed = size + sample.size
         if needed > BLOCK:
@@ -317,13 +318,19 @@ class Spool:
                 return
             meter, form = known[key]
             _, _, _, arrived, offset, measured, flags, client, registers, checksum = form.unpack(record)
-            if checksum != crc32(registers, number & 0xFFFF_FFFF):
+            if checksum != crc32(registers, number):
                 return
             at = None if measured == _NOT_MEASURED else measured
             yield Found(number, meter, arrived, offset, at, flags, client, registers)
 
 
+def _pack(meter: MeterConfig) -> bytes:
+    text = json.dumps([meter.name, meter.unit_id, define(meter.map)])
+    packed = zlib.compress(text.encode(), 1)
+    return packed + bytes(-len(packed) % _CHECKSUM.size)
+
+
 def _meter(packed: bytes) -> MeterConfig:
-    """Return the meter that `_make_room` defined. Raises ValueError, TypeError or zlib.error."""
+    """Return the meter that `_pack` packed. Raises ValueError, TypeError or zlib.error."""
     name, unit, definition = json.loads(zlib.decompressobj().decompress(packed))
     return MeterConfig(str(name), int(unit), parse(definition))
