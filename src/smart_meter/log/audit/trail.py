@@ -104,6 +104,9 @@ class Trail:
                 self._taken.clear()
                 self._fail(error)
         self._close()
+        lost = sum(event.events for event in [*self._taken, *self._waiting.take()])
+        if lost:
+            self._log(f"[EVENTS] {lost} events could not be written and are lost")
 
     def _seconds_to_wait(self) -> float:
         now = self._clocks.monotonic()

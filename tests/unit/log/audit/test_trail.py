@@ -132,6 +132,15 @@ def test_events_wait_while_the_folder_is_missing_and_one_line_names_it(start: St
     assert running.rows("kind, count") == [("refused", 1000), ("start", 1)]
 
 
+def test_events_that_can_not_be_written_at_the_stop_are_counted(start: Start, tmp_path: Path) -> None:
+    running = start(tmp_path / "none" / "events.db")
+    for _ in range(7):
+        running.trail.note(Kind.REFUSED, "wrote 1", client="a")
+    running.trail.note(Kind.STOP, "SIGTERM")
+    assert not running.stop()
+    assert running.logged[-1] == "[EVENTS] 8 events could not be written and are lost"
+
+
 def test_another_programs_lock_delays_only_the_trail(start: Start) -> None:
     running = start()
     running.trail.note(Kind.RELOAD, "one")
