@@ -159,7 +159,6 @@ def test_modbus_goes_on_and_the_service_stops_although_nothing_can_be_written(
 
 
 def test_ten_thousand_refused_writes_are_one_row(site: Site) -> None:
-    pytest.importorskip("smart_meter.concentrator.reports", reason="refusals are noted there")
     program = site.start()
     site.wait_for(Kind.START)
     with program.connect() as client:

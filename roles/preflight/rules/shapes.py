@@ -7,6 +7,7 @@ does not, such as text for a truth value.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any
@@ -38,6 +39,8 @@ _TYPES: dict[str, type | UnionType] = {
     "dict": Mapping,
 }
 
+_LARGEST = int(sys.float_info.max)
+
 # Variables that the playbooks set: they are not settings, but not misspelt either.
 PASSED_ON = frozenset({"preflight_inventory_host", "preflight_last_host"})
 
@@ -65,6 +68,9 @@ def _check_value(key: Key, value: object, option: Mapping[str, Any]) -> Iterator
         yield Problem(key, f"is empty; give {expected}, or leave the line out")
     elif not _is_a(kind, value):
         yield Problem(key, f"{shown} is {_name(value)}; give {expected}{_quoting(kind, value)}")
+    elif kind == "float" and isinstance(value, int) and abs(value) > _LARGEST:
+        # Ansible's validator would raise OverflowError.
+        yield Problem(key, "the number is too large; give at most 308 digits")
     elif "choices" in option and value not in option["choices"]:
         choices = [str(choice) for choice in option["choices"]]
         yield Problem(key, f"{shown} is unknown; give {' or '.join(choices)}{near(str(value), choices)}")

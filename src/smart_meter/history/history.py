@@ -102,7 +102,7 @@ class History:
     @property
     def deleted_young(self) -> int:
         """Return the rows deleted since start because the file was full, before they were too old."""
-        return self._writer.deleted_young
+        return self._writer.young_rows.deleted
 
     @property
     def backlog(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sqlite3
 import threading
@@ -17,12 +16,12 @@ from smart_meter.history.clocks import Clocks
 from smart_meter.history.database import ROW_BYTES, Database, Last
 from smart_meter.history.faults import FAULTS, explain, is_damage
 from smart_meter.history.limits import StorageLimits
-from smart_meter.history.owners import owner_name
 from smart_meter.history.quarantine import prune, quarantine
-from smart_meter.history.running_time import DAY, microseconds
+from smart_meter.history.running_time import microseconds
 from smart_meter.history.sample_queue import BATCH, EARLY, MAX_WAITING, SampleQueue
 from smart_meter.history.sequence_numbers import SequenceNumbers
 from smart_meter.history.spool import Spool
+from smart_meter.history.young_rows import YoungRows
 
 RETRY_SECONDS = 5.0
 """Between two attempts to write while the disk fails."""
@@ -30,8 +29,6 @@ CHECK_SECONDS = 1.0
 """Between two checks of the wall clock and of the file's path."""
 EXPIRE_SECONDS = 600.0
 """Between two deletions of rows that are older than the configured age."""
-YOUNG_SECONDS = 86_400.0
-"""Between two lines about rows that are deleted before they are too old."""
 SIZE_SECONDS = 60.0
 """Between two looks at the size of the WAL and of quarantined files."""
 LOCK_SECONDS = 1.0
@@ -72,9 +69,7 @@ class Writer:
         """Bytes of registers in the largest sample; updated whenever `meters` grows."""
         self.rows = 0
         """Rows written since start."""
-        self.deleted_young = 0
-        """Rows deleted since start because the file was full, before they were too old."""
-        self._young_at = -math.inf
+        self.young_rows = YoungRows(log, note)
         self.numbers = SequenceNumbers()
         """The meters' sequence numbers."""
         self.database: Database | None = None
@@ -417,7 +412,7 @@ class Writer:
         if spool is not None and end:
             spool.mark_committed(end)
         self._batches.clear()
-        self._note_young_rows(database, now)
+        self.young_rows.report(database, self._active.max_age_days, now)
         self.rows += count
         self._queue.mark_committed()
         self._on_commit()
@@ -434,30 +429,6 @@ class Writer:
         self._replayed = 0
         spool.mark_committed(stored)
         queue.mark_committed()
-
-    def _note_young_rows(self, database: Database, now: float) -> None:
-        """Log once a day that rows are deleted before they are too old."""
-        if not database.deleted_young:
-            return
-        self.deleted_young += database.deleted_young
-        database.deleted_young = 0
-        owner, age = database.youngest
-        self._note(
-            "deleted",
-            f"rows of the history younger than max_age_days ({self._active.max_age_days:g}) were deleted: "
-            "it is full",
-            f"{self.deleted_young} since the start, the last ones of {owner_name(owner)}, "
-            f"{age / DAY:.1f} days old",
-        )
-        if now < self._young_at:
-            return
-        self._young_at = now + YOUNG_SECONDS
-        client, age = database.youngest
-        days = self._active.max_age_days
-        self._log(
-            f"[HISTORY] {database.path} is full: rows younger than max_age_days ({days:g}) are deleted, "
-            f"now those of {owner_name(client)} ({age / DAY:.1f} days old); raise max_size_mib"
-        )
 
     def _begin_segment(self, database: Database, batch: Batch) -> None:
         """Begin a segment if the batch is the first in an opened file, or follows a step of the clock."""

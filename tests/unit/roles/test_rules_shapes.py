@@ -72,6 +72,8 @@ def test_the_right_shape_passes(name: str, value: object) -> None:
         ("x_int", True, "x_int: true is a truth value to YAML; give a whole number"),
         ("x_bool", "yes", 'x_bool: "yes" is text; give true or false without quotation marks'),
         ("x_bool", 1, "x_bool: 1 is a number to YAML; give true or false"),
+        ("x_float", 10**400, "x_float: the number is too large; give at most 308 digits"),
+        ("x_float", -(10**400), "x_float: the number is too large; give at most 308 digits"),
         ("x_names", "a,b", 'x_names: "a,b" is text; give a list'),
         ("x_names", ["a", 2], "x_names[1]: 2 is a number to YAML; give text in quotation marks"),
         ("x_meters", {"name": "a"}, 'x_meters: {"name": "a"} is a record of keys and values; give a list'),
