@@ -39,7 +39,8 @@ max_age_days = 36500
 _FILL = """
 WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?)
 INSERT INTO samples (meter, running, measured, flags, registers)
-SELECT 1, 2000000 * n + (SELECT max(running) FROM samples), 1600000000 + 2 * n, 0, zeroblob(16) FROM number
+SELECT 1, 2000000 * n + (SELECT running FROM samples ORDER BY id DESC LIMIT 1), 1600000000 + 2 * n, 0,
+zeroblob(16) FROM number
 """
 _ROWS = 200_000
 _GENERATION = adu(1, wire("04 0017 0002"))
