@@ -81,7 +81,7 @@ def test_a_scale_is_changed_on_all_pis_without_dropping_a_connection(fleet: Flee
     # Pi has the same address, so that it has to prove the change itself.
     assert re.search(rf"{NORTH} +new configuration, proven from the controller", played.output)
     assert re.search(rf"{SOUTH} +new configuration, proven from the Pi itself", played.output)
-    assert "scale = 10\n" in fleet.pi(SOUTH).run(["head", "-n", "50", f"{CONFIG}.old"]).stdout
+    assert "scale = 10\n" in fleet.pi(SOUTH).run(["cat", f"{CONFIG}.old"]).stdout
 
 
 def test_configure_writes_the_same_as_provisioning(fleet: Fleet) -> None:
