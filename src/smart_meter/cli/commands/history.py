@@ -11,7 +11,6 @@ import argparse
 import csv
 import json
 import math
-import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -19,9 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from smart_meter.cli.commands.history_copy import copy_history
+from smart_meter.cli.recorded_file import find_path, read_file
 from smart_meter.cli.target import ArgumentsError
-from smart_meter.config import ConfigError, load
-from smart_meter.history.faults import DamagedError, explain
 from smart_meter.history.reader import Reader, RecordedMeter, RecordedSample, Selection
 from smart_meter.meters.sample import iso_time
 from smart_meter.registers.register_map import Measurement
@@ -33,63 +31,33 @@ Column = tuple[str, str]
 
 def execute(arguments: argparse.Namespace) -> int:
     """Return 0 if the rows were printed, 1 if reading failed, 2 for invalid configuration or arguments."""
-    path = ""
-    try:
-        path = _path(arguments)
-        if arguments.action is not None:
-            return copy_history(arguments.action, path, arguments.copy)
-        with closing(Reader(path)) as reader:
-            _check_meter(arguments.meter, reader)
-            selection = reader.select(arguments.meter, arguments.since)
-            _FORMATS[arguments.format](selection, reader.rows(selection))
-    except (ConfigError, ArgumentsError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        raise
-    except (sqlite3.Error, OSError, DamagedError) as error:
-        sys.stdout.flush()
-        print(f"smart-meter: {path}: {_explain(error, path)}", file=sys.stderr)
-        return 1
+    return read_file(
+        lambda: find_path(
+            arguments,
+            DEFAULT_CONFIG,
+            lambda config: config.history.path,
+            'history.path is "", so nothing is recorded',
+        ),
+        lambda path: _read(arguments, path),
+        key="history.path",
+        content="rows",
+    )
+
+
+def _read(arguments: argparse.Namespace, path: str) -> int:
+    if arguments.action is not None:
+        return copy_history(arguments.action, path, arguments.copy)
+    with closing(Reader(path)) as reader:
+        _check_meter(arguments.meter, reader)
+        selection = reader.select(arguments.meter, arguments.since)
+        _FORMATS[arguments.format](selection, reader.rows(selection))
     return 0
-
-
-def _path(arguments: argparse.Namespace) -> str:
-    if arguments.path is not None:
-        return str(arguments.path)
-    config = arguments.config
-    if config is None:
-        config = DEFAULT_CONFIG
-        try:
-            config.stat()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ArgumentsError(f"there is no {config}; give --config FILE or --path FILE") from error
-        except OSError as error:
-            raise ArgumentsError(f"{config}: {error.strerror}; use sudo, or give --path FILE") from error
-    path = load(config).history.path
-    if not path:
-        raise ArgumentsError(
-            f'{config}: history.path is "", so nothing is recorded; set it, or give --path FILE'
-        )
-    return path
 
 
 def _check_meter(name: str | None, reader: Reader) -> None:
     if name is not None and name not in (names := reader.names()):
         known = f"give one of {', '.join(names)}" if names else "it has none at all yet"
         raise ArgumentsError(f"--meter {name}: {reader.path} has no samples of this meter; {known}")
-
-
-def _explain(error: Exception, path: str) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file; the service creates it when it starts with this history.path"
-    if isinstance(error, PermissionError):
-        return "this user may not read it; use sudo"
-    if isinstance(error, sqlite3.Error):
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN:
-            return "this user may not read it, or its folder with the -wal file; use sudo, or copy both files"
-        return f"{explain(error, path)}; the rows that could be read were printed"
-    return explain(error, path)
 
 
 def _table(selection: Selection, rows: Iterator[RecordedSample]) -> None:
