@@ -19,7 +19,7 @@ from smart_meter.history.faults import DamagedError, primary_code
 from smart_meter.history.limits import PAGE, StorageLimits
 from smart_meter.history.maps import define
 from smart_meter.history.owners import Owners
-from smart_meter.history.queries import chunks, first_since, is_extended
+from smart_meter.history.queries import chunks, create, first_since, is_empty, is_extended
 from smart_meter.history.running_time import Segment
 from smart_meter.history.sample_queue import QueuedSample
 from smart_meter.history.schema import APPLICATION_ID, EXTENSION, PROBES, SCHEMA, VERSION
@@ -94,7 +94,8 @@ class Database:
         self._owners = Owners(self._connection)
         self._readers = WalReaders(path)
         try:
-            self._identify()
+            if is_empty(self._connection, APPLICATION_ID, VERSION):
+                self._create()
             self._prepare()
             self._find_end()
         except BaseException:
@@ -301,32 +302,9 @@ class Database:
         ).fetchone()
         return 0 if later[0] is None else later[0] - 1
 
-    def _identify(self) -> None:
-        try:
-            ours = self._value("PRAGMA application_id")
-            version = self._value("PRAGMA user_version")
-            empty = self._value("SELECT count(*) FROM sqlite_master") == 0
-        except sqlite3.DatabaseError as error:
-            if primary_code(error) == sqlite3.SQLITE_NOTADB:
-                raise DamagedError("it is not an SQLite database") from error
-            raise
-        if empty and ours == 0 and version == 0:
-            self._create()
-        elif ours != APPLICATION_ID:
-            raise DamagedError("it is another program's database")
-        elif version != VERSION:
-            raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
-
     def _create(self) -> None:
         self.created = True
-        # Both have to be set before the first table. Incremental vacuum is what `shrink` needs.
-        self._connection.execute(f"PRAGMA page_size = {PAGE}")
-        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        self._connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-            f"{SCHEMA} COMMIT;"
-        )
+        create(self._connection, APPLICATION_ID, VERSION, PAGE, SCHEMA)
         with self.transaction():
             pass
 

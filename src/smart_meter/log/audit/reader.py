@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from smart_meter.history.clocks import Clocks
-from smart_meter.history.faults import DamagedError, primary_code
+from smart_meter.history.faults import DamagedError
+from smart_meter.history.queries import check_identity
 from smart_meter.history.read_only import ReadOnlyFile
 from smart_meter.history.running_time import SECOND, Segment, microseconds
 from smart_meter.log.audit.schema import APPLICATION_ID, PROBES, VERSION
@@ -128,19 +129,7 @@ class Reader:
 
 
 def _identify(connection: sqlite3.Connection) -> None:
-    try:
-        ours = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if ours != APPLICATION_ID:
-            raise DamagedError("it is not an audit trail of this program")
-        if version != VERSION:
-            raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
-        for probe in PROBES:
-            connection.execute(probe).fetchall()
-    except sqlite3.OperationalError as error:
-        if primary_code(error) == sqlite3.SQLITE_ERROR:
-            raise DamagedError(f"its tables are not this program's: {error}") from error
-        raise
+    check_identity(connection, APPLICATION_ID, VERSION, PROBES, "an audit trail")
 
 
 def _event(row: _Row) -> RecordedEvent:

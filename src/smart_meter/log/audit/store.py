@@ -16,6 +16,7 @@ from typing import NamedTuple
 from smart_meter.config import EventsConfig
 from smart_meter.history.clocks import Clocks
 from smart_meter.history.faults import DamagedError, primary_code
+from smart_meter.history.queries import create, is_empty
 from smart_meter.history.running_time import DAY, Segment, first_segment, microseconds
 from smart_meter.log.audit.kinds import Kind
 from smart_meter.log.audit.schema import APPLICATION_ID, NO_STOP, PAGE, PROBES, SCHEMA, VERSION
@@ -92,7 +93,8 @@ class Store:
             path, timeout=lock_seconds, isolation_level=None, check_same_thread=False
         )
         try:
-            self._identify()
+            if is_empty(self._connection, APPLICATION_ID, VERSION):
+                create(self._connection, APPLICATION_ID, VERSION, PAGE, SCHEMA)
             self._prepare()
             self._segment = self._load()
         except BaseException:
@@ -252,32 +254,6 @@ class Store:
     def _pages(self) -> int:
         """Return how many pages the file may have."""
         return max(self._limits.pages - self.elsewhere // PAGE, self._limits.pages // 16)
-
-    def _identify(self) -> None:
-        try:
-            ours = self._value("PRAGMA application_id")
-            version = self._value("PRAGMA user_version")
-            empty = self._value("SELECT count(*) FROM sqlite_master") == 0
-        except sqlite3.DatabaseError as error:
-            if primary_code(error) == sqlite3.SQLITE_NOTADB:
-                raise DamagedError("it is not an SQLite database") from error
-            raise
-        if empty and ours == 0 and version == 0:
-            self._create()
-        elif ours != APPLICATION_ID:
-            raise DamagedError("it is another program's database")
-        elif version != VERSION:
-            raise DamagedError(f"its version is {version}; this program reads version {VERSION}")
-
-    def _create(self) -> None:
-        # Both have to be set before the first table. Incremental vacuum is what `expire` needs.
-        self._connection.execute(f"PRAGMA page_size = {PAGE}")
-        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        self._connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-            f"{SCHEMA} COMMIT;"
-        )
 
     def _prepare(self) -> None:
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
