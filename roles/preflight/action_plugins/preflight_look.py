@@ -1,7 +1,8 @@
 """Read the state of a Pi in one round trip, and check every value of the answer; changes nothing on the Pi.
 
 No arguments: the roles name what they want to know (rules/question.py). The result's `look` has the fields of
-rules/look.py, and `clock_ahead`: the seconds by which the Pi's clock is ahead of the controller's.
+rules/look.py and two more. clock_ahead: the seconds by which the Pi's clock is ahead of the controller's.
+time: when the Pi was read, by the controller's clock.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         except AnswerError as error:
             message = f"{host}: answers wrongly: {error}; log in and find out why, or flash its card again"
             return {**result, "failed": True, "msg": message}
-        return {**result, "look": {**look.as_fact(), "clock_ahead": look.clock - now}}
+        return {**result, "look": {**look.as_fact(), "clock_ahead": look.clock - now, "time": now}}
 
 
 def _interpreter(variables: Variables) -> str:

@@ -46,8 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             ]
         )
         fact = dict(task_vars["preflight_look"])
-        clock_ahead = float(fact.pop("clock_ahead"))
-        problems, warnings = examine(read_fact(fact), clock_ahead, variables.values)
+        problems, warnings = examine(read_fact(fact), float(fact["clock_ahead"]), variables.values)
         for warning in warnings:
             self._display.warning(f"{variables.host}: {warning}.")
         if not problems:

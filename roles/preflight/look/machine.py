@@ -15,6 +15,7 @@ from roles.preflight.look.commands import Command
 from roles.preflight.look.reading import (
     MAX_HOSTS,
     clean,
+    group,
     matching,
     names_in,
     process_name,
@@ -71,6 +72,27 @@ def login(root: Path) -> dict[str, Any]:
         "shell": matching(_PATH, clean(entry.pw_shell)),
         "has_key": has_key,
     }
+
+
+def users(wanted: list[str]) -> dict[str, Any]:
+    """Return [group, home, shell, comment] of each user; None for one that does not exist."""
+    found: dict[str, Any] = {}
+    for name in wanted:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            found[name] = None
+        else:
+            record = [group(entry.pw_gid), entry.pw_dir, entry.pw_shell, entry.pw_gecos]
+            found[name] = [clean(value) for value in record]
+    return found
+
+
+def is_claimed(root: Path) -> bool:
+    """Return whether a run that changes the Pi has claimed it (roles/concentrator/files/claim.sh)."""
+    until = text_of(root / "run/smart-meter-claim").partition("\n")[0]
+    uptime = text_of(root / "proc/uptime").partition(".")[0]
+    return until.isdigit() and uptime.isdigit() and int(until) > int(uptime)
 
 
 def host_name(root: Path) -> dict[str, str]:

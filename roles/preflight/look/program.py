@@ -1,6 +1,6 @@
 """Prints the answer as one JSON object. rules/look.py describes its fields.
 
-Argument: a JSON object with `files`, `units`, `interfaces` (lists of texts) and `port`.
+Argument: a JSON object with `files`, `units`, `users`, `interfaces` (lists of texts) and `port`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def look(wanted: dict[str, Any], root: Path = ROOT, seconds: float = SECONDS) ->
         **_system(root, runs=runs),
         "network_manager": units[_MANAGER][0],
         "connection": machine.connection(root),
+        "claimed": machine.is_claimed(root),
         "login": machine.login(root),
+        "users": machine.users(wanted["users"]),
         "files": files,
         "packages": sorted(packages),
         # Until a process that holds the lock ends, its packages are not completely installed, either.

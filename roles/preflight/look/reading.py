@@ -84,7 +84,7 @@ def fingerprint(path: Path) -> list[str] | str | None:
     if content is None or len(content) > MAX_FILE:
         return IRREGULAR
     mode = f"{stat.S_IMODE(status.st_mode):04o}"
-    return [hashlib.sha256(content).hexdigest(), mode, user(status.st_uid), _group(status.st_gid)]
+    return [hashlib.sha256(content).hexdigest(), mode, user(status.st_uid), group(status.st_gid)]
 
 
 def user(number: int) -> str:
@@ -95,7 +95,8 @@ def user(number: int) -> str:
         return str(number)
 
 
-def _group(number: int) -> str:
+def group(number: int) -> str:
+    """Return a group's name, or the number if it has none."""
     try:
         return clean(grp.getgrgid(number).gr_name)
     except KeyError:

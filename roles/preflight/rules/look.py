@@ -32,6 +32,10 @@ FileState = (
 """SHA-256, mode, owner, group; None if nothing is there; "irregular" if it is not a small regular file."""
 
 
+OF_CONTROLLER = ("clock_ahead", "time")
+"""What the controller adds to the variable `preflight_look` (action_plugins/preflight_look.py)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Login:
     """The user that the controller logged in as, before sudo. has_key: whether authorized_keys has a key."""
@@ -156,7 +160,8 @@ class Look:
     """The state of a Pi.
 
     clock: Unix time. user_id: the user that the look ran as. free_bytes: on /. connection: SSH_CONNECTION,
-    empty without SSH. files: those that the roles manage. packages: the installed ones. zone: the time zone.
+    empty without SSH. claimed: by a run that changes the Pi. files, users: those that the roles manage; of a
+    user, group, home, shell and comment. packages: the installed ones. zone: the time zone.
     units: ActiveState and UnitFileState; the former is empty in a root that does not run. journal: the files
     that journald has open. country, cmdline_country: the Wi-Fi country in force, and the one that the
     kernel's command line sets. sysctl_files: by key, each file that sets it, and the value, in the order in
@@ -172,7 +177,9 @@ class Look:
     free_bytes: Count
     network_manager: State
     connection: Annotated[str, r"([0-9A-Za-z.:%_]{1,80}( [0-9A-Za-z.:%_]{1,80}){3})?"]
+    claimed: bool
     login: Login
+    users: dict[User, tuple[str, str, str, str] | None]
     files: dict[str, FileState]
     packages: list[Package]
     dpkg: Dpkg
@@ -214,6 +221,8 @@ def read_answer(text: str, wanted: Mapping[str, Any]) -> Look:
     look = build(Look, load(text))
     if set(look.files) != set(wanted["files"]):
         raise AnswerError("files are not those that were asked for")
+    if set(look.users) != set(wanted["users"]):
+        raise AnswerError("users are not those that were asked for")
     if not set(wanted["units"]) <= set(look.units):
         raise AnswerError("units are not those that were asked for")
     if not set(look.nm.devices) <= set(wanted["interfaces"]):
@@ -225,7 +234,7 @@ def read_answer(text: str, wanted: Mapping[str, Any]) -> Look:
 
 def read_fact(fact: Mapping[str, Any]) -> Look:
     """Return the look of the variable `preflight_look`. Raises AnswerError."""
-    return build(Look, dict(fact))
+    return build(Look, {name: value for name, value in fact.items() if name not in OF_CONTROLLER})
 
 
 def _without_tuples(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The question of the look: what the roles want to know, and the program that answers it on the Pi.
 
-A role names what it manages in its vars/main.yml: `__ROLE_files` (by path: mode, owner, group) and
-`__ROLE_units` (a list). The look asks for all of them at once.
+A role names what it manages in its vars/main.yml: `__ROLE_files` (by path: mode, owner, group),
+`__ROLE_units` and `__ROLE_users` (lists of names). The look asks for all of them at once.
 """
 
 from __future__ import annotations
@@ -49,16 +49,14 @@ def question(variables: Variables) -> dict[str, Any]:
     """Return the program's argument for a host, from the roles' internal variables and the host's own."""
     internal = internal_variables(variables.roles.repository)
     templar = Templar(variables.loader, {**variables.roles.defaults, **internal, **variables.raw})
-    files: set[str] = set()
-    units: set[str] = set()
+    managed: dict[str, set[str]] = {"files": set(), "units": set(), "users": set()}
     for role in variables.roles.specs:
-        files |= set(templar.template(internal.get(f"__{role}_files", {})))
-        units |= set(templar.template(internal.get(f"__{role}_units", [])))
+        for what, names in managed.items():
+            names.update(map(str, templar.template(internal.get(f"__{role}_{what}", []))))
     variables.resolve([*_INTERFACES, "concentrator_port"])
     values = variables.values
     return {
-        "files": sorted(map(str, files)),
-        "units": sorted(map(str, units)),
+        **{what: sorted(names) for what, names in managed.items()},
         "interfaces": [str(values[name]) for name in _INTERFACES if name in values],
         "port": int(values.get("concentrator_port", 0)),
     }

@@ -12,6 +12,7 @@ UUID = "5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03"
 WANTED: dict[str, Any] = {
     "files": ["/etc/hosts", "/etc/missing", "/etc/fifo"],
     "units": ["ssh.service"],
+    "users": ["smart-meter", "nobody-knows"],
     "interfaces": ["wlan0", "eth0"],
     "port": 502,
 }
@@ -22,6 +23,11 @@ GOOD: dict[str, Any] = {
     "free_bytes": 2_000_000_000,
     "network_manager": "active",
     "connection": "192.168.2.5 51234 192.168.2.100 22",
+    "claimed": False,
+    "users": {
+        "smart-meter": ["smart-meter", "/nonexistent", "/usr/sbin/nologin", "Modbus TCP data concentrator"],
+        "nobody-knows": None,
+    },
     "login": {"name": "pi", "home": "/home/pi", "shell": "/bin/bash", "has_key": True},
     "files": {
         "/etc/hosts": ["0" * 64, "0644", "root", "root"],

@@ -427,6 +427,32 @@ def test_the_user_before_sudo_is_named_with_his_home(pi: FakePi, monkeypatch: py
     assert (pi.look().login.name, pi.look().login.home) == ("", "")
 
 
+def test_users_are_read(pi: FakePi) -> None:
+    nobody = pwd.getpwnam("nobody")
+
+    users = pi.look({**WANTED, "users": ["nobody", "nobody-knows"]}).users
+
+    assert users["nobody-knows"] is None
+    assert users["nobody"] is not None
+    assert users["nobody"][1:] == (nobody.pw_dir, nobody.pw_shell, nobody.pw_gecos)
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        ("1000\nanna@desk, process 7\n", True),
+        ("900\nanna@desk, process 7\n", False),
+        ("", False),
+        ("soon\n", False),
+    ],
+)
+def test_a_claim_counts_until_it_expires(pi: FakePi, claim: str, expected: bool) -> None:
+    pi.write("proc/uptime", "950.25 1800.00\n")
+    pi.write("run/smart-meter-claim", claim)
+
+    assert pi.look().claimed is expected
+
+
 def test_cleaned_text_is_always_accepted() -> None:
     text = "".join(map(chr, [*range(0x300), 0x202E, 0x200D, 0xDC80, 0xFEFF, 0x1F600, 0xE0041]))
 

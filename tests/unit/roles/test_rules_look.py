@@ -29,7 +29,7 @@ def test_a_good_answer_is_read_as_it_is() -> None:
 
 
 def test_the_variable_of_the_roles_is_the_same_look_again() -> None:
-    assert read_fact(look().as_fact()) == look()
+    assert read_fact({**look().as_fact(), "clock_ahead": 0.5, "time": 1.5}) == look()
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,10 @@ def test_the_variable_of_the_roles_is_the_same_look_again() -> None:
         ("files", {**GOOD["files"], "/etc/hosts": ["0" * 64, "0644", "root"]}),
         ("files", {**GOOD["files"], "/etc/hosts": ["0" * 63 + "G", "0644", "root", "root"]}),
         ("files", {**GOOD["files"], "/etc/hosts": "fine"}),
+        ("users", {}),
+        ("users", {"smart-meter": None, "nobody-knows": ["a", "/", "/bin/sh"]}),
+        ("users", {**GOOD["users"], "-x": None}),
+        ("claimed", "no"),
         ("packages", ["python3", "--reinstall"]),
         ("packages", "python3"),
         ("packages", ["p"] * (MAX_ENTRIES + 1)),
