@@ -10,7 +10,8 @@ import time
 from contextlib import suppress
 
 SECONDS = 10.0
-MAX_OUTPUT = 256 * 1024
+MAX_OUTPUT = 1024 * 1024
+"""The list of packages of a desktop has some 200 KB."""
 _FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

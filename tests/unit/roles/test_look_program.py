@@ -273,7 +273,7 @@ def test_an_endless_output_is_cut_and_named(pi: FakePi) -> None:
     assert found.packages == []
     [failure] = found.failed
     assert failure.startswith("dpkg-query -W -f")
-    assert failure.endswith("it printed more than 256 KiB")
+    assert failure.endswith("it printed more than 1024 KiB")
 
 
 def test_who_runs_dpkg_is_named_and_an_interrupted_one_is_noticed(pi: FakePi) -> None:
