@@ -7,12 +7,15 @@ import time
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from roles.preflight.action_plugins import preflight_look
 from roles.preflight.action_plugins.preflight_look import ActionModule
 from roles.preflight.rules.question import question
 from roles.preflight.rules.variables import Variables
 from tests.unit.roles.loaded import ROLES
 from tests.unit.roles.looks import WANTED, answer
+from tests.unit.roles.site import REPOSITORY
 
 HOST = {
     "inventory_hostname": "pi-north",
@@ -97,6 +100,27 @@ def test_a_program_that_does_not_run_fails_with_its_last_line(
     assert result["msg"].startswith("pi-north: its state can't be read: ")
     assert reason in result["msg"]
     assert result["msg"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("claimed", "age", "expected"), [(False, 1, False), (False, 30, True), (True, 1, True)]
+)
+def test_it_is_repeated_after_the_claim_if_another_run_may_have_changed_the_pi(
+    claimed: bool, age: float, expected: bool
+) -> None:
+    plays = DataLoader().load_from_file(str(REPOSITORY / "playbooks/site.yml"), trusted_as_template=True)
+    [again] = [
+        task
+        for play in plays
+        for outer in play["tasks"]
+        for task in outer.get("block", [])
+        if task.get("ansible.builtin.include_role", {}).get("name") == "preflight"
+    ]
+    look = {"claimed": claimed, "time": time.time() - age}
+
+    holds = Templar(DataLoader(), {"preflight_look": look}).evaluate_conditional(again["when"])
+
+    assert holds is expected
 
 
 def test_it_asks_for_what_the_roles_manage() -> None:
