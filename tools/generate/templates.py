@@ -61,7 +61,7 @@ def _variables() -> dict[str, Any]:
     return {
         **variables,
         "inventory_hostname": "pi-north",
-        "ansible_facts": {"systemd": {"version": "257"}, "env": {}},
+        "preflight_look": {"systemd_version": 257, "login": {"name": ""}},
         "ansible_managed": "Managed by Ansible",
     }
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from roles.preflight.rules.look import Look
 from roles.preflight.rules.problem import Problem, Values, problem
 
 TESTED_RELEASE = 13
@@ -16,38 +15,24 @@ CLOCK_WARNING_SECONDS = 300
 CLOCK_LIMIT_SECONDS = 86400
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was found on the Pi.
+def examine(look: Look, clock_ahead: float, values: Values) -> tuple[list[Problem], list[str]]:
+    """Return (problems, warnings), each with its fix; a problem of the Pi itself has no key.
 
-    facts: as `ansible.builtin.setup` gathers them; they leave out a root file system that is an overlay, so
-    `free_bytes` is read separately. clock_ahead: seconds by which the Pi's clock is ahead of the
-    controller's. user_id: the user that commands run as, through sudo. network_manager: the output of
-    `systemctl is-active`.
+    clock_ahead: seconds by which the Pi's clock is ahead of the controller's.
     """
-
-    facts: Mapping[str, Any]
-    clock_ahead: float
-    user_id: int
-    free_bytes: int
-    network_manager: str
-
-
-def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
-    """Return (problems, warnings), each with its fix; a problem of the Pi itself has no key."""
     problems = [
-        *(Problem((), message) for message in _check_system(found)),
-        *_check_interfaces(found.facts, values),
-        *(Problem((), message) for message in _check_disk(found.free_bytes, values)),
+        *(Problem((), message) for message in _check_system(look)),
+        *_check_interfaces(look.interfaces, values),
+        *(Problem((), message) for message in _check_disk(look.free_bytes, values)),
+        *(Problem((), f"{failure}; run again, or find out why") for failure in look.failed),
     ]
     warnings = []
-    facts = found.facts
-    if facts.get("distribution") == "Debian" and _release(facts) == OLDEST_RELEASE:
+    if _is_debian(look) and look.release.major == OLDEST_RELEASE:
         warnings.append(
             "runs Debian 12 (bookworm), where the concentrator's sandbox is weaker; Debian 13 is better"
         )
-    clock = abs(found.clock_ahead)
-    side = "ahead of" if found.clock_ahead > 0 else "behind"
+    clock = abs(clock_ahead)
+    side = "ahead of" if clock_ahead > 0 else "behind"
     finding = f"its clock is {_duration(clock)} {side} the controller's"
     why = "TLS and package signatures fail with a wrong clock"
     fix = "set it (sudo date -s), and add a time server that it can reach to appliance_ntp_servers"
@@ -59,40 +44,38 @@ def examine(found: Found, values: Values) -> tuple[list[Problem], list[str]]:
     return problems, warnings
 
 
-def _check_system(found: Found) -> Iterator[str]:
-    facts = found.facts
-    system = f"{facts.get('distribution')} {facts.get('distribution_version')}"
+def _check_system(look: Look) -> Iterator[str]:
+    release = look.release
+    system = f"Debian {release.debian}" if _is_debian(look) else f"{release.name} {release.version}".strip()
     flash = "flash Raspberry Pi OS trixie (Debian 13), 64-bit"
-    if facts.get("distribution") != "Debian" or _release(facts) < OLDEST_RELEASE:
+    if not _is_debian(look) or release.major < OLDEST_RELEASE:
         yield f"runs {system}; {flash}"
-    elif _release(facts) > TESTED_RELEASE:
+    elif release.major > TESTED_RELEASE:
         yield f"runs {system}, which is not tested; {flash}"
-    architecture = facts.get("architecture")
-    if architecture not in ARCHITECTURES or str(facts.get("userspace_bits")) != "64":
-        seen = f"{architecture} with {facts.get('userspace_bits')}-bit programs"
+    if look.machine not in ARCHITECTURES or look.bits != 64:
+        seen = f"{look.machine} with {look.bits}-bit programs"
         yield f"is {seen}; flash the 64-bit Raspberry Pi OS (a Pi 3, 4, 5 or Zero 2 W runs it)"
-    if facts.get("service_mgr") != "systemd":
-        yield f"was started by {facts.get('service_mgr')}, not by systemd; flash Raspberry Pi OS trixie"
-    if found.network_manager != "active":
+    if not look.systemd:
+        yield f"was started by {look.init}, not by systemd; flash Raspberry Pi OS trixie"
+    if look.network_manager != "active":
         fix = "sudo apt install network-manager, then sudo systemctl enable --now NetworkManager"
-        state = found.network_manager or "not installed"
+        state = look.network_manager or "not installed"
         yield f"NetworkManager is {state}, and nothing else sets the addresses; {fix}"
-    version = facts.get("python", {}).get("version", {})
-    python = (int(version.get("major", 0)), int(version.get("minor", 0)))
+    python = tuple(int(part) for part in look.python.split("."))
     if python < OLDEST_PYTHON:
         yield (
-            f"has Python {python[0]}.{python[1]}; {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later is needed,"
+            f"has Python {look.python}; {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later is needed,"
             " which Debian 12 and 13 have: check ansible_python_interpreter"
         )
-    if found.user_id != 0:
+    if look.user_id != 0:
         yield (
-            f"commands run as user {found.user_id} and not as root; let ansible_user use sudo for everything"
+            f"commands run as user {look.user_id} and not as root; let ansible_user use sudo for everything"
             " (sudo usermod -aG sudo USER), and leave ansible_become as it is"
         )
 
 
-def _check_interfaces(facts: Mapping[str, Any], values: Values) -> Iterator[Problem]:
-    present = sorted(name for name in facts.get("interfaces", []) if name != "lo")
+def _check_interfaces(interfaces: Sequence[str], values: Values) -> Iterator[Problem]:
+    present = sorted(name for name in interfaces if name != "lo")
     for zone in ("field", "control"):
         name = f"network_{zone}_interface"
         if values.get(name) not in present:
@@ -111,10 +94,9 @@ def _check_disk(free_bytes: int, values: Values) -> Iterator[str]:
         )
 
 
-def _release(facts: Mapping[str, Any]) -> int:
-    """Return the major release; testing and unstable have a name instead, and count as the newest."""
-    version = str(facts.get("distribution_major_version", ""))
-    return int(version) if version.isdigit() else 99
+def _is_debian(look: Look) -> bool:
+    # The 32-bit Raspberry Pi OS has a name of its own; it is refused by its architecture.
+    return look.release.id in ("debian", "raspbian")
 
 
 def _duration(seconds: float) -> str:

@@ -27,7 +27,7 @@ def hosts(lines: str, present: str = "pi-north") -> tuple[list[str], str]:
     content = base64.b64encode((REST + lines).encode()).decode()
     made = templar(
         appliance_hostname="pi-north",
-        ansible_facts={"nodename": present},
+        preflight_look={"name": {"node": present}},
         __appliance_hosts={"content": content},
     )
     missing = made.template(trust_as_template("{{ __appliance_names_missing }}"))

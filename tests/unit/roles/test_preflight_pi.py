@@ -14,9 +14,6 @@ LOOK = """
   hosts: smart_meters
   gather_facts: false
   tasks:
-    - name: Gather the facts
-      ansible.builtin.setup:
-        gather_subset: [min, network]
     - name: Look
       ansible.builtin.import_role: {name: preflight, tasks_from: pi.yml}
 """

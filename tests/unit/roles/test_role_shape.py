@@ -24,7 +24,7 @@ FROM_ANSIBLE = {
     "hostvars", "item", "omit", "lookup", "query", "q", "now", "undef", "range", "dict", "namespace",
 }  # fmt: skip
 # Facts that the role preflight sets for the roles after it.
-PASSED_ON = {"preflight_inventory_host", "preflight_last_host", "preflight_checked"}
+PASSED_ON = {"preflight_inventory_host", "preflight_last_host", "preflight_checked", "preflight_look"}
 EXPRESSIONS = {"when", "changed_when", "failed_when", "until", "that", "var"}
 
 

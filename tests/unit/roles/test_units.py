@@ -33,7 +33,7 @@ def written(unit: str, *, systemd: str = "257", **variables: Any) -> list[str]:
     known = {
         **ROLES.defaults,
         **loader.load_from_file(str(INTERNAL), trusted_as_template=True),
-        "ansible_facts": {"systemd": {"version": systemd}},
+        "preflight_look": {"systemd_version": int(systemd)},
         "ansible_managed": "Written by a test",
         **variables,
     }

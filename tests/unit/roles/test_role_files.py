@@ -1,0 +1,178 @@
+"""The part of a role that needs no running system, tasks/files.yml, and what it compares with the Pi."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import filter_loader
+from ansible.template import Templar, trust_as_template
+from tests.unit.roles.loaded import ROLES
+from tests.unit.roles.looks import answer
+from tests.unit.roles.site import REPOSITORY
+
+filter_loader.add_directory(str(REPOSITORY / "playbooks/filter_plugins"))
+
+IN_TWO_PARTS = sorted(path.parent.parent.name for path in REPOSITORY.glob("roles/*/tasks/files.yml"))
+WRITERS = ("ansible.builtin.copy", "ansible.builtin.template")
+# What these do is the same in a root that does not run.
+HARMLESS = {
+    *WRITERS,
+    "ansible.builtin.apt",
+    "ansible.builtin.assert",
+    "ansible.builtin.file",
+    "ansible.builtin.group",
+    "ansible.builtin.import_role",
+    "ansible.builtin.import_tasks",
+    "ansible.builtin.lineinfile",
+    "ansible.builtin.set_fact",
+    "ansible.builtin.systemd_service",
+    "ansible.builtin.user",
+}
+KEYWORDS = {"name", "when", "vars", "block", "notify", "loop", "loop_control", "register", "no_log", "diff"}
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def load(path: Path) -> Any:
+    return DataLoader().load_from_file(str(path), trusted_as_template=True) or {}
+
+
+def templar(**variables: Any) -> Templar:
+    internal: dict[str, Any] = {}
+    for path in sorted(REPOSITORY.glob("roles/*/vars/main.yml")):
+        internal |= load(path)
+    return Templar(DataLoader(), {**ROLES.defaults, **internal, "ansible_check_mode": False, **variables})
+
+
+def tasks_of(role: str, file: str = "files.yml") -> Iterator[tuple[dict[str, Any], list[str]]]:
+    """Yield the tasks with their conditions, those that are imported from here and from other roles, too."""
+
+    def walk(tasks: list[dict[str, Any]], outer: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+        for task in tasks:
+            given = task.get("when", [])
+            conditions = [*outer, *(given if isinstance(given, list) else [given])]
+            imported = task.get("ansible.builtin.import_role")
+            if "block" in task:
+                yield from walk(task["block"], conditions)
+            elif imported:
+                path = (
+                    REPOSITORY / "roles" / imported["name"] / "tasks" / imported.get("tasks_from", "main.yml")
+                )
+                yield from walk(load(path), conditions)
+            elif name := task.get("ansible.builtin.import_tasks"):
+                yield from walk(load(REPOSITORY / "roles" / role / "tasks" / name), conditions)
+            else:
+                yield task, conditions
+
+    yield from walk(load(REPOSITORY / "roles" / role / "tasks" / file), [])
+
+
+def that_would_run(role: str, look: dict[str, Any], **variables: Any) -> list[str]:
+    """Return the names of the role's tasks whose conditions hold, in the order in which they would run."""
+    known = {**variables, "preflight_look": look}
+    names = []
+    for task, conditions in tasks_of(role):
+        now = templar(**known)
+        if all(now.evaluate_conditional(trust_as_template(str(each))) for each in conditions):
+            if facts := task.get("ansible.builtin.set_fact"):
+                known |= {name: now.template(value) for name, value in facts.items()}
+            else:
+                names.append(str(task["name"]))
+    return names
+
+
+def test_there_are_roles_in_two_parts() -> None:
+    assert IN_TWO_PARTS
+
+
+@pytest.mark.parametrize("role", IN_TWO_PARTS)
+def test_a_file_is_written_with_what_it_is_compared_with(role: str) -> None:
+    now = templar()
+    written = {
+        str(now.template(arguments["dest"])): {
+            name: str(now.template(arguments[name])) for name in ("mode", "owner", "group")
+        }
+        for task, _ in tasks_of(role)
+        for arguments in (task[writer] for writer in WRITERS if writer in task)
+    }
+
+    assert written == now.template(load(REPOSITORY / "roles" / role / "vars/main.yml")[f"__{role}_files"])
+
+
+@pytest.mark.parametrize("role", IN_TWO_PARTS)
+def test_a_file_is_written_only_if_it_differs(role: str) -> None:
+    for task, conditions in tasks_of(role):
+        if any(writer in task for writer in WRITERS):
+            assert any(f"__{role}_differs" in str(each) for each in conditions), task["name"]
+
+
+@pytest.mark.parametrize("role", IN_TWO_PARTS)
+def test_the_part_for_files_needs_no_running_system(role: str) -> None:
+    for task, _ in tasks_of(role):
+        assert set(task) - KEYWORDS <= HARMLESS, task["name"]
+        # Whether it runs, and is started again, is decided elsewhere.
+        assert "state" not in task.get("ansible.builtin.systemd_service", {}), task["name"]
+
+
+FRESH = answer({"packages": [], "files": {"/etc/authbind/byport/502": None}, "users": {"smart-meter": None}})
+PROVISIONED = answer(
+    {
+        "packages": ["authbind"],
+        "files": {"/etc/authbind/byport/502": [EMPTY, "0500", "smart-meter", "smart-meter"]},
+    }
+)
+
+
+def test_authbind_runs_nothing_on_a_pi_that_has_it_all() -> None:
+    assert that_would_run("authbind", PROVISIONED) == []
+
+
+def test_authbind_is_set_up_on_a_fresh_pi() -> None:
+    assert that_would_run("authbind", FRESH) == [
+        "Files | Install authbind",
+        "User | Create the group",
+        "User | Create a user without shell or home",
+        "Files | Permit the service user to bind the port",
+    ]
+
+
+def test_in_check_mode_a_fresh_pi_is_not_asked_for_what_only_the_package_brings() -> None:
+    assert that_would_run("authbind", FRESH, ansible_check_mode=True) == [
+        "User | Create the group",
+        "User | Create a user without shell or home",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "task"),
+    [
+        ("packages", [], "Files | Install authbind"),
+        (
+            "files",
+            {"/etc/authbind/byport/502": [EMPTY, "0501", "smart-meter", "smart-meter"]},
+            "Files | Permit the service user to bind the port",
+        ),
+        (
+            "users",
+            {"smart-meter": ["smart-meter", "/nonexistent", "/bin/sh", "Modbus TCP data concentrator"]},
+            "User | Create a user without shell or home",
+        ),
+    ],
+)
+def test_authbind_repairs_what_differs(place: str, value: Any, task: str) -> None:
+    assert task in that_would_run("authbind", {**PROVISIONED, place: value})
+
+
+@pytest.mark.parametrize(
+    ("binding", "expected"), [("authbind", ["1502", "99"]), ("socket", ["1502", "502", "99"])]
+)
+def test_the_service_keeps_only_the_permission_that_it_needs(binding: str, expected: list[str]) -> None:
+    byport = {"502": "smart-meter", "1502": "smart-meter", "99": "smart-meter", "80": "www-data"}
+    [(task, _)] = tasks_of("authbind", "revoke.yml")
+    look = {**PROVISIONED, "byport": byport}
+    now = templar(preflight_look=look, concentrator_port_binding=binding, **task["vars"])
+
+    assert sorted(now.template(task["loop"])) == expected
