@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,17 @@ def load(path: Path) -> Any:
     return DataLoader().load_from_file(str(path), trusted_as_template=True) or {}
 
 
-def templar(**variables: Any) -> Templar:
+@cache
+def internal_variables() -> dict[str, Any]:
     internal: dict[str, Any] = {}
     for path in sorted(REPOSITORY.glob("roles/*/vars/main.yml")):
         internal |= load(path)
-    return Templar(DataLoader(), {**ROLES.defaults, **internal, "ansible_check_mode": False, **variables})
+    return internal
+
+
+def templar(**variables: Any) -> Templar:
+    known = {**ROLES.defaults, **internal_variables(), "ansible_check_mode": False, **variables}
+    return Templar(DataLoader(), known)
 
 
 def each_item(task: dict[str, Any], **variables: Any) -> Iterator[Templar]:
