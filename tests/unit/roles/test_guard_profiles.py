@@ -89,6 +89,17 @@ def test_at_boot_a_profile_that_is_not_as_confirmed_is_restored(pi: Networked, d
     assert pi.called() == []
 
 
+def test_without_room_for_the_copy_the_profile_stays(pi: Networked) -> None:
+    pi.profile.write_text("by hand")
+    pi.program(pi.folder / "bin/cp", "exit 1")
+
+    done = pi.run("smart-meter-guard", "boot")
+
+    assert done.returncode == 1, "the unit does not show it"
+    assert pi.profile.read_text() == "by hand"
+    assert not pi.events.exists()
+
+
 @pytest.mark.parametrize("copy", [None, "", "[connection]\nid=smart-meter-control\nuuid=5fb0", "folder"])
 def test_a_copy_that_is_not_complete_restores_nothing(pi: Networked, copy: str | None) -> None:
     pi.copy.unlink()

@@ -305,20 +305,20 @@ def test_a_rollback_names_another_host_that_has_the_address() -> None:
     ("stdout", "ok", "found"),
     [
         (
-            "{uuid}\n--\n{uuid}\nsmart-meter-control\n192.168.2.100/24",
+            "{uuid}\n--\nsmart-meter-control\n{uuid}\n192.168.2.100/24",
             True,
             "smart-meter-control 192.168.2.100/24",
         ),
-        ("{uuid}\n--\n{other}\noffice\n192.168.2.100/24", False, "office 192.168.2.100/24"),
+        ("{uuid}\n--\noffice\n{other}\n192.168.2.100/24", False, "office 192.168.2.100/24"),
         (
-            "{uuid}\n--\n{other}\nsmart-meter-control\n192.168.2.100/24",
+            "{uuid}\n--\nsmart-meter-control\n{other}\n192.168.2.100/24",
             False,
             "smart-meter-control 192.168.2.100/24 (another profile of that name)",
         ),
-        ("--\n\nsmart-meter-control\n192.168.2.100/24", False, "smart-meter-control 192.168.2.100/24"),
+        ("--\nsmart-meter-control\n\n192.168.2.100/24", False, "smart-meter-control 192.168.2.100/24"),
         ("{uuid}\n--\n", False, "no such interface, or no profile runs"),
         (
-            "{uuid}\n--\n{uuid}\nsmart-meter-control\n192.168.2.7/24",
+            "{uuid}\n--\nsmart-meter-control\n{uuid}\n192.168.2.7/24",
             False,
             "smart-meter-control 192.168.2.7/24",
         ),
