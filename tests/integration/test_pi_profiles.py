@@ -1,4 +1,4 @@
-"""The zones' network profiles: rivals, damage, and failed or interrupted changes. In the order of the file."""
+"""The zones' network profiles: rivals, damage, and failed or interrupted changes. In the file's order."""
 
 from __future__ import annotations
 

@@ -198,6 +198,7 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     for disk in facts.disks(config):
         yield machine.judge_disk(disk)
     yield machine.judge_journal(facts.journal())
+    yield machine.judge_boot_partition(facts.passphrases())
     yield machine.judge_card(facts.card(), facts.uptime())
     yield machine.judge_temperature(facts.temperature())
     yield machine.judge_power(facts.throttled())

@@ -56,3 +56,22 @@ def test_the_uuid_of_our_profile(tmp_path: Path, text: str | None, expected: str
 )
 def test_the_wifi_country_in_force(shown: str, expected: str) -> None:
     assert facts.parse_country(shown) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "has"),
+    [
+        (
+            "network-config",
+            'wifis:\n  wlan0:\n    access-points:\n      "a":\n        password: "0123"\n',
+            True,
+        ),
+        ("network-config", "network: {version: 2}\n# password: was here\n", False),
+        ("wpa_supplicant.conf", 'network={\n  psk="12345678"\n}\n', True),
+        ("user-data", 'password: "x"\n', False),
+    ],
+)
+def test_files_with_a_wifi_passphrase(tmp_path: Path, name: str, text: str, has: bool) -> None:
+    (tmp_path / name).write_text(text)
+
+    assert facts.passphrases(tmp_path) == ([str(tmp_path / name)] if has else [])
