@@ -442,8 +442,8 @@ def card() -> Card | None:
 def passphrases(folder: Path = Path("/boot/firmware")) -> list[str]:
     """Return the files of Raspberry Pi Imager on the boot partition that have a Wi-Fi passphrase."""
     files = [folder / name for name in ("network-config", "wpa_supplicant.conf", "custom.toml")]
-    passphrase = r"(?m)^(?!\s*#).*\b(password|psk)\b[\"']?\s*[:=]\s*[\"']?\S"
-    return [str(file) for file in files if re.search(passphrase, _text(file) or "")]
+    line = r"(?m)^(?!\s*#).*\b(password|psk)\b[\"']?\s*[:=]\s*[\"']?\S"
+    return [str(file) for file in files if re.search(line, _text(file) or "")]
 
 
 def temperature() -> float | None:

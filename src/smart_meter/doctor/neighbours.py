@@ -2,7 +2,7 @@
 
 It needs only Python and root, since the playbooks also run this file on Pis that have no release yet.
 Arguments: pairs of an interface and an address. It prints a JSON object: by address, the MAC address of
-another host that has it.
+another host that has it, or an empty text.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ def own_macs() -> dict[str, bytes]:
 
 
 def others(asked: Sequence[tuple[str, str]], seconds: float = SECONDS) -> dict[str, str]:
-    """Return the MAC address of another host for each (interface, address) that one answers for.
+    """Return, by address, the MAC address of another host that has it; an empty text if no host answers.
 
-    An interface that is missing or down has no neighbours. Raises PermissionError if this user is not root.
+    asked: (interface, address); an address whose interface is missing or down is not among the results.
+    Raises PermissionError if this user is not root.
     """
     own = own_macs()
     found: dict[str, str] = {}
@@ -75,6 +76,7 @@ def others(asked: Sequence[tuple[str, str]], seconds: float = SECONDS) -> dict[s
                     with suppress(OSError):
                         to = (interface, _ETH_P_ARP, 0, 0, _BROADCAST)
                         opened.sendto(probe(own[interface], address), to)
+                        found.setdefault(address, "")
                 continue
             ready, _, _ = select(sockets, [], [], min(left, due) if sent < _PROBES else left)
             for opened in ready:

@@ -135,7 +135,8 @@ def judge_profile(zone: ZoneConfig, devices: Mapping[str, Device] | None, own: s
 def judge_address(zone: ZoneConfig, others: Mapping[str, str] | None) -> Check:
     """Judge whether this Pi is the only host with its address.
 
-    others: by address, the MAC address of another host that answers for it; None if this user may not ask.
+    others: by address, the MAC address of another host that answers for it, empty if none does; without the
+    addresses that could not be asked for. None if this user may not ask.
     """
     name = f"{zone.name} zone, address"
     expected = f"no other host has {zone.address}"
@@ -143,6 +144,8 @@ def judge_address(zone: ZoneConfig, others: Mapping[str, str] | None) -> Check:
         return unknown(name, "only root may ask the network", expected, AS_ROOT)
     mac = others.get(str(zone.address))
     if mac is None:
+        return unknown(name, f"{zone.interface} is missing or down", expected)
+    if not mac:
         return ok(name, expected, expected)
     fix = f"find the device with the MAC address {mac}, and give it another address"
     return bad(name, f"another host has {zone.address}: {mac}", expected, fix)

@@ -85,12 +85,12 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ([], {}),
+        ([], {ADDRESS: ""}),
         ([reply(OTHER)], {ADDRESS: "02:00:00:00:00:07"}),
         # Ours on the other network, our own probe, another address, and not ARP.
         (
             [reply(b"\x02" * 6), neighbours.probe(OWN, ADDRESS), reply(OTHER, "192.168.1.7"), b"x"],
-            {},
+            {ADDRESS: ""},
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_only_another_host_with_the_address_counts(
     assert {to for _, to in network.sent} == {("wlan0", 0x0806, 0, 0, b"\xff" * 6)}
 
 
-def test_an_interface_that_is_missing_or_has_no_mac_address_has_no_neighbours(network: Network) -> None:
+def test_on_an_interface_that_is_missing_or_has_no_mac_address_nobody_is_asked(network: Network) -> None:
     assert neighbours.others([("wlan7", ADDRESS), ("tun0", ADDRESS)], 0.08) == {}
     assert network.sent == []
 

@@ -129,8 +129,9 @@ def test_another_host_with_the_address_is_bad_and_named_by_its_mac_address() -> 
     assert (check.name, check.level) == ("field zone, address", Level.BAD)
     assert check.found == "another host has 192.168.1.100: 02:00:00:00:00:07"
     assert "02:00:00:00:00:07" in check.fix
-    assert judge_address(FIELD_ZONE, {"192.168.2.100": "02:00:00:00:00:07"}).level is Level.OK
-    assert judge_address(FIELD_ZONE, None).level is Level.UNKNOWN
+    assert judge_address(FIELD_ZONE, {"192.168.1.100": ""}).level is Level.OK
+    for others in ({"192.168.2.100": "02:00:00:00:00:07"}, None):
+        assert judge_address(FIELD_ZONE, others).level is Level.UNKNOWN
 
 
 def test_another_wifi_country_than_the_provisioned_one_is_a_warning() -> None:
