@@ -16,7 +16,7 @@ import stat
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -25,9 +25,8 @@ from typing import Any
 from smart_meter.concentrator import probe
 from smart_meter.config import Config, MeterConfig
 from smart_meter.config.small_file import read_small
-from smart_meter.doctor import neighbours
 from smart_meter.doctor.machine import Card, Disk
-from smart_meter.doctor.network import PROFILES, Device, Firewall, Interface
+from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
 from smart_meter.doctor.service import Answer, HistoryFile
 from smart_meter.history.faults import DamagedError
@@ -50,7 +49,7 @@ _TIMEX_BYTES = 512  # struct timex takes 208; the rest is spare
 _SECTOR = 512  # Documentation/block/stat.rst: always 512, whatever the device uses
 
 
-def _output(*command: str) -> str | None:
+def output_of(*command: str) -> str | None:
     """Return a program's standard output; None if it is missing, fails or takes too long."""
     path = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
     if path is None:
@@ -70,7 +69,8 @@ def _output(*command: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _text(path: Path) -> str | None:
+def text_of(path: Path) -> str | None:
+    """Return a file's text; None if it can't be read."""
     try:
         return read_small(path).decode(errors="replace").strip()
     except OSError:
@@ -78,7 +78,7 @@ def _text(path: Path) -> str | None:
 
 
 def _number(path: Path, base: int = 10) -> int | None:
-    text = _text(path)
+    text = text_of(path)
     try:
         return int(text, base) if text else None
     except ValueError:
@@ -114,7 +114,7 @@ def link(path: Path) -> str | None:
 
 def unit(name: str) -> dict[str, str] | None:
     """Return the unit's properties that are judged, by name; None if systemd does not answer."""
-    shown = _output("systemctl", "show", name, f"--property={_PROPERTIES}")
+    shown = output_of("systemctl", "show", name, f"--property={_PROPERTIES}")
     if shown is None:
         return None
     return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
@@ -158,8 +158,8 @@ def _user(number: int) -> str:
 
 def interfaces() -> list[Interface] | None:
     """Return this machine's network interfaces; None if `ip` fails."""
-    shown = _output("ip", "-json", "-4", "address", "show")
-    links = _output("ip", "-json", "link", "show")
+    shown = output_of("ip", "-json", "-4", "address", "show")
+    links = output_of("ip", "-json", "link", "show")
     if shown is None or links is None:
         return None
     # In the first list, an interface without an IPv4 address is missing or empty.
@@ -187,7 +187,7 @@ def interfaces() -> list[Interface] | None:
 
 def _signals() -> dict[str, int]:
     """Return the signal strength of each Wi-Fi interface in dBm, by the interface's name."""
-    rows = (_text(Path("/proc/net/wireless")) or "").splitlines()[2:]
+    rows = (text_of(Path("/proc/net/wireless")) or "").splitlines()[2:]
     found = [re.match(r"\s*(\S+): +\S+ +\S+ +(-\d+)", row) for row in rows]
     return {match[1]: int(match[2]) for match in found if match}
 
@@ -195,81 +195,9 @@ def _signals() -> dict[str, int]:
 def _is_blocked() -> bool:
     """Whether rfkill blocks any Wi-Fi radio."""
     return any(
-        _text(radio / "type") == "wlan" and "1" in (_text(radio / "soft"), _text(radio / "hard"))
+        text_of(radio / "type") == "wlan" and "1" in (text_of(radio / "soft"), text_of(radio / "hard"))
         for radio in Path("/sys/class/rfkill").glob("rfkill*")
     )
-
-
-def network_devices() -> dict[str, Device] | None:
-    """Return the interfaces as NetworkManager sees them; None if it does not answer."""
-    fields = "GENERAL.DEVICE,GENERAL.STATE,GENERAL.REASON,GENERAL.CONNECTION,GENERAL.CON-UUID"
-    shown = _output("nmcli", "-t", "-f", fields, "device", "show")
-    return None if shown is None else parse_devices(shown)
-
-
-def parse_devices(shown: str) -> dict[str, Device]:
-    """Return the interfaces in the output of `nmcli -t device show`: blocks of lines NAME:VALUE."""
-    found = {}
-    for block in shown.split("\n\n"):
-        pairs = [line.partition(":")[::2] for line in block.splitlines()]
-        values = {name: "" if value == "--" else value for name, value in pairs}
-        state = re.match(r"\d+", values.get("GENERAL.STATE", ""))
-        if state is not None and "GENERAL.DEVICE" in values:
-            found[values["GENERAL.DEVICE"]] = Device(
-                state=int(state[0]),
-                reason=values.get("GENERAL.REASON", ""),
-                profile=values.get("GENERAL.CONNECTION", ""),
-                uuid=values.get("GENERAL.CON-UUID", ""),
-            )
-    return found
-
-
-def own_profile(zone: str, folder: Path = Path(PROFILES)) -> str | None:
-    """Return the UUID in the file of a zone's profile; empty without one, None if this user can't read it."""
-    try:
-        text = read_small(folder / f"smart-meter-{zone}.nmconnection").decode(errors="replace")
-    except PermissionError:
-        return None
-    except OSError:
-        return ""
-    found = re.search(r"(?m)^uuid=([0-9a-f-]{36})$", text)
-    return found[1] if found else ""
-
-
-def other_hosts(asked: Sequence[tuple[str, str]]) -> dict[str, str] | None:
-    """Return the MAC addresses of other hosts that have the addresses; None if this user may not ask."""
-    try:
-        return neighbours.others(asked)
-    except OSError:
-        return None
-
-
-def wanted_country() -> str:
-    """Return the Wi-Fi country that was provisioned; empty without Wi-Fi."""
-    text = _text(Path("/etc/modprobe.d/smart-meter-wifi.conf")) or ""
-    found = re.search(r"(?m)^options cfg80211 .*\bieee80211_regdom=([A-Z]{2})", text)
-    return found[1] if found else ""
-
-
-def country() -> str:
-    """Return the Wi-Fi country in force."""
-    return parse_country(_output("iw", "reg", "get") or "")
-
-
-def parse_country(shown: str) -> str:
-    """Return the country in the output of `iw reg get`: that of a radio with its own, else the global one."""
-    blocks = re.split(r"(?m)^(?=global|phy)", shown)
-    own = [block for block in blocks if re.match(r"phy.*self-managed", block)]
-    for block in [*own, *(block for block in blocks if block.startswith("global"))]:
-        if found := re.search(r"(?m)^country ([A-Z]{2}|00):", block):
-            return found[1]
-    return ""
-
-
-def country_of_command_line() -> str:
-    """Return the Wi-Fi country that the kernel's command line sets, which has precedence; empty if none."""
-    found = re.search(r"\bcfg80211\.ieee80211_regdom=(\w+)", _text(Path("/proc/cmdline")) or "")
-    return found[1] if found else ""
 
 
 def has_firewall() -> bool:
@@ -281,7 +209,7 @@ def firewall() -> Firewall | None:
     """Return ufw's status and rules; None if ufw fails or this user is not root, as ufw requires."""
     if os.geteuid() != 0:
         return None
-    status, added = _output("ufw", "status", "verbose"), _output("ufw", "show", "added")
+    status, added = output_of("ufw", "status", "verbose"), output_of("ufw", "show", "added")
     return None if status is None or added is None else Firewall(status, added)
 
 
@@ -427,11 +355,11 @@ def card() -> Card | None:
         return None
     if (folder / "partition").exists():
         folder = folder.parent
-    counters = (_text(folder / "stat") or "").split()
-    life = (_text(folder / "device" / "life_time") or "").split()
+    counters = (text_of(folder / "stat") or "").split()
+    life = (text_of(folder / "device" / "life_time") or "").split()
     return Card(
         name=folder.name,
-        kind=_text(folder / "device" / "type") or "" if folder.name.startswith("mmcblk") else "",
+        kind=text_of(folder / "device" / "type") or "" if folder.name.startswith("mmcblk") else "",
         written=int(counters[6]) * _SECTOR if len(counters) > 6 else None,
         # One number for each type of memory in the device; the worse one counts.
         life=max((int(part, 16) for part in life), default=None),
@@ -443,7 +371,7 @@ def passphrases(folder: Path = Path("/boot/firmware")) -> list[str]:
     """Return the files of Raspberry Pi Imager on the boot partition that have a Wi-Fi passphrase."""
     files = [folder / name for name in ("network-config", "wpa_supplicant.conf", "custom.toml")]
     line = r"(?m)^(?!\s*#).*\b(password|psk)\b[\"']?\s*[:=]\s*[\"']?\S"
-    return [str(file) for file in files if re.search(line, _text(file) or "")]
+    return [str(file) for file in files if re.search(line, text_of(file) or "")]
 
 
 def temperature() -> float | None:
@@ -458,11 +386,11 @@ def throttled() -> int | None:
     bits = _number(Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
     if bits is not None:
         return bits
-    printed = re.search(r"throttled=0x([0-9a-fA-F]+)", _output("vcgencmd", "get_throttled") or "")
+    printed = re.search(r"throttled=0x([0-9a-fA-F]+)", output_of("vcgencmd", "get_throttled") or "")
     if printed:
         return int(printed[1], 16)
     for monitor in Path("/sys/class/hwmon").glob("hwmon*"):
-        if _text(monitor / "name") == "rpi_volt":
+        if text_of(monitor / "name") == "rpi_volt":
             return _number(monitor / "in0_lcrit_alarm")
     return None
 

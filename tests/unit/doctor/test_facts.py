@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smart_meter.doctor import facts
+from smart_meter.doctor import facts, network_facts
 from smart_meter.doctor.network import Device
 
 UUID = "5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03"
@@ -26,12 +26,12 @@ GENERAL.CON-UUID:--
 
 
 def test_networkmanagers_devices() -> None:
-    assert facts.parse_devices(SHOWN) == {
+    assert network_facts.parse_devices(SHOWN) == {
         "eth0": Device(100, "0 (No reason given)", "Büro: oben", UUID),
         "wlan0": Device(10, "71 (The device is unmanaged by user decision)"),
     }
-    assert facts.parse_devices("") == {}
-    assert facts.parse_devices("GENERAL.DEVICE:eth0\nGENERAL.STATE:\n") == {}
+    assert network_facts.parse_devices("") == {}
+    assert network_facts.parse_devices("GENERAL.DEVICE:eth0\nGENERAL.STATE:\n") == {}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_uuid_of_our_profile(tmp_path: Path, text: str | None, expected: str
     if text is not None:
         (tmp_path / "smart-meter-field.nmconnection").write_text(text)
 
-    assert facts.own_profile("field", tmp_path) == expected
+    assert network_facts.own_profile("field", tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_uuid_of_our_profile(tmp_path: Path, text: str | None, expected: str
     ],
 )
 def test_the_wifi_country_in_force(shown: str, expected: str) -> None:
-    assert facts.parse_country(shown) == expected
+    assert network_facts.parse_country(shown) == expected
 
 
 @pytest.mark.parametrize(
