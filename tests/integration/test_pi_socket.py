@@ -145,7 +145,7 @@ def test_a_rollback_while_the_service_does_not_run_is_an_event_once_it_runs(stor
     [text] = story.events("rollback")
     assert text.startswith("firewall was not confirmed before the power went: rolled back")
     assert story.pi.run(["cat", "/var/lib/smart-meter-guard/events"]).stdout == ""
-    story.pi.run(["systemctl", "stop", "smart-meter-guard-firewall.timer"])
+    story.pi.run(["systemctl", "stop", "smart-meter-guard@firewall.timer"])
 
 
 def test_the_unit_keeps_a_third_network_out_without_the_firewall(story: Story) -> None:

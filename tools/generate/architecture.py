@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from tools.generate import REPOSITORY, replace
+from tools.generate.templates import BY_ZONE
 
 PAGE = REPOSITORY / "docs/architecture.md"
 _ROOMS = REPOSITORY / "src/smart_meter"
@@ -71,7 +72,10 @@ def _files() -> Iterator[tuple[str, str]]:
     for template in sorted(_TEMPLATES.rglob("*.j2")):
         relative = template.relative_to(_TEMPLATES)
         roles = {path.parents[1].name for path, text in tasks.items() if f"/{relative}" in text}
-        yield f"`/{relative.with_suffix('')}`", ", ".join(f"`{role}`" for role in sorted(roles))
+        path = relative.with_suffix("")
+        if template == BY_ZONE:
+            path = path.with_stem(f"{path.stem}-{{field,control}}")
+        yield f"`/{path}`", ", ".join(f"`{role}`" for role in sorted(roles))
 
 
 PRODUCTS = {PAGE: page}

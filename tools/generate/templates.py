@@ -1,7 +1,7 @@
 """Every template as a Pi of the example inventory gets it, for tests/unit/roles/golden.
 
 `default` is the site's first Pi: authbind, Wi-Fi. `other` has the opposite choices, and only the files that
-differ by them.
+differ by them. A template in BY_ZONE is written for each zone, with the zone in its name.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
+from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from roles.preflight.rules.variables import load_roles
 from tools.generate import REPOSITORY
 
 GOLDEN = REPOSITORY / "tests/unit/roles/golden"
 TEMPLATES = REPOSITORY / "templates"
+BY_ZONE = TEMPLATES / "etc/NetworkManager/system-connections/smart-meter.nmconnection.j2"
+_ZONES = ("field", "control")
 _HOST_FILES = (
     "group_vars/all/connection.yml",
     "group_vars/all/fleet.yml",
@@ -36,6 +38,8 @@ _OTHER: dict[str, Any] = {
     "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
     "network_field_interface": "eth1",
     "network_field_type": "ethernet",
+    "network_control_gateway": "192.168.2.1",
+    "network_control_dns": ["192.168.2.1", "192.168.2.2"],
 }
 
 
@@ -63,6 +67,7 @@ def _variables() -> dict[str, Any]:
         "inventory_hostname": "pi-north",
         "preflight_look": {"systemd_version": 257, "login": {"name": ""}},
         "ansible_managed": "Managed by Ansible",
+        "vault_network_field_psk": ' correct "horse" \\ battery',
     }
 
 
@@ -70,6 +75,7 @@ def _variables() -> dict[str, Any]:
 def load_plugins() -> None:
     """Make the filters of collections known, as every Ansible command does, but only once per process."""
     init_plugin_loader()
+    filter_loader.add_directory(str(REPOSITORY / "roles/network/filter_plugins"))
 
 
 @cache
@@ -79,8 +85,18 @@ def products() -> dict[Path, Callable[[], str]]:
     found: dict[Path, Callable[[], str]] = {}
     for template in sorted(TEMPLATES.rglob("*.j2")):
         name = template.relative_to(TEMPLATES).with_suffix("")
-        default, other = partial(render, template), partial(render, template, **_OTHER)
-        found[GOLDEN / "default" / name] = default
-        if other() != default():
-            found[GOLDEN / "other" / name] = other
+        written: dict[Path, dict[str, Any]] = {name: {}}
+        if template == BY_ZONE:
+            written = {
+                name.with_stem(f"{name.stem}-{zone}"): {
+                    "zone": trust_as_template(f"{{{{ __network_zones[{place}] }}}}")
+                }
+                for place, zone in enumerate(_ZONES)
+            }
+        for path, variables in written.items():
+            default = partial(render, template, **variables)
+            other = partial(render, template, **variables, **_OTHER)
+            found[GOLDEN / "default" / path] = default
+            if other() != default():
+                found[GOLDEN / "other" / path] = other
     return found

@@ -36,7 +36,9 @@ finish_earlier_change() {
     if [ ! -e "$change/paths" ]; then
         return
     fi
-    if systemctl is-active --quiet "smart-meter-guard-$1.timer" "smart-meter-guard-$1.service"; then
+    # The last two names are those of older releases.
+    if systemctl is-active --quiet "smart-meter-guard@$1.timer" "smart-meter-guard@$1.service" \
+        "smart-meter-guard-$1.timer" "smart-meter-guard-$1.service"; then
         echo "the $1 from $(cat "$change/owner" 2> /dev/null || echo "another run") is not confirmed there yet"
         exit 75
     fi

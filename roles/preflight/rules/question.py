@@ -1,7 +1,8 @@
 """The question of the look: what the roles want to know, and the program that answers it on the Pi.
 
 A role names what it manages in its vars/main.yml: `__ROLE_files` (by path: mode, owner, group),
-`__ROLE_units` and `__ROLE_users` (lists of names). The look asks for all of them at once.
+`__ROLE_units` and `__ROLE_users` (lists of names); and in `__ROLE_asked` files that it only wants to know of.
+The look asks for all of them at once.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def question(variables: Variables) -> dict[str, Any]:
     for role in variables.roles.specs:
         for what, names in managed.items():
             names.update(map(str, templar.template(internal.get(f"__{role}_{what}", []))))
+        managed["files"].update(map(str, templar.template(internal.get(f"__{role}_asked", []))))
     variables.resolve([*_INTERFACES, "concentrator_port"])
     values = variables.values
     return {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smart_meter.config import Config, ConfigError, load
-from smart_meter.doctor import facts, installed, kernel, machine, network, port, service, trail
+from smart_meter.doctor import facts, installed, kernel, machine, network, network_facts, port, service, trail
 from smart_meter.doctor.check import Check
 from smart_meter.log.audit.reader import RecordedEvent
 from smart_meter.net.listen import is_listening, port_holders
@@ -152,8 +152,14 @@ def _port_checks(config: Config, observed: _Service) -> Iterator[Check]:
 
 def _network_checks(config: Config, observed: _Service) -> Iterator[Check]:
     interfaces = facts.interfaces()
+    devices = network_facts.network_devices()
+    others = network_facts.other_hosts([(zone.interface, str(zone.address)) for zone in config.zones])
     for zone in config.zones:
         yield network.judge_zone(zone, interfaces)
+        yield network.judge_profile(zone, devices, network_facts.own_profile(zone.name))
+        yield network.judge_address(zone, others)
+    if country := network_facts.wanted_country():
+        yield network.judge_country(country, network_facts.country(), network_facts.country_of_command_line())
     yield from network.judge_kernel(kernel.examine([zone.interface for zone in config.zones]))
     yield from network.judge_firewall(
         config.zones, observed.port(config), facts.firewall(), installed=facts.has_firewall()
@@ -192,6 +198,7 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     for disk in facts.disks(config):
         yield machine.judge_disk(disk)
     yield machine.judge_journal(facts.journal())
+    yield machine.judge_boot_partition(facts.passphrases())
     yield machine.judge_card(facts.card(), facts.uptime())
     yield machine.judge_temperature(facts.temperature())
     yield machine.judge_power(facts.throttled())

@@ -49,7 +49,7 @@ _TIMEX_BYTES = 512  # struct timex takes 208; the rest is spare
 _SECTOR = 512  # Documentation/block/stat.rst: always 512, whatever the device uses
 
 
-def _output(*command: str) -> str | None:
+def output_of(*command: str) -> str | None:
     """Return a program's standard output; None if it is missing, fails or takes too long."""
     path = shutil.which(command[0], path="/usr/sbin:/usr/bin:/sbin:/bin")
     if path is None:
@@ -69,7 +69,8 @@ def _output(*command: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _text(path: Path) -> str | None:
+def text_of(path: Path) -> str | None:
+    """Return a file's text; None if it can't be read."""
     try:
         return read_small(path).decode(errors="replace").strip()
     except OSError:
@@ -77,7 +78,7 @@ def _text(path: Path) -> str | None:
 
 
 def _number(path: Path, base: int = 10) -> int | None:
-    text = _text(path)
+    text = text_of(path)
     try:
         return int(text, base) if text else None
     except ValueError:
@@ -113,7 +114,7 @@ def link(path: Path) -> str | None:
 
 def unit(name: str) -> dict[str, str] | None:
     """Return the unit's properties that are judged, by name; None if systemd does not answer."""
-    shown = _output("systemctl", "show", name, f"--property={_PROPERTIES}")
+    shown = output_of("systemctl", "show", name, f"--property={_PROPERTIES}")
     if shown is None:
         return None
     return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
@@ -157,8 +158,8 @@ def _user(number: int) -> str:
 
 def interfaces() -> list[Interface] | None:
     """Return this machine's network interfaces; None if `ip` fails."""
-    shown = _output("ip", "-json", "-4", "address", "show")
-    links = _output("ip", "-json", "link", "show")
+    shown = output_of("ip", "-json", "-4", "address", "show")
+    links = output_of("ip", "-json", "link", "show")
     if shown is None or links is None:
         return None
     # In the first list, an interface without an IPv4 address is missing or empty.
@@ -186,7 +187,7 @@ def interfaces() -> list[Interface] | None:
 
 def _signals() -> dict[str, int]:
     """Return the signal strength of each Wi-Fi interface in dBm, by the interface's name."""
-    rows = (_text(Path("/proc/net/wireless")) or "").splitlines()[2:]
+    rows = (text_of(Path("/proc/net/wireless")) or "").splitlines()[2:]
     found = [re.match(r"\s*(\S+): +\S+ +\S+ +(-\d+)", row) for row in rows]
     return {match[1]: int(match[2]) for match in found if match}
 
@@ -194,7 +195,7 @@ def _signals() -> dict[str, int]:
 def _is_blocked() -> bool:
     """Whether rfkill blocks any Wi-Fi radio."""
     return any(
-        _text(radio / "type") == "wlan" and "1" in (_text(radio / "soft"), _text(radio / "hard"))
+        text_of(radio / "type") == "wlan" and "1" in (text_of(radio / "soft"), text_of(radio / "hard"))
         for radio in Path("/sys/class/rfkill").glob("rfkill*")
     )
 
@@ -208,7 +209,7 @@ def firewall() -> Firewall | None:
     """Return ufw's status and rules; None if ufw fails or this user is not root, as ufw requires."""
     if os.geteuid() != 0:
         return None
-    status, added = _output("ufw", "status", "verbose"), _output("ufw", "show", "added")
+    status, added = output_of("ufw", "status", "verbose"), output_of("ufw", "show", "added")
     return None if status is None or added is None else Firewall(status, added)
 
 
@@ -354,16 +355,23 @@ def card() -> Card | None:
         return None
     if (folder / "partition").exists():
         folder = folder.parent
-    counters = (_text(folder / "stat") or "").split()
-    life = (_text(folder / "device" / "life_time") or "").split()
+    counters = (text_of(folder / "stat") or "").split()
+    life = (text_of(folder / "device" / "life_time") or "").split()
     return Card(
         name=folder.name,
-        kind=_text(folder / "device" / "type") or "" if folder.name.startswith("mmcblk") else "",
+        kind=text_of(folder / "device" / "type") or "" if folder.name.startswith("mmcblk") else "",
         written=int(counters[6]) * _SECTOR if len(counters) > 6 else None,
         # One number for each type of memory in the device; the worse one counts.
         life=max((int(part, 16) for part in life), default=None),
         end_of_life=_number(folder / "device" / "pre_eol_info", 16),
     )
+
+
+def passphrases(folder: Path = Path("/boot/firmware")) -> list[str]:
+    """Return the files of Raspberry Pi Imager on the boot partition that have a Wi-Fi passphrase."""
+    files = [folder / name for name in ("network-config", "wpa_supplicant.conf", "custom.toml")]
+    line = r"(?m)^(?!\s*#).*\b(password|psk)\b[\"']?\s*[:=]\s*[\"']?\S"
+    return [str(file) for file in files if re.search(line, text_of(file) or "")]
 
 
 def temperature() -> float | None:
@@ -378,11 +386,11 @@ def throttled() -> int | None:
     bits = _number(Path("/sys/devices/platform/soc/soc:firmware/get_throttled"), 16)
     if bits is not None:
         return bits
-    printed = re.search(r"throttled=0x([0-9a-fA-F]+)", _output("vcgencmd", "get_throttled") or "")
+    printed = re.search(r"throttled=0x([0-9a-fA-F]+)", output_of("vcgencmd", "get_throttled") or "")
     if printed:
         return int(printed[1], 16)
     for monitor in Path("/sys/class/hwmon").glob("hwmon*"):
-        if _text(monitor / "name") == "rpi_volt":
+        if text_of(monitor / "name") == "rpi_volt":
             return _number(monitor / "in0_lcrit_alarm")
     return None
 

@@ -83,6 +83,19 @@ def judge_journal(files: Sequence[str] | None) -> Check:
     return bad(name, found, expected, f"sudo journalctl --flush; if that does not help, {PROVISION}")
 
 
+def judge_boot_partition(files: Sequence[str]) -> Check:
+    """Judge what an installer left on the boot partition. files: those with a Wi-Fi passphrase."""
+    name = "boot partition"
+    expected = "no Wi-Fi passphrase"
+    if not files:
+        return ok(name, expected, expected)
+    fix = (
+        f"remove it from {files[0]}: anybody who has the card can read it; "
+        "copies for root only may be in /etc/netplan and /var/lib/cloud/instance"
+    )
+    return warning(name, f"{', '.join(files)}: has a Wi-Fi passphrase", expected, fix)
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """The device that holds the root file system."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
@@ -77,6 +77,89 @@ def judge_zone(zone: ZoneConfig, interfaces: Sequence[Interface] | None) -> Chec
             name, found, wish, "move the Pi and the access point closer together, or add an antenna"
         )
     return ok(name, found, expected)
+
+
+PROFILES = "/etc/NetworkManager/system-connections"
+_UNMANAGED = 10  # NM_DEVICE_STATE_UNMANAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An interface as NetworkManager sees it."""
+
+    state: int
+    """NMDeviceState."""
+    reason: str = ""
+    """Why it is in that state."""
+    profile: str = ""
+    """The name of the profile that runs on it; empty if there is none."""
+    uuid: str = ""
+    """That profile's UUID."""
+
+
+def judge_profile(zone: ZoneConfig, devices: Mapping[str, Device] | None, own: str | None) -> Check:
+    """Judge whether the zone's own profile runs on its interface.
+
+    devices: by interface; None if NetworkManager does not answer. own: the UUID in the file of the zone's
+    profile; empty if there is none, None if this user may not read it.
+    """
+    name = f"{zone.name} zone, profile"
+    ours = f"smart-meter-{zone.name}"
+    expected = f"{ours} on {zone.interface}"
+    device = (devices or {}).get(zone.interface)
+    if device is None:
+        found = f"NetworkManager does not {'answer' if devices is None else f'know {zone.interface}'}"
+        return unknown(name, found, expected, "systemctl status NetworkManager; nmcli device status")
+    if device.state == _UNMANAGED:
+        found = f"NetworkManager does not manage {zone.interface}: {device.reason}"
+        fix = (
+            f"sudo nmcli device set {zone.interface} managed yes; if it is unmanaged again after a restart, "
+            "another program or a file under /etc/NetworkManager/conf.d excludes it"
+        )
+        return bad(name, found, expected, fix)
+    if own == "":
+        return bad(name, f"{PROFILES}/{ours}.nmconnection is missing or damaged", expected, PROVISION)
+    fix = (
+        f"sudo nmcli connection load {PROFILES}/{ours}.nmconnection; sudo nmcli connection up {ours}; "
+        f"if NetworkManager refuses it, {PROVISION}"
+    )
+    if not device.uuid and not device.profile:
+        return bad(name, f"no profile runs on {zone.interface}", expected, fix)
+    if device.profile == ours and own not in (None, device.uuid):
+        return bad(name, f"another profile named {ours} runs on {zone.interface}", expected, fix)
+    if (device.profile == ours) if own is None else (device.uuid == own):
+        return ok(name, expected, expected)
+    return bad(name, f"{device.profile} runs on {zone.interface} instead of {ours}", expected, fix)
+
+
+def judge_address(zone: ZoneConfig, others: Mapping[str, str] | None) -> Check:
+    """Judge whether this Pi is the only host with its address.
+
+    others: by address, the MAC address of another host that answers for it, empty if none does; without the
+    addresses that could not be asked for. None if this user may not ask.
+    """
+    name = f"{zone.name} zone, address"
+    expected = f"no other host has {zone.address}"
+    if others is None:
+        return unknown(name, "only root may ask the network", expected, AS_ROOT)
+    mac = others.get(str(zone.address))
+    if mac is None:
+        return unknown(name, f"{zone.interface} is missing or down", expected)
+    if not mac:
+        return ok(name, expected, expected)
+    fix = f"find the device with the MAC address {mac}, and give it another address"
+    return bad(name, f"another host has {zone.address}: {mac}", expected, fix)
+
+
+def judge_country(wanted: str, in_force: str, command_line: str) -> Check:
+    """Judge the Wi-Fi country. command_line: the one that the kernel's command line sets, if any."""
+    name = "Wi-Fi country"
+    if in_force == wanted:
+        return ok(name, wanted, wanted)
+    fix = "iw reg get shows which radio sets its own country"
+    if command_line not in ("", wanted):
+        fix = f"remove cfg80211.ieee80211_regdom={command_line} from /boot/firmware/cmdline.txt, and reboot"
+    return warning(name, in_force or "not known", wanted, fix)
 
 
 def judge_kernel(findings: Sequence[Finding]) -> list[Check]:

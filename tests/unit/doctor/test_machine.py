@@ -8,6 +8,7 @@ from smart_meter.doctor.check import Level
 from smart_meter.doctor.machine import (
     Card,
     Disk,
+    judge_boot_partition,
     judge_card,
     judge_clock,
     judge_disk,
@@ -129,3 +130,13 @@ def test_temperature(celsius: float | None, level: Level) -> None:
 def test_supply_voltage(throttled: int | None, level: Level, found: str) -> None:
     check = judge_power(throttled)
     assert (check.level, check.found) == (level, found)
+
+
+def test_a_wifi_passphrase_on_the_boot_partition_is_a_warning() -> None:
+    assert judge_boot_partition([]).level is Level.OK
+    check = judge_boot_partition(["/boot/firmware/network-config"])
+    assert (check.level, check.found) == (
+        Level.WARNING,
+        "/boot/firmware/network-config: has a Wi-Fi passphrase",
+    )
+    assert "/etc/netplan" in check.fix

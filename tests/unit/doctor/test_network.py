@@ -7,9 +7,21 @@ import pytest
 from smart_meter.config import CONTROL_ZONE, FIELD_ZONE
 from smart_meter.doctor.check import Level
 from smart_meter.doctor.kernel import Finding
-from smart_meter.doctor.network import Firewall, Interface, judge_firewall, judge_kernel, judge_zone
+from smart_meter.doctor.network import (
+    Device,
+    Firewall,
+    Interface,
+    judge_address,
+    judge_country,
+    judge_firewall,
+    judge_kernel,
+    judge_profile,
+    judge_zone,
+)
 
 WLAN = Interface("wlan0", up=True, carrier=True, addresses=("192.168.1.100/24",))
+UUID, OTHER = "5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03", "0d3b71e1-15f2-7a57-98d5-0d43e0a1e2aa"
+OURS = Device(100, profile="smart-meter-field", uuid=UUID)
 ZONES = (FIELD_ZONE, CONTROL_ZONE)
 ACTIVE = "Status: active\nLogging: on (low)\nDefault: deny (incoming), allow (outgoing), disabled (routed)\n"
 FIELD_RULE = (
@@ -58,6 +70,75 @@ def test_a_weak_signal_is_a_warning() -> None:
 
 def test_interfaces_that_cannot_be_seen_are_unknown() -> None:
     assert judge_zone(FIELD_ZONE, None).level is Level.UNKNOWN
+
+
+@pytest.mark.parametrize("own", [UUID, None])
+def test_our_profile_on_its_interface_is_good(own: str | None) -> None:
+    """Without root, the file can't be read, and the name has to do."""
+    check = judge_profile(FIELD_ZONE, {"wlan0": OURS, "eth0": Device(100, profile="office")}, own)
+    assert (check.name, check.level) == ("field zone, profile", Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("device", "own", "found", "fix"),
+    [
+        (
+            Device(100, profile="office", uuid=OTHER),
+            UUID,
+            "office runs on wlan0 instead of smart-meter-field",
+            "sudo nmcli connection up smart-meter-field",
+        ),
+        (
+            Device(100, profile="office", uuid=OTHER),
+            None,
+            "office runs on wlan0 instead of smart-meter-field",
+            "nmcli connection load",
+        ),
+        (
+            replace(OURS, uuid=OTHER),
+            UUID,
+            "another profile named smart-meter-field runs on wlan0",
+            "connection up",
+        ),
+        (Device(30), UUID, "no profile runs on wlan0", "connection up smart-meter-field"),
+        (OURS, "", "smart-meter-field.nmconnection is missing or damaged", "make provision"),
+        (
+            Device(10, reason="71 (unmanaged by user decision)"),
+            UUID,
+            "does not manage wlan0: 71 (unmanaged by user decision)",
+            "sudo nmcli device set wlan0 managed yes",
+        ),
+    ],
+)
+def test_an_interface_without_our_profile_is_bad(
+    device: Device, own: str | None, found: str, fix: str
+) -> None:
+    check = judge_profile(FIELD_ZONE, {"wlan0": device}, own)
+    assert check.level is Level.BAD
+    assert found in check.found
+    assert fix in check.fix
+
+
+def test_without_networkmanager_the_profile_is_unknown() -> None:
+    assert judge_profile(FIELD_ZONE, None, UUID).found == "NetworkManager does not answer"
+    assert judge_profile(FIELD_ZONE, {}, UUID).level is Level.UNKNOWN
+
+
+def test_another_host_with_the_address_is_bad_and_named_by_its_mac_address() -> None:
+    check = judge_address(FIELD_ZONE, {"192.168.1.100": "02:00:00:00:00:07"})
+    assert (check.name, check.level) == ("field zone, address", Level.BAD)
+    assert check.found == "another host has 192.168.1.100: 02:00:00:00:00:07"
+    assert "02:00:00:00:00:07" in check.fix
+    assert judge_address(FIELD_ZONE, {"192.168.1.100": ""}).level is Level.OK
+    for others in ({"192.168.2.100": "02:00:00:00:00:07"}, None):
+        assert judge_address(FIELD_ZONE, others).level is Level.UNKNOWN
+
+
+def test_another_wifi_country_than_the_provisioned_one_is_a_warning() -> None:
+    assert judge_country("DE", "DE", "").level is Level.OK
+    check = judge_country("DE", "00", "")
+    assert (check.level, check.found, check.expected) == (Level.WARNING, "00", "DE")
+    assert "ieee80211_regdom=GB from /boot/firmware/cmdline.txt" in judge_country("DE", "GB", "GB").fix
 
 
 def test_a_kernel_setting_that_is_on_is_bad_with_its_key() -> None:

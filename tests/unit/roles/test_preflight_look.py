@@ -129,5 +129,7 @@ def test_it_asks_for_what_the_roles_manage() -> None:
     assert asked["interfaces"] == ["wlan0", "eth0"]
     assert asked["port"] == 1502
     assert "/etc/authbind/byport/1502" in asked["files"]
+    # Not managed, but a change that waits for its confirmation comes first.
+    assert "/var/lib/smart-meter-guard/network/paths" in asked["files"]
     assert all(path.startswith("/") for path in asked["files"])
     assert asked["users"] == ["smart-meter"]

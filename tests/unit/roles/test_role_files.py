@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
 
 filter_loader.add_directory(str(REPOSITORY / "playbooks/filter_plugins"))
+filter_loader.add_directory(str(REPOSITORY / "roles/network/filter_plugins"))
 
 IN_TWO_PARTS = sorted(path.parent.parent.name for path in REPOSITORY.glob("roles/*/tasks/files.yml"))
 WRITERS = ("ansible.builtin.copy", "ansible.builtin.template")
@@ -40,47 +43,69 @@ def load(path: Path) -> Any:
     return DataLoader().load_from_file(str(path), trusted_as_template=True) or {}
 
 
-def templar(**variables: Any) -> Templar:
+@cache
+def internal_variables() -> dict[str, Any]:
     internal: dict[str, Any] = {}
     for path in sorted(REPOSITORY.glob("roles/*/vars/main.yml")):
         internal |= load(path)
-    return Templar(DataLoader(), {**ROLES.defaults, **internal, "ansible_check_mode": False, **variables})
+    return internal
+
+
+def templar(**variables: Any) -> Templar:
+    known = {**ROLES.defaults, **internal_variables(), "ansible_check_mode": False, **variables}
+    return Templar(DataLoader(), known)
+
+
+def each_item(task: dict[str, Any], **variables: Any) -> Iterator[Templar]:
+    """Yield what templates each turn of a task's loop; one without a loop has one turn."""
+    for item in templar(**variables).template(task.get("loop", [""])):
+        yield templar(**variables, item=item)
 
 
 def tasks_of(role: str, file: str = "files.yml") -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Yield the tasks with their conditions, those that are imported from here and from other roles, too."""
 
-    def walk(tasks: list[dict[str, Any]], outer: list[str]) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    def walk(
+        role: str, tasks: list[dict[str, Any]], outer: list[str]
+    ) -> Iterator[tuple[dict[str, Any], list[str]]]:
         for task in tasks:
             given = task.get("when", [])
             conditions = [*outer, *(given if isinstance(given, list) else [given])]
             imported = task.get("ansible.builtin.import_role")
             if "block" in task:
-                yield from walk(task["block"], conditions)
+                yield from walk(role, task["block"], conditions)
             elif imported:
                 path = (
                     REPOSITORY / "roles" / imported["name"] / "tasks" / imported.get("tasks_from", "main.yml")
                 )
-                yield from walk(load(path), conditions)
+                yield from walk(imported["name"], load(path), conditions)
             elif name := task.get("ansible.builtin.import_tasks"):
-                yield from walk(load(REPOSITORY / "roles" / role / "tasks" / name), conditions)
+                yield from walk(role, load(REPOSITORY / "roles" / role / "tasks" / name), conditions)
             else:
                 yield task, conditions
 
-    yield from walk(load(REPOSITORY / "roles" / role / "tasks" / file), [])
+    yield from walk(role, load(REPOSITORY / "roles" / role / "tasks" / file), [])
 
 
-def that_would_run(role: str, look: dict[str, Any], **variables: Any) -> list[str]:
+def that_would_run(
+    role: str, look: dict[str, Any], *, file: str = "files.yml", **variables: Any
+) -> list[str]:
     """Return the names of the role's tasks whose conditions hold, in the order in which they would run."""
-    known = {**variables, "preflight_look": look}
+    known = {**variables, "preflight_look": look, "role_path": str(REPOSITORY / "roles" / role)}
     names = []
-    for task, conditions in tasks_of(role):
-        now = templar(**known)
-        if all(now.evaluate_conditional(trust_as_template(str(each))) for each in conditions):
-            if facts := task.get("ansible.builtin.set_fact"):
-                known |= {name: now.template(value) for name, value in facts.items()}
-            else:
-                names.append(str(task["name"]))
+    for task, conditions in tasks_of(role, file):
+        known |= task.get("vars", {}) if "ansible.builtin.include_tasks" in task else {}
+        changed = False
+        for now in each_item(task, **known):
+            if all(now.evaluate_conditional(trust_as_template(str(each))) for each in conditions):
+                if facts := task.get("ansible.builtin.set_fact"):
+                    known |= {name: now.template(value) for name, value in facts.items()}
+                else:
+                    changed = True
+        if changed:
+            names.append(str(task["name"]))
+        if "register" in task:
+            known[task["register"]] = {"changed": changed, "skipped": not changed}
     return names
 
 
@@ -90,16 +115,17 @@ def test_there_are_roles_in_two_parts() -> None:
 
 @pytest.mark.parametrize("role", IN_TWO_PARTS)
 def test_a_file_is_written_with_what_it_is_compared_with(role: str) -> None:
-    now = templar()
     written = {
         str(now.template(arguments["dest"])): {
             name: str(now.template(arguments[name])) for name in ("mode", "owner", "group")
         }
         for task, _ in tasks_of(role)
+        for now in each_item(task)
         for arguments in (task[writer] for writer in WRITERS if writer in task)
     }
 
-    assert written == now.template(load(REPOSITORY / "roles" / role / "vars/main.yml")[f"__{role}_files"])
+    internal = load(REPOSITORY / "roles" / role / "vars/main.yml")
+    assert written == templar().template(internal[f"__{role}_files"])
 
 
 @pytest.mark.parametrize("role", IN_TWO_PARTS)
@@ -117,6 +143,31 @@ def test_the_part_for_files_needs_no_running_system(role: str) -> None:
         assert "state" not in task.get("ansible.builtin.systemd_service", {}), task["name"]
 
 
+def provisioned(*roles: str, **variables: Any) -> dict[str, Any]:
+    """Return the look at a Pi on which the roles find nothing to do."""
+    files: dict[str, Any] = {}
+    units: dict[str, list[str]] = {}
+    for role in roles:
+        now = templar(**variables, role_path=str(REPOSITORY / "roles" / role), preflight_look=answer())
+        wanted, texts, asked, enabled = (
+            now.template(trust_as_template(f"{{{{ __{role}_{name} | default({default}) }}}}"))
+            for name, default in (("files", {}), ("texts", [""]), ("asked", []), ("units", []))
+        )
+        files |= dict.fromkeys(asked)
+        files |= {
+            path: [hashlib.sha256(text.encode()).hexdigest(), file["mode"], file["owner"], file["group"]]
+            for (path, file), text in zip(wanted.items(), texts, strict=True)
+        }
+        units |= {unit: ["active", "enabled"] for unit in enabled}
+    packages = ["authbind", "iw", "wireless-regdb"]
+    return answer({"files": files, "units": units, "packages": packages})
+
+
+@pytest.mark.parametrize("role", IN_TWO_PARTS)
+def test_a_role_runs_nothing_on_a_pi_that_has_it_all(role: str) -> None:
+    assert that_would_run(role, provisioned(role)) == []
+
+
 FRESH = answer({"packages": [], "files": {"/etc/authbind/byport/502": None}, "users": {"smart-meter": None}})
 PROVISIONED = answer(
     {
@@ -124,10 +175,6 @@ PROVISIONED = answer(
         "files": {"/etc/authbind/byport/502": [EMPTY, "0500", "smart-meter", "smart-meter"]},
     }
 )
-
-
-def test_authbind_runs_nothing_on_a_pi_that_has_it_all() -> None:
-    assert that_would_run("authbind", PROVISIONED) == []
 
 
 def test_authbind_is_set_up_on_a_fresh_pi() -> None:

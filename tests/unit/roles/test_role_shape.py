@@ -25,6 +25,8 @@ FROM_ANSIBLE = {
 }  # fmt: skip
 # Facts that the role preflight sets for the roles after it.
 PASSED_ON = {"preflight_inventory_host", "preflight_last_host", "preflight_checked", "preflight_look"}
+# Written for each zone, with the zone in its name.
+BY_ZONE = "etc/NetworkManager/system-connections/smart-meter.nmconnection.j2"
 EXPRESSIONS = {"when", "changed_when", "failed_when", "until", "that", "var"}
 
 
@@ -154,9 +156,13 @@ def test_a_template_is_used_for_the_path_that_it_mirrors(template: Path) -> None
             if arguments.get("src", "").endswith("}}" + relative):
                 dest = arguments["dest"]
                 for name in names_in(dest):
-                    dest = dest.replace("{{ " + name + " }}", variables[name])
+                    dest = dest.replace("{{ " + name + " }}", variables.get(name, task.get("loop")))
                 written.add(dest)
-    assert written == {relative.removesuffix(".j2")}
+    if str(template).endswith(BY_ZONE):
+        zones = ("field", "control")
+        assert written == {f"{{{{ __network_profile_files.{zone} }}}}" for zone in zones}
+    else:
+        assert written == {relative.removesuffix(".j2")}
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: str(p.relative_to(REPOSITORY)))
@@ -168,7 +174,7 @@ def test_a_template_knows_its_variables(template: Path) -> None:
         if (path := REPOSITORY / "roles" / role / "vars/main.yml").exists()
         for name in load(path)
     }
-    loops = {"loop"}
+    loops = {"loop"} | ({"zone"} if str(template).endswith(BY_ZONE) else set())
     names = names_in_template(template.read_text(encoding="utf-8"))
     assert {n for n in names if not n.startswith("ansible_")} <= offered | internal | loops
 

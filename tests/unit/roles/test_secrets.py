@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.unit.roles.test_role_shape import (
+    BY_ZONE,
     HANDLER_FILES,
     REPOSITORY,
     ROLES,
@@ -71,7 +71,6 @@ def handling(task: dict[str, Any]) -> set[str]:
 
 def test_the_passphrase_is_known_as_a_secret() -> None:
     assert "network_field_psk" in SECRETS
-    assert any(handling(task) for _, task in all_tasks())
 
 
 def test_whatever_is_named_like_a_secret_is_marked_as_one() -> None:
@@ -96,10 +95,23 @@ def test_a_task_that_handles_a_secret_shows_neither_it_nor_its_difference(
         assert not set(COMMANDS) & set(task), f"{where}: everybody sees the arguments of a command"
 
 
-@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_no_template_holds_a_secret(template: Path) -> None:
-    """One that did would need a mode, no_log and a test of its own."""
-    assert not names_in_template(template.read_text(encoding="utf-8")) & SECRETS
+def test_only_the_field_zones_profile_holds_a_secret() -> None:
+    holding = [path for path in TEMPLATES if names_in_template(path.read_text(encoding="utf-8")) & SECRETS]
+    assert [str(path.relative_to(REPOSITORY / "templates")) for path in holding] == [BY_ZONE]
+    writing = {
+        str(task["vars"]["zone"]): task
+        for _, task in all_tasks()
+        if BY_ZONE in str(task.get("ansible.builtin.template", {}).get("src", ""))
+    }
+    field, control = (writing[f"{{{{ __network_zones[{place}] }}}}"] for place in (0, 1))
+    assert field["no_log"] is True
+    assert field["diff"] is False
+    assert {task["ansible.builtin.template"]["mode"] for task in (field, control)} == {"0600"}
+    # The control zone is never a Wi-Fi, so its profile has no passphrase.
+    assert options_of("network")["network_control_type"]["choices"] == ["ethernet"]
+    comparing = [task for _, task in all_tasks() if "__network_texts" in names_in(task)]
+    assert comparing
+    assert all(task["no_log"] is True for task in comparing)
 
 
 def test_every_file_that_a_role_writes_names_who_may_read_it_and_nobody_else_writes_it() -> None:
@@ -134,12 +146,6 @@ def test_modules_get_their_arguments_through_the_connection_and_not_by_a_file() 
     assert settings["ssh_connection"].getboolean("pipelining")
     assert not settings.has_option("defaults", "log_path")
     assert not settings["defaults"].getboolean("keep_remote_files", fallback=False)
-
-
-def test_the_module_that_takes_the_passphrase_hands_it_to_nmcli_by_its_input() -> None:
-    """As an argument everybody on the Pi would see it in the list of processes."""
-    nmcli = importlib.import_module("ansible_collections.community.general.plugins.modules.nmcli")
-    assert "802-11-wireless-security.psk" in nmcli.Nmcli.SECRET_OPTIONS
 
 
 def test_the_wheel_holds_the_program_and_nothing_of_the_inventory(tmp_path: Path) -> None:
