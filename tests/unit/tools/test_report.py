@@ -140,3 +140,27 @@ def test_unusable_results_are_reported(
     assert report.main(["--results", str(tmp_path / "doctor.json"), "--out", str(tmp_path / "x")]) == 2
     assert f"report: {tmp_path / 'doctor.json'}: " in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "false",
+    [
+        {"checks": []},
+        {"checks": [check("clock", "terrible")]},
+        {"layout": 2, "checks": [check("clock", "ok")] * 2},
+    ],
+)
+def test_what_is_not_a_report_is_one_red_row(report: ModuleType, false: dict[str, Any]) -> None:
+    pi = {**host("pi-a"), "report": {"layout": 2, **false}}
+    text = text_of(report.render(results(pi, host("pi-b", check("clock", "ok"))), "A fleet"))
+    assert (
+        "✖ bad pi-a north 192.168.2.100 could not be asked: answers with something that is not a report"
+        in text
+    )
+    assert "✔ good pi-b north 192.168.2.100 all good" in text
+
+
+def test_a_text_can_not_change_the_direction_of_the_page(report: ModuleType) -> None:
+    page = report.render(results(host("pi-a", check("clock", "bad", found="\u202edoog"))), "A fleet")
+    assert "\u202e" not in page
+    assert "\\u202edoog" in page
