@@ -84,10 +84,10 @@ def _number(path: Path, base: int = 10) -> int | None:
         return None
 
 
-def content(path: Path) -> bytes | None:
-    """Return a file's content; None if it can't be read."""
+def content(path: Path, *, follow: bool = True) -> bytes | None:
+    """Return a file's content; None if it can't be read. follow: as in read_small."""
     try:
-        return read_small(path)
+        return read_small(path, follow=follow)
     except OSError:
         return None
 
