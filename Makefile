@@ -121,7 +121,7 @@ rollback: ## Restore the previous release and its configuration (LIMIT=pi-north)
 
 drift: ## Show how each Pi differs from the inventory, without changing it; fails if one does
 	@tools/setup venv
-	@ANSIBLE_CALLBACK_PLUGINS=playbooks/callback_plugins ANSIBLE_STDOUT_CALLBACK=drift $(PLAYBOOK) --check --diff playbooks/drift.yml
+	@ANSIBLE_STDOUT_CALLBACK=drift $(PLAYBOOK) --check --diff playbooks/drift.yml
 
 verify: ## Prove that the Pis match the inventory (LIMIT=pi-north)
 	@tools/setup venv
