@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import init_plugin_loader
+from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 from roles.preflight.rules.variables import load_roles
 from tools.generate import REPOSITORY
@@ -30,7 +30,8 @@ _OTHER: dict[str, Any] = {
     "appliance_unattended_upgrades": False,
     "appliance_unattended_reboot_time": "03:30",
     "appliance_watchdog_seconds": 0,
-    "ansible_user": "root",
+    "appliance_ssh_forwarding": True,
+    "preflight_look": {"login": {"name": "root"}, "release": {"version": "12"}},
     "concentrator_port_binding": "socket",
     "concentrator_log_format": "json",
     "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
@@ -61,6 +62,7 @@ def _variables() -> dict[str, Any]:
     return {
         **variables,
         "inventory_hostname": "pi-north",
+        "preflight_look": {"login": {"name": "pi"}, "release": {"version": "13"}},
         "ansible_facts": {"systemd": {"version": "257"}, "env": {}},
         "ansible_managed": "Managed by Ansible",
     }
@@ -68,8 +70,10 @@ def _variables() -> dict[str, Any]:
 
 @cache
 def load_plugins() -> None:
-    """Make the filters of collections known, as every Ansible command does, but only once per process."""
+    """Make the filters of collections and roles known, as Ansible does, but only once per process."""
     init_plugin_loader()
+    for folder in sorted(REPOSITORY.glob("roles/*/filter_plugins")):
+        filter_loader.add_directory(str(folder))
 
 
 @cache

@@ -14,6 +14,7 @@ from roles.preflight.rules.problem import Problem, Values, integer, near, proble
 # (lowest, highest, reason) of each number.
 _RANGES = {
     "appliance_watchdog_seconds": (0, 15, "the hardware watchdog of a Pi counts 15 at most, and 0 is off"),
+    "appliance_ssh_idle_minutes": (0, 1440, "it is counted in minutes, and 0 never ends a shell"),
     "concentrator_restart_seconds": (0, 300, "the service has to restart by itself"),
     "concentrator_watchdog_seconds": (1, 600, "the service feeds its watchdog twice in that time"),
     "concentrator_releases_kept": (1, 100, "the running release stays"),
@@ -28,6 +29,7 @@ _RANGES = {
 _DATA = re.compile(r"/(?:var/lib|srv|mnt|media)(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}")
 _MAX_HOST_NAME = 64  # HOST_NAME_MAX of Linux
 _SIZE = re.compile(r"[1-9][0-9]*[KMGT]?")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")  # useradd(8); sshd would take other characters as patterns.
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -48,6 +50,9 @@ def check_settings(values: Values) -> Iterator[Problem]:
     for key, server in texts(values, "appliance_ntp_servers"):
         if not _is_host(server):
             yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server")
+    for key, user in texts(values, "appliance_ssh_users"):
+        if not _USER.fullmatch(user):
+            yield Problem(key, f"{show(user)} is not a user's name; give one such as pi")
     size = values.get("appliance_journal_max_use")
     if isinstance(size, str) and not _SIZE.fullmatch(size):
         yield problem("appliance_journal_max_use", f"{show(size)} is not a size; give one such as 1G")
