@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_network
 
+from roles.preflight.rules.admission import Zone, zones_to
 from roles.preflight.rules.problem import Key, Problem, Values, integer, problem, show, text, texts
 
 ZONES = ("field", "control")
@@ -176,7 +177,8 @@ def check_firewall(values: Values) -> Iterator[Problem]:
     """Check the variables of the role `firewall`, and that all roles use the same port."""
     sources = texts(values, "firewall_ssh_from")
     for key, value in sources:
-        yield from _check_network(key, value)
+        wrong = list(_check_network(key, value))
+        yield from wrong or _check_arrival(values, key, value)
     if isinstance(values.get("firewall_ssh_from"), list) and not values["firewall_ssh_from"]:
         message = "is empty: nobody could log in any more; give the controller's network"
         yield problem("firewall_ssh_from", message)
@@ -191,6 +193,22 @@ def check_firewall(values: Values) -> Iterator[Problem]:
     for index, rule in enumerate(rules if isinstance(rules, list) else []):
         if isinstance(rule, dict):
             yield from _check_rule(("firewall_extra_rules", index), rule)
+
+
+def _check_arrival(values: Values, key: Key, network: str) -> Iterator[Problem]:
+    """Check that hosts of a network can arrive in a zone: SSH is admitted only on that zone's interface."""
+    zones = []
+    for zone in ZONES:
+        address, interface = interface_of(values, zone), text(values, f"network_{zone}_interface")
+        if address is None or interface is None:
+            # It has its own problem.
+            return
+        zones.append(Zone(interface, address, bool(text(values, f"network_{zone}_gateway"))))
+    if not zones_to(network, zones):
+        lost = f"{show(network)} is in neither zone's network, and no zone has a gateway"
+        yield Problem(
+            key, f"{lost}; add a rule to firewall_extra_rules with its interface, or give the gateway"
+        )
 
 
 def _check_rule(key: Key, rule: dict[str, object]) -> Iterator[Problem]:
