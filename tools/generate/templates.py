@@ -30,6 +30,7 @@ _OTHER: dict[str, Any] = {
     "appliance_unattended_upgrades": False,
     "appliance_unattended_reboot_time": "03:30",
     "appliance_watchdog_seconds": 0,
+    "__appliance_restart_days": 1,
     "appliance_ssh_forwarding": True,
     "preflight_look": {"login": {"name": "root"}, "release": {"version": "12"}},
     "concentrator_port_binding": "socket",
@@ -63,6 +64,7 @@ def _variables() -> dict[str, Any]:
         **variables,
         "inventory_hostname": "pi-north",
         "preflight_look": {"login": {"name": "pi"}, "release": {"version": "13"}},
+        "__appliance_restart_days": 0,
         "ansible_facts": {"systemd": {"version": "257"}, "env": {}},
         "ansible_managed": "Managed by Ansible",
     }

@@ -196,5 +196,6 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
         yield machine.judge_disk(disk)
     yield machine.judge_journal(facts.journal())
     yield machine.judge_card(facts.card(), facts.uptime())
+    yield machine.judge_restart(facts.restart_due())
     yield machine.judge_temperature(facts.temperature())
     yield machine.judge_power(facts.throttled())

@@ -297,6 +297,14 @@ def installed_at(config: Path) -> float:
     return max(times)
 
 
+def restart_due(flag: Path = Path("/run/reboot-required")) -> float | None:
+    """Return for how many seconds an update has waited for a restart; None if none does."""
+    try:
+        return max(time.time() - flag.stat().st_mtime, 0)
+    except OSError:
+        return None
+
+
 def uptime() -> float | None:
     """Return the seconds since the machine booted."""
     try:

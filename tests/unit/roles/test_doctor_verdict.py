@@ -106,6 +106,7 @@ def test_a_warning_is_shown_and_does_not_fail() -> None:
         "disk, /var/lib/smart-meter",
         "card's wear",
         "temperature",
+        "restart",
         "supply voltage",
         "meter pv, unit 1",
         "ESP32 heard",
