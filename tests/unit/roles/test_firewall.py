@@ -35,6 +35,8 @@ WANTED = [
 POLICIES = ['DEFAULT_INPUT_POLICY="DROP"', 'DEFAULT_OUTPUT_POLICY="ACCEPT"', 'DEFAULT_FORWARD_POLICY="DROP"']
 UNITS = {
     "smart-meter-ping.service": ["active", "enabled"],
+    "avahi-daemon.service": ["", ""],
+    "avahi-daemon.socket": ["", ""],
     "ufw.service": ["active", "enabled"],
     "smart-meter-guard-firewall.timer": ["inactive", ""],
     "smart-meter-guard@firewall.timer": ["inactive", ""],
@@ -197,3 +199,30 @@ def test_a_rule_of_the_pi_can_not_add_a_command(asked: Path) -> None:
 def test_what_is_not_a_rule_is_refused(line: str) -> None:
     with pytest.raises(AnsibleFilterError, match="is not a rule of ufw"):
         script([], [line], [], enable=False)
+
+
+RUNNING = {"avahi-daemon.service": ["active", "enabled"], "avahi-daemon.socket": ["active", "enabled"]}
+STOPPED = {"avahi-daemon.service": ["inactive", "disabled"], "avahi-daemon.socket": ["inactive", "masked"]}
+MASKED = {unit: ["inactive", "masked"] for unit in RUNNING}
+BOTH = ["avahi-daemon.socket", "avahi-daemon.service"]
+
+
+@pytest.mark.parametrize(
+    ("units", "keep", "masked", "stops"),
+    [
+        pytest.param(RUNNING, False, BOTH, True, id="as Raspberry Pi OS has it"),
+        pytest.param(STOPPED, False, ["avahi-daemon.service"], False, id="not masked"),
+        pytest.param(MASKED, False, [], False, id="masked"),
+        pytest.param({}, False, [], False, id="not installed"),
+        pytest.param(RUNNING, True, [], False, id="wanted"),
+    ],
+)
+def test_avahi_is_off_unless_it_is_wanted(
+    units: dict[str, list[str]], keep: bool, masked: list[str], stops: bool
+) -> None:
+    now = templar(**SITE, preflight_look=look(units), firewall_avahi=keep)
+    names = load(REPOSITORY / "roles/firewall/vars/main.yml")
+
+    assert now.template(names["__firewall_to_mask"]) == masked
+    [task] = [task for task, _ in tasks_of("firewall", "live.yml") if task["name"] == "Live | Stop avahi"]
+    assert now.evaluate_conditional(task["when"]) == stops
