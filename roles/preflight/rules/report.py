@@ -19,8 +19,8 @@ FIX_KEYS = {1: "mend", LAYOUT: "fix"}
 """By layout of the answer: the key that has the fix."""
 LEVELS = ("bad", "warning", "unknown", "ok")
 """The worst first."""
-MAX_ANSWER = 256 * 1024
-MAX_CHECKS = 200
+MAX_ANSWER = 512 * 1024
+MAX_CHECKS = 500
 MAX_EVENTS = 100
 MAX_TEXT = 500
 _THIS_PI = "NAME-OF-THIS-PI"

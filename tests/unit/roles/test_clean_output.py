@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from playbooks.callback_plugins.clean import Coloured, escape
 from tests.unit.roles.site import REPOSITORY, Site
 
@@ -68,3 +69,27 @@ def test_nothing_that_a_pi_answers_reaches_the_terminal_raw(tmp_path: Path, verb
     assert outcome.output.count("\\x1b[2J") >= 4 or outcome.output.count("\\e[2J") >= 1, outcome.output
     assert {character for character in EVIL if not character.isprintable()} & set(outcome.output) == set()
     assert "failed=1" in outcome.output
+
+
+def test_drift_shows_a_difference_escaped(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("inventory/group_vars/all.yml", "ansible_connection: local\nansible_become: false\n")
+    (tmp_path / "inventory/group_vars/smart_meters.yml").unlink()
+    site.hosts({"pi-north": ""})
+    site.write("written", EVIL)
+    task = {
+        "name": "Write",
+        "ansible.builtin.copy": {"content": "good\n", "dest": "{{ playbook_dir }}/written"},
+    }
+    play = {"name": "Drift", "hosts": "smart_meters", "gather_facts": False, "tasks": [task]}
+    site.write("play.yml", yaml.safe_dump([play]))
+
+    outcome = site.play(
+        "--check", "--diff", playbook="play.yml", ANSIBLE_STDOUT_CALLBACK="drift", ANSIBLE_FORCE_COLOR="0"
+    )
+
+    assert outcome.returncode == 0, outcome.output
+    assert outcome.output.startswith("pi-north: Write\n--- before")
+    assert "-\\x1b[2J\\x1b]0;title\\x07\\u202egood" in outcome.output
+    assert "+good" in outcome.output
+    assert {character for character in EVIL if not character.isprintable()} & set(outcome.output) == set()
