@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.template import Templar
 from roles.preflight.rules.settings import check_settings
+from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import load
+from tests.unit.roles.test_role_files import load, templar
 from tools.generate.templates import load_plugins, render
 
 SETTINGS = REPOSITORY / "templates/etc/ssh/sshd_config.d/10-smart-meter.conf.j2"
 IDLE = REPOSITORY / "templates/etc/profile.d/smart-meter-idle.sh.j2"
 TASKS = REPOSITORY / "roles/appliance/tasks/ssh.yml"
+CHANGE = TASKS.with_name("ssh_change.yml")
 
 
 def settings(login: str = "pi", release: str = "13", **variables: Any) -> dict[str, str]:
@@ -88,9 +91,9 @@ def test_without_the_option_the_shell_itself_ends(
 
 def test_the_settings_are_changed_with_rollback() -> None:
     """The frame: saved, written, reloaded, a new connection, confirmed; else rolled back."""
-    [change] = [task for task in load(TASKS) if "block" in task]
-    [frame] = [task for task in change["block"] if "rescue" in task]
-    names = [task["name"].removeprefix("SSH | ") for task in [*change["block"][:2], *frame["block"]]]
+    tasks = load(CHANGE)
+    [frame] = [task for task in tasks if "rescue" in task]
+    names = [task["name"].removeprefix("SSH | ") for task in [*tasks[:2], *frame["block"]]]
     assert names == [
         "Install the rollback guard",
         "Save the settings",
@@ -100,13 +103,43 @@ def test_the_settings_are_changed_with_rollback() -> None:
         "Reconnect",
         "Confirm",
     ]
+    # Ansible resets a connection whatever the condition.
+    assert not any("when" in task for task in [*tasks, *frame["block"]])
     assert "smart-meter-guard roll_back ssh" in str(frame["rescue"])
-    begun = re.search(r"begin ssh (\d+)", str(change))
+    begun = re.search(r"begin ssh (\d+)", str(tasks))
     assert begun
     # The Pi rolls back only after the controller has given up.
     assert int(begun[1]) > 45
     guard = (REPOSITORY / "templates/usr/local/sbin/smart-meter-guard.j2").read_text(encoding="utf-8")
     assert "firewall | network | ssh | configuration | release) ;;" in guard
+
+
+@pytest.mark.parametrize(
+    ("differs", "check", "systemd", "expected"),
+    [
+        (True, False, True, ["SSH | Change the settings, with rollback"]),
+        (True, True, True, ["SSH | Write the settings"]),
+        (True, False, False, ["SSH | Write the settings"]),
+        (False, False, True, []),
+        (False, True, True, []),
+    ],
+    ids=["on a Pi", "in check mode", "in a root that does not run", "as it is", "as it is, in check mode"],
+)
+def test_the_frame_is_entered_only_on_a_pi_that_differs(
+    differs: bool, check: bool, systemd: bool, expected: list[str]
+) -> None:
+    now = templar(
+        preflight_look=answer({"systemd": systemd}),
+        ansible_check_mode=check,
+        __appliance_ssh_differs=["/etc/ssh/sshd_config.d/10-smart-meter.conf"] if differs else [],
+    )
+    tasks = load(TASKS)[2:]
+    assert [task["name"] for task in tasks if _runs(now, task["when"])] == expected
+
+
+def _runs(now: Templar, when: str | list[str]) -> bool:
+    conditions = when if isinstance(when, list) else [when]
+    return all(now.evaluate_conditional(each) for each in conditions)
 
 
 @pytest.mark.parametrize("user", ["pi *", "*", "pi@10.0.0.1", "Pi", "", "-x", "a" * 40])
