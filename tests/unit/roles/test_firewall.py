@@ -226,3 +226,46 @@ def test_avahi_is_off_unless_it_is_wanted(
     assert now.template(names["__firewall_to_mask"]) == masked
     [task] = [task for task, _ in tasks_of("firewall", "live.yml") if task["name"] == "Live | Stop avahi"]
     assert now.evaluate_conditional(task["when"]) == stops
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        (
+            {"stdout_lines": ["ufw allow 1", "ufw allow 9: ERROR: no "], "msg": "non-zero"},
+            "ufw allow 9: ERROR: no",
+        ),
+        ({"stdout_lines": [], "stderr": "sh: ufw: not found", "msg": "non-zero"}, "sh: ufw: not found"),
+        ({"msg": "timed out waiting for ping module test"}, "timed out waiting for ping module test"),
+        ({}, "no message"),
+    ],
+)
+def test_the_reason_of_a_rollback_is_the_last_line(result: dict[str, Any], why: str) -> None:
+    frame = next(task for task in load(REPOSITORY / "roles/firewall/tasks/change.yml") if "rescue" in task)
+    names = frame["rescue"][-1]["vars"]
+    now = templar(**{**SITE, **names}, ansible_failed_result=result)
+    assert now.template(trust_as_template("{{ __firewall_why | trim }}")) == why
+
+
+def test_the_rules_are_changed_by_what_is_there_after_a_rollback() -> None:
+    """The frame reads rules, policies and state again, since `begin` may have rolled back a change."""
+    frame = next(task for task in load(REPOSITORY / "roles/firewall/tasks/change.yml") if "block" in task)
+    [apply] = [task for task in frame["block"] if task["name"] == "Change | Apply the rules"]
+    lines = [
+        "Added user rules (see 'ufw status' for running firewall):",
+        *WANTED[1:],
+        *POLICIES[1:],
+        "ENABLED=no",
+    ]
+    now = templar(
+        **{**SITE, **apply["vars"]}, preflight_look=look(added=[]), __firewall_state={"stdout_lines": lines}
+    )
+
+    argv = now.template(apply["ansible.builtin.command"]["argv"])
+
+    assert argv[:2] == ["/bin/sh", "-c"]
+    assert [line.split(" ufw ", 1)[1] for line in argv[2].splitlines() if line.startswith("apply '")] == [
+        "default deny incoming",
+        WANTED[0].removeprefix("ufw "),
+        "--force enable",
+    ]
