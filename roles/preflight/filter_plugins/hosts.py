@@ -30,12 +30,15 @@ class FilterModule:
         return {"as_host": as_host}
 
 
-def as_host(value: object) -> str:
-    """Return a host name (RFC 1123) or an address unchanged, and an empty text for anything else."""
-    text = value if isinstance(value, str) else ""
-    if not text or _is_address(text) or is_host_name(text):
-        return text
-    Display().warning(f"{show(text)} is not a host name or an address; it is ignored")
+def as_host(value: object, name: str) -> str:
+    """Return a host name (RFC 1123) or an address unchanged, and an empty text for anything else.
+
+    name: the Pi's, for the warning.
+    """
+    if isinstance(value, str) and (not value or _is_address(value) or is_host_name(value)):
+        return value
+    recorded = f"the address recorded at the last run, {show(value)},"
+    Display().warning(f"{name}: {recorded} is neither a host name nor an address; it is ignored")
     return ""
 
 

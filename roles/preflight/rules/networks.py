@@ -195,20 +195,24 @@ def check_firewall(values: Values) -> Iterator[Problem]:
             yield from _check_rule(("firewall_extra_rules", index), rule)
 
 
-def _check_arrival(values: Values, key: Key, network: str) -> Iterator[Problem]:
-    """Check that hosts of a network can arrive in a zone: SSH is admitted only on that zone's interface."""
+def _zones(values: Values) -> list[Zone]:
+    """Return both zones; none if an address or an interface is malformed, which is a problem of its own."""
     zones = []
     for zone in ZONES:
         address, interface = interface_of(values, zone), text(values, f"network_{zone}_interface")
         if address is None or interface is None:
-            # It has its own problem.
-            return
+            return []
         zones.append(Zone(interface, address, bool(text(values, f"network_{zone}_gateway"))))
-    if not zones_to(network, zones):
+    return zones
+
+
+def _check_arrival(values: Values, key: Key, network: str) -> Iterator[Problem]:
+    """Check that hosts of a network can arrive in a zone: SSH is admitted only on that zone's interface."""
+    zones = _zones(values)
+    if zones and not zones_to(network, zones):
         lost = f"{show(network)} is in neither zone's network, and no zone has a gateway"
-        yield Problem(
-            key, f"{lost}; add a rule to firewall_extra_rules with its interface, or give the gateway"
-        )
+        fix = "add a rule to firewall_extra_rules with its interface, or give the gateway"
+        yield Problem(key, f"{lost}; {fix}")
 
 
 def _check_rule(key: Key, rule: dict[str, object]) -> Iterator[Problem]:

@@ -161,8 +161,8 @@ def test_an_answer_that_is_not_understood_leaves_everything_to_the_controller(ou
 def test_a_level_that_is_not_known_is_not_good() -> None:
     unknown = json.loads(answer(good()))
     unknown["checks"][0]["level"] = "terrible"
-    found = verdict(json.dumps(unknown), NAME)
-    assert [(row["ok"], row["mark"]) for row in found["checks"]] == [(False, "BAD")]
+    row = verdict(json.dumps(unknown), NAME)["checks"][0]
+    assert (row["ok"], row["mark"]) == (False, "BAD")
 
 
 def test_each_topic_has_its_tasks_in_the_playbook() -> None:

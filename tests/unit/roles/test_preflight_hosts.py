@@ -11,7 +11,7 @@ from roles.preflight.filter_plugins.hosts import FilterModule, as_host
 )
 def test_a_name_or_an_address_is_used(host: str) -> None:
     assert FilterModule().filters() == {"as_host": as_host}
-    assert as_host(host) == host
+    assert as_host(host, "pi-north") == host
 
 
 @pytest.mark.parametrize(
@@ -32,5 +32,5 @@ def test_a_name_or_an_address_is_used(host: str) -> None:
         None,
     ],
 )
-def test_an_option_of_ssh_is_not_an_address(host: object, capsys: pytest.CaptureFixture[str]) -> None:
-    assert as_host(host) == ""
+def test_an_option_of_ssh_is_not_an_address(host: object) -> None:
+    assert as_host(host, "pi-north") == ""

@@ -207,3 +207,24 @@ def test_host_names_after_rfc_1123(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "-pi", "pi-", "pi_1", "a..b", "x" * 64, "pi.", "pi\n", "ä"])
 def test_no_host_names_after_rfc_1123(name: str) -> None:
     assert not is_host_name(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, True),
+        ({"network_field_gateway": "192.168.1.1"}, False),
+        ({"network_control_gateway": "192.168.2.1"}, False),
+        # The address has its own problem.
+        ({"network_field_address": "192.168.1.300/24"}, False),
+    ],
+)
+def test_ssh_is_admitted_only_from_networks_that_can_arrive_in_a_zone(
+    changes: dict[str, Any], wrong: bool
+) -> None:
+    found = problems_of(check_firewall, firewall_ssh_from=["192.168.2.0/24", "10.9.0.0/16"], **changes)
+    expected = (
+        """firewall_ssh_from[1]: "10.9.0.0/16" is in neither zone's network, and no zone has a gateway; """
+        "add a rule to firewall_extra_rules with its interface, or give the gateway"
+    )
+    assert found == ([expected] if wrong else [])

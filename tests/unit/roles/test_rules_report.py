@@ -93,7 +93,7 @@ def test_a_text_is_made_printable_and_short(key: str, text: str, shown: str) -> 
         answer(*[{**CHECK, "name": str(number)} for number in range(MAX_CHECKS + 1)]),
         answer({**CHECK, "name": " "}),
         answer({**CHECK, "name": 7}),
-        answer({**CHECK, "level": "terrible"}),
+        answer({**CHECK, "level": None}),
         answer({**CHECK, "level": ["ok"]}),
         answer({**CHECK, "found": None}),
         answer({**CHECK, "fix": {"a": 1}}),
@@ -111,6 +111,11 @@ def test_what_is_not_a_report_is_refused(wrong: object) -> None:
         read(wrong)
     assert not caught.value.newer
     assert str(caught.value).isprintable()
+
+
+def test_a_level_that_is_not_known_is_not_good() -> None:
+    found = read(answer({**CHECK, "level": "terrible"}))
+    assert (found["level"], found["checks"][0]["level"]) == ("bad", "bad")
 
 
 @pytest.mark.parametrize("text", ["", "Traceback", '{"layout": 2', "[" * 100_000, " " * (MAX_ANSWER + 1)])
