@@ -117,7 +117,7 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
         "",
         [
             ': appliance_hostname: "pi_underscore" is not a host name; give letters, digits and hyphens, '
-            "up to 63 between two dots and 64 in all (RFC 1123)"
+            "63 at most (RFC 1123)"
         ],
     ),
 }
