@@ -23,19 +23,13 @@ try:
 except ImportError:
     Origin = None
 
+from roles.preflight.rules.connection import CHECKED
 from roles.preflight.rules.fleet import IDENTITY
 from roles.preflight.rules.problem import Key, Problem, show_key
 from roles.preflight.rules.shapes import Options
 
 # How Ansible connects to the Pi. The plays that connect don't see the other roles' defaults.
-CONNECTION = (
-    "ansible_host",
-    "ansible_port",
-    "ansible_user",
-    "ansible_become_password",
-    "ansible_become_pass",
-    "ansible_ssh_common_args",
-)
+CONNECTION = (*CHECKED, "ansible_become_password", "ansible_ssh_common_args")
 TEMPLATE = Path("templates/etc/smart-meter/config.toml.j2")
 MANAGED = str(constants.config.get_config_value("DEFAULT_MANAGED_STR"))
 """The value of ansible_managed, which templates write into a file's header."""

@@ -113,6 +113,24 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "give that address here, and the one of a fresh Pi as network_bootstrap_host"
         ],
     ),
+    "pi-names": (
+        "Concentrator_Port: 1502\n__network_zones: []\nansible_prot: 2222\nconcentrator-port: 1502\n",
+        [
+            ":3: Concentrator_Port: is not a variable of any role; did you mean concentrator_port?",
+            ":4: __network_zones: is computed by a role, which would go on with this value; "
+            "set the role's own variables",
+            ":5: ansible_prot: is not a variable of Ansible's; did you mean ansible_port?",
+            ":6: concentrator-port: is not a variable of any role; did you mean concentrator_port?",
+        ],
+    ),
+    "pi-login": (
+        "ansible_port: abc\nansible_user:\n",
+        [
+            ':3: ansible_port: "abc" is not a port; '
+            "give the port of the Pi's SSH server, or leave the line out for 22",
+            ":4: ansible_user: is empty; give the user to log in as, or leave the line out",
+        ],
+    ),
     "pi_underscore": (
         "",
         [
@@ -148,7 +166,7 @@ def test_nothing_else_is_refused(refused: Outcome) -> None:
 
 def test_the_play_ends_before_any_pi_is_touched(refused: Outcome) -> None:
     assert refused.returncode == 2
-    assert "15 problems in the inventory (13 of 14 Pis), listed above; no Pi was touched" in refused.output
+    assert "21 problems in the inventory (15 of 16 Pis), listed above; no Pi was touched" in refused.output
     assert "a Pi was touched" not in refused.output
 
 
