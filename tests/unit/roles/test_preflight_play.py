@@ -131,6 +131,17 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             ":4: ansible_user: is empty; give the user to log in as, or leave the line out",
         ],
     ),
+    "pi-base-60": (
+        "concentrator_port: 8:22\nappliance_unattended_reboot_time: 3:30\nfirewall_ssh_port: 026\n",
+        [
+            ":3: concentrator_port: 8:22 is 502 to YAML, which reads digits with a colon in base 60; "
+            "put text in quotation marks, or write the number that is meant",
+            ":4: appliance_unattended_reboot_time: 3:30 is 210 to YAML, which reads digits with a colon in "
+            "base 60; put text in quotation marks, or write the number that is meant",
+            ":5: firewall_ssh_port: 026 is 22 to YAML, which reads a number with a leading zero in base 8; "
+            "put text in quotation marks, or leave the zero out",
+        ],
+    ),
     "pi_underscore": (
         "",
         [
@@ -166,7 +177,7 @@ def test_nothing_else_is_refused(refused: Outcome) -> None:
 
 def test_the_play_ends_before_any_pi_is_touched(refused: Outcome) -> None:
     assert refused.returncode == 2
-    assert "21 problems in the inventory (15 of 16 Pis), listed above; no Pi was touched" in refused.output
+    assert "24 problems in the inventory (16 of 17 Pis), listed above; no Pi was touched" in refused.output
     assert "a Pi was touched" not in refused.output
 
 
@@ -318,3 +329,24 @@ def test_a_value_from_the_right_vault_is_checked_like_any(tmp_path: Path) -> Non
         "give 8 to 63 printable ASCII characters or 64 hexadecimal digits"
     )
     assert "seven77" not in outcome.output
+
+
+def test_values_in_hosts_yml_and_files_with_another_suffix_are_checked(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts({"pi-north": good_host(10)})
+    site.write(
+        "inventory/hosts.yml",
+        "smart_meters:\n  hosts:\n    pi-north:\n      ansible_port: 8:22\n"
+        "    pi-off:\n      ansible_port: 8:22\n",
+    )
+    site.write("inventory/host_vars/pi-off.yml", good_host(11) + "concentrator_port: 8:22\n")
+    site.write("inventory/hosts.yaml", "")
+    site.write("inventory/host_vars/pi-north.yaml", "concentrator_port: 1502\n")
+    outcome = site.play("--limit", "pi-north", inventory="inventory/hosts.yml")
+    assert outcome.problems == [
+        "inventory/host_vars/pi-north.yaml: pi-north: is not read beside host_vars/pi-north.yml; "
+        "move its lines there",
+        "inventory/hosts.yaml: hosts: is not read beside hosts.yml; move its lines there",
+        "inventory/hosts.yml:4: ansible_port: 8:22 is 502 to YAML, which reads digits with a colon "
+        "in base 60; put text in quotation marks, or write the number that is meant",
+    ]
