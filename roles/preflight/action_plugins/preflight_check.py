@@ -22,7 +22,6 @@ if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
 from roles.preflight.rules.connection import VARIABLES  # noqa: E402 - the path comes first.
-from roles.preflight.rules.encryption import CONNECTION_SECRETS  # noqa: E402
 from roles.preflight.rules.files import inventory_files, unread_files, unread_inventories, variable_files  # noqa: E402
 from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402
 from roles.preflight.rules.inventory import Checked, check_all, check_one  # noqa: E402
@@ -129,9 +128,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         """Return a line for each value that YAML reads as something else, by its file, line and key."""
         chosen = set(hosts)
         groups = [group for group, members in task_vars["groups"].items() if chosen & set(members)]
-        options = {name: option for spec in _ROLES.specs.values() for name, option in spec.items()}
-        visible = {name for name, option in options.items() if not option.get("no_log")} | VARIABLES
-        visible -= set(CONNECTION_SECRETS)
+        visible = {*_ROLES.variables, *VARIABLES} - set(_ROLES.secrets)
         folder = Path(str(task_vars.get("inventory_dir")))
         found: list[tuple[Path, set[str] | None]]
         found = [(path, None) for path in variable_files(folder, chosen, groups)]

@@ -40,9 +40,17 @@ _NAMES = {
     "ansible_ssh_user": "the user to log in as",
     "ansible_connection": "ssh",
 }
+SECRETS = (
+    "ansible_become_password",
+    "ansible_become_pass",
+    "ansible_password",
+    "ansible_ssh_pass",
+    "ansible_ssh_password",
+)
+"""Ansible's own login secrets."""
 # check_sudo reports ansible_become_password.
-_SECRETS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password", "ansible_become_pass")
-CHECKED = (*_PORTS, *_NAMES, *_SECRETS)
+_PASSWORDS = SECRETS[1:]
+CHECKED = (*_PORTS, *_NAMES, *_PASSWORDS)
 """The variables that `check_connection` reads."""
 
 _USER = re.compile(r"[^\s-]\S*")
@@ -58,7 +66,7 @@ def check_connection(values: Values) -> Iterator[Problem]:
     for name, what in _NAMES.items():
         if name in values:
             yield from _check_name(name, values[name], what)
-    for name in _SECRETS:
+    for name in _PASSWORDS:
         value = values.get(name, "given")
         if value is None or value == "":
             fix = "give the password and keep it in Ansible Vault, or leave the line out"

@@ -142,6 +142,29 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "put text in quotation marks, or leave the zero out",
         ],
     ),
+    "pi-template": (
+        "appliance_timezone: \"{{ 'a' }\"\n"
+        "concentrator_name: '{{ preflight_site | nofilter }}'\n"
+        "concentrator_field_peer: '{% if %}x'\n"
+        "concentrator_field_medium: '{{ secret_text }}'\n"
+        "concentrator_control_peer: '{{ 1 / 0 }}'\n"
+        "network_field_dns: ['{{ preflight_site | from_json }}']\n"
+        "network_field_psk: 'sesame7{{'\n"
+        "secret_text: 'sesame7{% sesame7'\n",
+        [
+            ":3: appliance_timezone: is not a template: unexpected '}'; fix the expression",
+            ":4: concentrator_name: is not a template: there is no filter nofilter; fix the expression",
+            ":5: concentrator_field_peer: is not a template: "
+            "Expected an expression, got 'end of statement block'; fix the expression",
+            ":6: concentrator_field_medium: can't be templated (ansible HOST -m debug -a var=NAME shows what "
+            "is wrong); fix the expression",
+            ":7: concentrator_control_peer: can't be templated: division by zero; fix the expression",
+            ":8: network_field_dns[0]: can't be templated: the filter ansible.builtin.from_json fails; "
+            "fix the expression",
+            ":9: network_field_psk: can't be templated (ansible HOST -m debug -a var=NAME shows what "
+            "is wrong); fix the expression",
+        ],
+    ),
     "pi_underscore": (
         "",
         [
@@ -177,7 +200,7 @@ def test_nothing_else_is_refused(refused: Outcome) -> None:
 
 def test_the_play_ends_before_any_pi_is_touched(refused: Outcome) -> None:
     assert refused.returncode == 2
-    assert "24 problems in the inventory (16 of 17 Pis), listed above; no Pi was touched" in refused.output
+    assert "31 problems in the inventory (17 of 18 Pis), listed above; no Pi was touched" in refused.output
     assert "a Pi was touched" not in refused.output
 
 
