@@ -1,5 +1,7 @@
 """Stop a run that would select no Pi: a misspelt group, an empty inventory, a limit that matches nothing.
 
+And one with an Ansible that is too old for the roles, which would end somewhere in them.
+
 Ansible runs this plugin once it has read the inventory, before the limit and the plays. It sets no variable.
 Without it, a play without hosts succeeds.
 """
@@ -13,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible import context
+from ansible import context, release
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import split_host_pattern
 from ansible.plugins.vars import BaseVarsPlugin
@@ -22,7 +24,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.selection import judge_group, judge_limit  # noqa: E402 - the path comes first.
+from roles.preflight.rules.selection import judge_ansible, judge_group, judge_limit  # noqa: E402 - the path comes first.
 
 DOCUMENTATION = """
 name: smart_meters
@@ -47,6 +49,8 @@ class VarsModule(BaseVarsPlugin):  # type: ignore[misc] # Ansible ships no type 
         for entity in entities if isinstance(entities, list) else [entities]:
             # The group that contains every other group and host.
             if entity.name == "all" and hasattr(entity, "child_groups"):
+                if problem := judge_ansible(release.__version__):
+                    raise AnsibleError(problem)
                 _judge(entity)
         return {}
 
