@@ -50,8 +50,10 @@ def unread_files(folder: Path, hosts: Collection[str], groups: Collection[str]) 
 def unread_inventories(sources: Collection[Path]) -> Iterator[Unread]:
     """Yield hosts.yaml if hosts.yml is the inventory, and the other way round."""
     for source in sources:
-        other = source.with_suffix(_OTHER.get(source.suffix, source.suffix))
-        if source.is_file() and other.is_file() and other not in sources:
+        if source.suffix not in _OTHER or not source.is_file():
+            continue
+        other = source.with_suffix(_OTHER[source.suffix])
+        if other.is_file() and other not in sources:
             message = f"is not read beside {source.name}; move its lines there"
             yield Unread(other, other.stem, message, likely=True)
 

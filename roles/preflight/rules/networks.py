@@ -33,6 +33,16 @@ def is_host_name(name: str, longest: int = _MAX_DOMAIN_NAME) -> bool:
     return len(name) <= longest and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
+def is_host(value: str) -> bool:
+    """Return whether a value is an address or a host name, which no program takes for an option."""
+    try:
+        ip_address(value)
+    except ValueError:
+        # Digits and dots are meant as an address, although RFC 1123 permits them as a name.
+        return is_host_name(value) and not re.fullmatch(r"[0-9.]+", value)
+    return "%" not in value
+
+
 def interface_of(values: Values, zone: str) -> IPv4Interface | None:
     """Return a zone's address with its network, or None if it is malformed."""
     address = text(values, f"network_{zone}_address")
@@ -205,8 +215,7 @@ def _check_host(values: Values, name: str) -> Iterator[Problem]:
     try:
         address = ip_address(value)
     except ValueError:
-        # Digits and dots are meant as an address, although RFC 1123 permits them as a name.
-        if re.fullmatch(r"[0-9.]+", value) or not is_host_name(value):
+        if not is_host(value):
             yield problem(name, f"{show(value)} is neither a host name nor an address; {hint}")
         return
     if address.is_unspecified or address.is_multicast or value == "255.255.255.255":

@@ -6,9 +6,8 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 from functools import cache
-from ipaddress import ip_address
 
-from roles.preflight.rules.networks import is_host_name
+from roles.preflight.rules.networks import is_host, is_host_name
 from roles.preflight.rules.problem import Problem, Values, integer, near, problem, show, text, texts
 
 # (lowest, highest, reason) of each number.
@@ -43,7 +42,7 @@ def check_settings(values: Values) -> Iterator[Problem]:
     yield from _check_host_name(values)
     yield from _check_time_zone(values)
     for key, server in texts(values, "appliance_ntp_servers"):
-        if not _is_host(server):
+        if not is_host(server):
             yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server")
     size = values.get("appliance_journal_max_use")
     if isinstance(size, str) and not _SIZE.fullmatch(size):
@@ -99,11 +98,3 @@ def _check_time_zone(values: Values) -> Iterator[Problem]:
     if isinstance(zone, str) and known and zone not in known:
         hint = near(zone, known) or "; give one of `timedatectl list-timezones`, such as Europe/Berlin"
         yield problem("appliance_timezone", f"{show(zone)} is not a time zone{hint}")
-
-
-def _is_host(value: str) -> bool:
-    try:
-        ip_address(value)
-    except ValueError:
-        return is_host_name(value) and not re.fullmatch(r"[0-9.]+", value)
-    return True

@@ -11,6 +11,7 @@ from roles.preflight.rules.networks import (
     check_listen,
     check_networks,
     check_reach,
+    is_host,
     is_host_name,
 )
 from roles.preflight.rules.problem import Problem, Values, show_key
@@ -283,6 +284,18 @@ def test_a_vlan_needs_a_profile_that_the_role_does_not_write() -> None:
         'network_control_interface: "eth0.10" is a VLAN\'s, and the role network writes no profile of that '
         "type; give its parent (eth0), on a port without a tag"
     ]
+
+
+@pytest.mark.parametrize("value", ["192.168.2.7", "fd00::7", "pi-north", "pi.example"])
+def test_an_address_or_a_name_is_a_host(value: str) -> None:
+    assert is_host(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-oProxyCommand=x", "192.168.2", "pi north", "pi@north", "fe80::1%-oX", "[fd00::7]", "a\nb"]
+)
+def test_what_ssh_would_read_as_something_else_is_not_a_host(value: str) -> None:
+    assert not is_host(value)
 
 
 @pytest.mark.parametrize("name", ["pi", "pi-1", "3com", "a.b-c.d", "x" * 63])
