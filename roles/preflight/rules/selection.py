@@ -1,7 +1,4 @@
-"""Which Pis a run selects: an inventory or a limit that selects none is a mistake, not a success.
-
-Every Python and Ansible that may run a playbook has to be able to load this module, to be refused by it.
-"""
+"""Which Pis a run selects: an inventory or a limit that selects none is a mistake, not a success."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from roles.preflight.rules.problem import near, show
 
 GROUP = "smart_meters"
 """The group that every playbook runs on."""
-OLDEST_ANSIBLE = (2, 19)
 _BUILT_IN = {"all", "ungrouped"}
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 _SUBSCRIPT = re.compile(r"(.+)\[-?\d+(?:[:-]\d*)?\]\Z")
@@ -21,15 +17,6 @@ _LISTED = 5
 
 Groups = Mapping[str, Collection[str]]
 """The hosts of every group, those of its child groups included."""
-
-
-def judge_ansible(version: str) -> str | None:
-    """Return what is wrong if ansible-core is too old, else None."""
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= OLDEST_ANSIBLE:
-        return None
-    oldest = ".".join(map(str, OLDEST_ANSIBLE))
-    fix = f"use make, which runs the one in .venv, or install ansible-core {oldest} or later"
-    return f"ansible-core {version} is too old for the roles; {fix}"
 
 
 def judge_group(groups: Groups, source: str, lines: Sequence[str] = ()) -> str | None:

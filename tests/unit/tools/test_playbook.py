@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -143,3 +144,10 @@ def test_an_old_ansible_is_refused_on_one_line(site: Site) -> None:
         "[ERROR]: ansible-core 2.14.18 is too old for the roles; "
         "use make, which runs the one in .venv, or install ansible-core 2.19 or later"
     )
+
+
+def test_the_plugin_that_refuses_an_old_ansible_loads_on_an_old_python() -> None:
+    source = (REPOSITORY / "playbooks/vars_plugins/smart_meters.py").read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=(3, 7))
+    imported = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert not [module for module in imported if str(module).startswith(("roles", "smart_meter", "tools"))]
