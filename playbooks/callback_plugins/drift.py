@@ -6,9 +6,17 @@ which the last play evaluates.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback.default import CallbackModule as Default
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
+
+from roles.preflight.rules.terminal import protect  # noqa: E402 - the path comes first.
 
 DOCUMENTATION = """
 name: drift
@@ -27,6 +35,7 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
 
     def __init__(self) -> None:
         super().__init__()
+        protect()
         self._found: dict[str, list[str]] = {}
         self._variables: Any = None
 
