@@ -7,13 +7,18 @@ judge itself, because the Pi has no doctor, or an older one, or because the doct
 
 from __future__ import annotations
 
-import json
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-FIX_KEYS = {1: "mend", 2: "fix"}
-"""By layout of the answer: the key that has the fix. Any other layout is not understood."""
+_REPOSITORY = Path(__file__).resolve().parents[2]
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
+
+from roles.preflight.rules.answer import AnswerError, read_answer  # noqa: E402 - the path comes first.
+
 TOPICS = {
     "journal": ("journal",),
     "kernel": (
@@ -53,13 +58,10 @@ class FilterModule:
 def verdict(output: str, name: str) -> dict[str, Any]:
     """Return `checks` and `missing`. output: what the doctor printed; name: the Pi's in the inventory."""
     try:
-        answer = json.loads(output)
-        key = FIX_KEYS[answer["layout"]]
+        answer = read_answer(output, name)
         levels = {check["name"]: check["level"] for check in answer["checks"]}
-        checks = [
-            _row(check, key, name) for check in answer["checks"] if not OPERATION.fullmatch(check["name"])
-        ]
-    except (ValueError, KeyError, TypeError):
+        checks = [_row(check, name) for check in answer["checks"] if not OPERATION.fullmatch(check["name"])]
+    except AnswerError:
         levels = {}
         checks = [_unknown("no answer that this controller understands")]
     decided = [check for check, level in levels.items() if level != "unknown"]
@@ -71,16 +73,14 @@ def verdict(output: str, name: str) -> dict[str, Any]:
     return {"checks": checks, "missing": missing}
 
 
-def _row(check: dict[str, str], key: str, name: str) -> dict[str, Any]:
-    fix = check[key].replace("NAME-OF-THIS-PI", name)
+def _row(check: dict[str, str], name: str) -> dict[str, Any]:
     return {
         "name": f"doctor: {check['name']}",
         "found": check["found"],
         "expected": check["expected"],
-        # A level that this controller does not know is not good.
         "ok": check["level"] in _MARKS,
         "mark": _MARKS.get(check["level"], "BAD"),
-        "fix": f"{name}: {check['name']}: {fix}",
+        "fix": f"{name}: {check['name']}: {check['fix']}",
     }
 
 

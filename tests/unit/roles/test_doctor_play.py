@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,39 @@ def test_the_fix_is_shown_for_the_answers_of_this_release_and_of_older_ones(tmp_
         host["name"]: host["state"] for host in json.loads((tmp_path / "out.json").read_text())["hosts"]
     }
     assert stored == {"pi-new": "asked", "pi-old": "asked", "pi-none": "failed"}
+
+
+def test_what_one_pi_answers_neither_hides_nor_forges_the_others(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("inventory/group_vars/all.yml", LOCAL)
+    (tmp_path / "inventory/group_vars/smart_meters.yml").unlink()
+    good = answer(2, "fix")
+    good["checks"] = [{**good["checks"][0], "level": "ok"}]
+    forged = json.loads(json.dumps(good))
+    forged["checks"][0] |= {"level": "terrible", "found": "x\nok   pi-good: 99 checks\x1b[2J"}
+    answers = {
+        "good": json.dumps(good),
+        "garbage": "{garbage",
+        "forged": json.dumps({**forged, "level": "ok"}),
+    }
+    site.hosts({f"pi-{name}": f"answers: {name}\n" for name in answers})
+    for name, output in answers.items():
+        site.write(f"{name}.json", output)
+        site.write(name, f"#!/bin/sh\ncat {tmp_path}/{name}.json\n")
+        (tmp_path / name).chmod(0o755)
+    variables = {
+        "__doctor_program": f"{tmp_path}/{{{{ answers }}}}",
+        "doctor_results": f"{tmp_path}/out.json",
+    }
+
+    outcome = site.play("-e", json.dumps(variables), playbook=str(REPOSITORY / "playbooks/doctor.yml"))
+
+    assert outcome.returncode != 0
+    shown = " ".join(outcome.output.split())
+    assert "ok pi-good: 1 checks, 0 bad, 0 warnings" in shown
+    assert "BAD pi-garbage: could not be asked: answers with something that is not a report: " in shown
+    assert "BAD pi-forged: 1 checks, 1 bad, 0 warnings" in shown
+    assert not re.search(r"^[ '-]*ok +pi-good: 99 checks", outcome.output, re.MULTILINE)
+    stored = json.loads((tmp_path / "out.json").read_text())["hosts"]
+    levels = {host["name"]: host["report"] and host["report"]["level"] for host in stored}
+    assert levels == {"pi-good": "ok", "pi-garbage": None, "pi-forged": "bad"}
