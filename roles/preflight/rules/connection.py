@@ -59,7 +59,7 @@ _USER = re.compile(r"[^\s-]\S*")
 def check_connection(values: Values) -> Iterator[Problem]:
     """Check the variables that Ansible would use, or leave out, without naming the file they came from."""
     for name in _PORTS:
-        if name in values and not _is_port(port := values[name]):
+        if name in values and not is_port(port := values[name]):
             hint = "give the port of the Pi's SSH server, or leave the line out for 22"
             wrong = "is empty" if port is None or port == "" else f"{show(port)} is not a port"
             yield problem(name, f"{wrong}; {hint}")
@@ -86,7 +86,8 @@ def _check_name(name: str, value: object, what: str) -> Iterator[Problem]:
         yield problem(name, f"{show(value)} is not the name of a user; {hint}")
 
 
-def _is_port(value: object) -> bool:
+def is_port(value: object) -> bool:
+    """Return whether a value is a port, as a number or its digits."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return False
     # Ansible converts digits; int() itself would also take blanks, signs and underscores.

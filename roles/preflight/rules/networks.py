@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address, ip_network
 
+from roles.preflight.rules.connection import is_port
 from roles.preflight.rules.problem import (
     Key,
     Problem,
@@ -24,7 +25,7 @@ _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # RFC 112
 _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ of linux/if.h is 16, with the terminating NUL.
 # As ssh -J takes it; a name of ~/.ssh/config may have underscores.
 _JUMP = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::(?P<port>[0-9]{1,5}))?")
-_MODBUS_PORT = 502
+_MODBUS_PORT, _SSH_PORT = 502, 22
 _MAX_DOMAIN_NAME = 253  # RFC 1035, 2.3.4, without the length octets
 
 
@@ -239,12 +240,36 @@ def check_firewall(values: Values) -> Iterator[Problem]:
         else:
             message = f"{served} is firewall_ssh_port already; give a port of its own, usually 502"
             yield problem("concentrator_port", message)
+    else:
+        yield from _check_door(values, ssh)
     for name in ("firewall_modbus_port", "authbind_port"):
         port = integer(values, name)
         if port is not None and served is not None and port != served:
             message = f"{port} is not concentrator_port ({served}); leave it out to use the same port"
             yield problem(name, message)
     yield from _check_extra_rules(values)
+
+
+def _check_door(values: Values, ssh: int | None) -> Iterator[Problem]:
+    """Check that the firewall would not close the port through which the controller connects.
+
+    At the Pi's own address no router forwards ports, so ansible_port is the port of its SSH server.
+    """
+    host, port = text(values, "ansible_host"), values.get("ansible_port", _SSH_PORT)
+    own = [str(interface.ip) for zone in ZONES if (interface := interface_of(values, zone))]
+    if host not in own or not is_port(ssh) or not is_port(port) or int(port) == ssh:
+        return
+    rules = values.get("firewall_extra_rules")
+    extra = [rule for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    if int(port) in [rule.get("port") for rule in extra]:
+        return
+    lost = "so the firewall would shut this controller out"
+    if int(port) == _SSH_PORT:
+        message = f"{ssh} is not the port that SSH connects to ({port}), {lost}; set ansible_port: {ssh}, too"
+        yield problem("firewall_ssh_port", message)
+    else:
+        message = f"{port} is not firewall_ssh_port ({ssh}), {lost}; set firewall_ssh_port: {port}, too"
+        yield problem("ansible_port", message)
 
 
 def _check_extra_rules(values: Values) -> Iterator[Problem]:

@@ -216,6 +216,52 @@ def test_ssh_and_modbus_have_ports_of_their_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "name", "wrong", "fix"),
+    [
+        (
+            {"ansible_port": 2222},
+            "ansible_port",
+            "2222 is not firewall_ssh_port (22)",
+            "firewall_ssh_port: 2222",
+        ),
+        (
+            {"ansible_port": "2222"},
+            "ansible_port",
+            "2222 is not firewall_ssh_port (22)",
+            "firewall_ssh_port: 2222",
+        ),
+        (
+            {"firewall_ssh_port": 2222},
+            "firewall_ssh_port",
+            "2222 is not the port that SSH connects to (22)",
+            "ansible_port: 2222",
+        ),
+    ],
+)
+def test_the_firewall_does_not_close_the_port_that_ssh_uses(
+    changes: dict[str, Any], name: str, wrong: str, fix: str
+) -> None:
+    assert problems_of(check_firewall, **changes) == [
+        f"{name}: {wrong}, so the firewall would shut this controller out; set {fix}, too"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ansible_port": 2222, "firewall_ssh_port": 2222},
+        # check_connection reports it.
+        {"ansible_port": "abc"},
+        # A router at the site forwards this port.
+        {"ansible_port": 2222, "ansible_host": "203.0.113.7"},
+        {"ansible_port": 2222, "firewall_extra_rules": [{**extra()[0], "port": 2222}]},
+    ],
+)
+def test_a_forwarded_or_admitted_port_may_be_another(changes: dict[str, Any]) -> None:
+    assert problems_of(check_firewall, **changes) == []
+
+
 SSH = {"comment": "Mine", "from": "192.168.2.0/24", "port": 22}
 MODBUS = {
     "comment": "Mine",
