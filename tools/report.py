@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 if str(REPOSITORY) not in sys.path:
     sys.path.append(str(REPOSITORY))
 
-from roles.preflight.rules.answer import AnswerError, check_report  # noqa: E402 - the path comes first.
+from roles.preflight.rules.doctor_report import AnswerError, check_report  # noqa: E402 - the path comes first.
 from roles.preflight.rules.problem import printable  # noqa: E402
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")

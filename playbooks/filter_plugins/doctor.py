@@ -16,7 +16,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.answer import AnswerError, read_answer  # noqa: E402 - the path comes first.
+from roles.preflight.rules.doctor_report import AnswerError, read_answer  # noqa: E402 - the path comes first.
 from roles.preflight.rules.problem import printable  # noqa: E402
 from roles.preflight.rules.unreached import Cause, unreached  # noqa: E402
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from playbooks.filter_plugins.acceptance import OPERATION, TOPICS, FilterModule, verdict
-from roles.preflight.rules.answer import FIX_KEYS
+from roles.preflight.rules.doctor_report import FIX_KEYS
 from tests.unit.roles.site import REPOSITORY, Site
 
 from smart_meter.cli.commands.doctor import LAYOUT, record

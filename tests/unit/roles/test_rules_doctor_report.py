@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playbooks.filter_plugins.doctor import result
-from roles.preflight.rules.answer import AnswerError, check_report, read_answer
+from roles.preflight.rules.doctor_report import AnswerError, check_report, read_answer
 
 CHECK = {
     "name": "port 502",
