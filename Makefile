@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 # The passwords of the vaults: for all sites, and for single sites (make vault SITE=north).
 VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,) \
 	$(foreach file,$(wildcard inventory/.vault-password-*),--vault-id $(file:inventory/.vault-password-%=%)@$(file))
-PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
+PLAYBOOK := $(PYTHON) tools/playbook.py $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
 
 help: ## List the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'

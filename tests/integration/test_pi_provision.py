@@ -455,9 +455,10 @@ def test_rules_without_the_controller_are_refused_before_anything_changes(story:
 def test_a_port_of_ssh_that_is_not_the_pis_is_refused_before_anything_changes(story: Story) -> None:
     before = story.pi.run(["ufw", "show", "added"]).stdout
 
-    played = story.controller.playbook(
-        "site.yml", "--tags", "firewall", "-e", '{"firewall_ssh_port": 2222}', check=False
-    )
+    # Without a rule for port 22, the check of the inventory would refuse it.
+    rule = {"comment": "From elsewhere only", "from": "10.9.0.0/16", "port": 22}
+    change = json.dumps({"firewall_ssh_port": 2222, "firewall_extra_rules": [rule]})
+    played = story.controller.playbook("site.yml", "--tags", "firewall", "-e", change, check=False)
 
     assert played.count(NAME, "failed") == 1, played.output
     assert "firewall_ssh_port: this controller connects to the Pi's port 22" in " ".join(

@@ -117,6 +117,19 @@ def test_everything_that_a_pi_reports_is_escaped(report: ModuleType) -> None:
     assert page.count("&lt;script&gt;") >= 10
 
 
+def test_a_report_that_is_none_is_one_red_row(report: ModuleType) -> None:
+    forged = host("pi-b", check("clock", "terrible", "x\u202ey"))
+    garbage = {**host("pi-c"), "report": {"layout": 2, "checks": [1]}}
+    text = text_of(report.render(results(host("pi-a", check("clock", "ok")), forged, garbage), "A fleet"))
+    assert "✔ good pi-a north 192.168.2.100 all good" in text
+    assert "✖ bad pi-b north 192.168.2.100 bad: clock" in text
+    assert r"x\u202ey" in text
+    assert (
+        "✖ bad pi-c north 192.168.2.100 could not be asked: "
+        "answers with something that is not a report: checks is not a list of objects"
+    ) in text
+
+
 def test_the_page_needs_nothing_from_elsewhere(report: ModuleType) -> None:
     page = report.render(FLEET, "A fleet")
     assert re.findall(r"https?:|url\(|@import|<script|<img|<link", page) == []
