@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 # The passwords of the vaults: for all sites, and for single sites (make vault SITE=north).
 VAULT := $(if $(wildcard inventory/.vault-password),--vault-password-file inventory/.vault-password,) \
 	$(foreach file,$(wildcard inventory/.vault-password-*),--vault-id $(file:inventory/.vault-password-%=%)@$(file))
-PLAYBOOK := .venv/bin/ansible-playbook $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
+PLAYBOOK := $(PYTHON) tools/playbook.py $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)',) $(ARGS)
 
 help: ## List the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -121,7 +121,7 @@ rollback: ## Restore the previous release and its configuration (LIMIT=pi-north)
 
 drift: ## Show how each Pi differs from the inventory, without changing it; fails if one does
 	@tools/setup venv
-	@ANSIBLE_CALLBACK_PLUGINS=playbooks/callback_plugins ANSIBLE_STDOUT_CALLBACK=drift $(PLAYBOOK) --check --diff playbooks/drift.yml
+	@ANSIBLE_STDOUT_CALLBACK=drift $(PLAYBOOK) --check --diff playbooks/drift.yml
 
 verify: ## Prove that the Pis match the inventory (LIMIT=pi-north)
 	@tools/setup venv

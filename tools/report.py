@@ -15,6 +15,12 @@ from typing import Any
 import jinja2
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+if str(REPOSITORY) not in sys.path:
+    sys.path.append(str(REPOSITORY))
+
+from roles.preflight.look.reading import clean  # noqa: E402 - the path comes first.
+from roles.preflight.rules.report import ReportError, check_report  # noqa: E402
+
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 RESULTS = REPOSITORY / ".cache" / "doctor.json"
 PAGE = REPOSITORY / ".cache" / "report.html"
@@ -33,14 +39,20 @@ def row(host: dict[str, Any]) -> dict[str, Any]:
 
     verdict (good, bad or grey), summary, checks (worst first), and the last events.
     """
-    report = host["report"]
+    report, reason = host["report"], clean(host["reason"])
+    if report is not None:
+        try:
+            report = check_report(report, host["name"])
+        except ReportError as error:
+            report, reason = None, str(error)
     if report is None:
         left_out = host["state"] == "left out"
         summary = {"off": "does not answer", "left out": "not asked"}.get(host["state"], "could not be asked")
-        reason = "" if left_out else f": {host['reason']}"
+        reason = "" if left_out else f": {reason}"
         verdict, sign = ("grey", "○") if left_out else ("bad", "✖")
         return {
             **host,
+            "report": None,
             "verdict": verdict,
             "sign": sign,
             "summary": f"{summary}{reason}",
@@ -48,9 +60,7 @@ def row(host: dict[str, Any]) -> dict[str, Any]:
             "events": [],
         }
     order = list(LEVELS)
-    # A Pi with a release before layout 2 reports `mend` instead of `fix`.
-    checks = [{**check, "fix": check.get("fix", check.get("mend", ""))} for check in report["checks"]]
-    checks.sort(key=lambda check: order.index(check["level"]))
+    checks = sorted(report["checks"], key=lambda check: order.index(check["level"]))
     names = {level: [check["name"] for check in checks if check["level"] == level] for level in LEVELS}
     parts = []
     if names["bad"]:
@@ -59,9 +69,15 @@ def row(host: dict[str, Any]) -> dict[str, Any]:
         parts.append("warning: " + "; ".join(names["warning"]))
     summary = " | ".join(parts) or "all good"
     verdict, sign = ("bad", "✖") if names["bad"] else ("good", "✔")
-    # An older release reports no events.
-    events = report.get("events", [])
-    return {**host, "verdict": verdict, "sign": sign, "summary": summary, "checks": checks, "events": events}
+    return {
+        **host,
+        "report": report,
+        "verdict": verdict,
+        "sign": sign,
+        "summary": summary,
+        "checks": checks,
+        "events": report["events"],
+    }
 
 
 def render(results: dict[str, Any], title: str) -> str:

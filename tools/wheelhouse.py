@@ -203,12 +203,20 @@ def release(cache: Path, python: str, machine: str) -> dict[str, str]:
     }
 
 
+def python_version(text: str) -> str:
+    """Return a version as it is. Raises ArgumentTypeError if it is not two numbers."""
+    if not re.fullmatch(r"3\.[0-9]{1,2}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version such as 3.13")
+    return text
+
+
 def main() -> None:
     """Parse the arguments and make what is missing in the cache."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--python", help="the Pi's Python, as 3.13")
+    # The Pi gives both, and they become the name of a folder here.
+    parser.add_argument("--python", type=python_version, help="the Pi's Python, as 3.13")
     parser.add_argument("--machine", help="the Pi's architecture, as aarch64")
     parser.add_argument(
         "--fetch", action="store_true", help="fetch the locked wheels for every target, and stop"

@@ -6,9 +6,18 @@ which the last play evaluates.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback.default import CallbackModule as Default
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
+
+from playbooks.callback_plugins.clean import CallbackModule as Clean  # noqa: E402 - the path comes first.
+from playbooks.callback_plugins.clean import Coloured  # noqa: E402
 
 DOCUMENTATION = """
 name: drift
@@ -19,7 +28,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
 
-class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type information.
+class CallbackModule(Clean):
     """The output of a run that looks for drift."""
 
     CALLBACK_TYPE = "stdout"
@@ -57,7 +66,7 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
 
     def _show(self, answer: dict[str, Any]) -> None:
         if answer.get("diff"):
-            self._display.display(self._get_diff(answer["diff"]).rstrip("\n"))
+            self._display.display(Coloured(self._get_diff(answer["diff"]).rstrip("\n")))
 
     def v2_on_file_diff(self, result: Any) -> None:
         """Print nothing: the difference is printed below its task's name."""

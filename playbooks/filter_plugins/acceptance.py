@@ -3,17 +3,23 @@
 Takes the output of `smart-meter doctor --json` and the Pi's name. Returns `checks`, a list in the form of the
 roles' own checks (name, found, expected, ok, mark, fix), and `missing`, the topics that the controller has to
 judge itself, because the Pi has no doctor, or an older one, or because the doctor could not find out.
+An answer that claims to be a report and is not one is one bad check.
 """
 
 from __future__ import annotations
 
-import json
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-FIX_KEYS = {1: "mend", 2: "fix"}
-"""By layout of the answer: the key that has the fix. Any other layout is not understood."""
+_REPOSITORY = Path(__file__).resolve().parents[2]
+if str(_REPOSITORY) not in sys.path:
+    sys.path.append(str(_REPOSITORY))
+
+from roles.preflight.rules.report import ReportError, read_report  # noqa: E402 - the path comes first.
+
 TOPICS = {
     "journal": ("journal",),
     "kernel": (
@@ -33,7 +39,7 @@ have a counterpart that the controller always makes, or come in addition.
 """
 OPERATION = re.compile(
     r"clock|disk, .*|card's wear|temperature|supply voltage|meter .*, unit \d+|.* (?:heard|reading)"
-    r"|last 24 hours.*"
+    r"|last 24 hours.*|restart"
 )
 """Names of the checks of a Pi in operation, which `make doctor` shows. They decide nothing here.
 
@@ -53,15 +59,16 @@ class FilterModule:
 def verdict(output: str, name: str) -> dict[str, Any]:
     """Return `checks` and `missing`. output: what the doctor printed; name: the Pi's in the inventory."""
     try:
-        answer = json.loads(output)
-        key = FIX_KEYS[answer["layout"]]
-        levels = {check["name"]: check["level"] for check in answer["checks"]}
-        checks = [
-            _row(check, key, name) for check in answer["checks"] if not OPERATION.fullmatch(check["name"])
-        ]
-    except (ValueError, KeyError, TypeError):
+        report = read_report(output, name) if output.strip() else None
+    except ReportError as error:
         levels = {}
-        checks = [_unknown("no answer that this controller understands")]
+        checks = [_not_understood(str(error), name, newer=error.newer)]
+    else:
+        found = report["checks"] if report else []
+        levels = {check["name"]: check["level"] for check in found}
+        checks = [_row(check, name) for check in found if not OPERATION.fullmatch(check["name"])]
+        if report is None:
+            checks = [_not_understood("no answer", name, newer=True)]
     decided = [check for check, level in levels.items() if level != "unknown"]
     missing = [
         topic
@@ -71,18 +78,24 @@ def verdict(output: str, name: str) -> dict[str, Any]:
     return {"checks": checks, "missing": missing}
 
 
-def _row(check: dict[str, str], key: str, name: str) -> dict[str, Any]:
-    fix = check[key].replace("NAME-OF-THIS-PI", name)
+def _row(check: dict[str, str], name: str) -> dict[str, Any]:
     return {
         "name": f"doctor: {check['name']}",
         "found": check["found"],
         "expected": check["expected"],
-        # A level that this controller does not know is not good.
         "ok": check["level"] in _MARKS,
         "mark": _MARKS.get(check["level"], "BAD"),
-        "fix": f"{name}: {check['name']}: {fix}",
+        "fix": f"{name}: {check['name']}: {check['fix']}",
     }
 
 
-def _unknown(found: str) -> dict[str, Any]:
-    return {"name": "doctor", "found": found, "expected": "its checks", "ok": True, "mark": "?", "fix": ""}
+def _not_understood(found: str, name: str, *, newer: bool) -> dict[str, Any]:
+    """Return the row of a missing report. newer: the Pi may be good, and the controller judges it itself."""
+    return {
+        "name": "doctor",
+        "found": found,
+        "expected": "its checks",
+        "ok": newer,
+        "mark": "?" if newer else "BAD",
+        "fix": f"{name}: {found}; log in and find out why, or flash its card again",
+    }

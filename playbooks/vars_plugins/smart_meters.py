@@ -1,5 +1,8 @@
 """Stop a run that would select no Pi: a misspelt group, an empty inventory, a limit that matches nothing.
 
+And one with an Ansible that is too old for the roles, which would end somewhere in them. So this file is kept
+loadable for old ones and their Python, and imports the rules only after that check.
+
 Ansible runs this plugin once it has read the inventory, before the limit and the plays. It sets no variable.
 Without it, a play without hosts succeeds.
 """
@@ -13,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible import context
+from ansible import context, release
 from ansible.errors import AnsibleError
 from ansible.inventory.manager import split_host_pattern
 from ansible.plugins.vars import BaseVarsPlugin
@@ -22,7 +25,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.selection import judge_group, judge_limit  # noqa: E402 - the path comes first.
+OLDEST_ANSIBLE = (2, 19)
 
 DOCUMENTATION = """
 name: smart_meters
@@ -47,11 +50,22 @@ class VarsModule(BaseVarsPlugin):  # type: ignore[misc] # Ansible ships no type 
         for entity in entities if isinstance(entities, list) else [entities]:
             # The group that contains every other group and host.
             if entity.name == "all" and hasattr(entity, "child_groups"):
+                _refuse_old(release.__version__)
                 _judge(entity)
         return {}
 
 
+def _refuse_old(version: str) -> None:
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_ANSIBLE:
+        oldest = ".".join(map(str, OLDEST_ANSIBLE))
+        fix = f"use make, which runs the one in .venv, or install ansible-core {oldest} or later"
+        raise AnsibleError(f"ansible-core {version} is too old for the roles; {fix}")
+
+
 def _judge(everything: Any) -> None:
+    # An old Python can't load them.
+    from roles.preflight.rules.selection import judge_group, judge_limit  # noqa: PLC0415
+
     groups = {
         group.name: [host.name for host in group.get_hosts()]
         for group in [everything, *everything.get_descendants()]
@@ -63,7 +77,8 @@ def _judge(everything: Any) -> None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             lines = Path(sources[0]).read_text(encoding="utf-8").splitlines()
     source = ", ".join(_shown(source) for source in sources)
-    if problem := judge_group(groups, source, lines):
+    problem = judge_group(groups, source, lines)
+    if problem:
         raise AnsibleError(problem)
     limit = context.CLIARGS.get("subset")
     if limit is None:

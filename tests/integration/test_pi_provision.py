@@ -137,7 +137,10 @@ def test_a_third_network_can_not_connect(story: Story) -> None:
 
     done = story.mbpoll("stranger", "-r", "0", "-c", "8", address)
 
-    assert story.pings("stranger", address), "the stranger's network does not work at all"
+    assert "lladdr" in story.lab.run("stranger", ["ip", "neighbour", "show", address]).stdout, (
+        "no way to the Pi"
+    )
+    assert not story.pings("stranger", address)
     assert done.returncode != 0
     assert "Connection failed" in done.stdout + done.stderr
 
@@ -441,21 +444,46 @@ def test_rules_without_the_controller_are_refused_before_anything_changes(story:
     before = story.pi.run(["ufw", "show", "added"]).stdout
 
     played = story.controller.playbook(
-        "site.yml", "--tags", "firewall", "-e", '{"firewall_ssh_from": ["10.9.0.0/16"]}', check=False
+        "site.yml", "--tags", "firewall", "-e", '{"firewall_ssh_from": ["192.168.1.0/24"]}', check=False
     )
 
     assert played.count(NAME, "failed") == 1
-    assert "firewall_ssh_from: 10.9.0.0/16 does not contain 192.168.2.1" in " ".join(played.output.split())
+    assert "firewall_ssh_from: 192.168.1.0/24 does not contain 192.168.2.1" in " ".join(played.output.split())
+    assert story.pi.run(["ufw", "show", "added"]).stdout == before
+
+
+def test_a_port_of_ssh_that_is_not_the_pis_is_refused_before_anything_changes(story: Story) -> None:
+    before = story.pi.run(["ufw", "show", "added"]).stdout
+
+    # Without a rule for port 22, the check of the inventory would refuse it.
+    rule = {"comment": "From elsewhere only", "from": "10.9.0.0/16", "port": 22}
+    change = json.dumps({"firewall_ssh_port": 2222, "firewall_extra_rules": [rule]})
+    played = story.controller.playbook("site.yml", "--tags", "firewall", "-e", change, check=False)
+
+    assert played.count(NAME, "failed") == 1, played.output
+    assert "firewall_ssh_port: this controller connects to the Pi's port 22" in " ".join(
+        played.output.split()
+    )
     assert story.pi.run(["ufw", "show", "added"]).stdout == before
 
 
 def test_rules_that_lock_out_the_controller_are_rolled_back(story: Story) -> None:
     before = story.pi.run(["ufw", "show", "added"]).stdout
+    # The inventory's rules are right; something else on the Pi closes SSH as they change.
+    closing = """mv /usr/sbin/ufw /usr/sbin/ufw.real
+        { echo '#!/bin/sh'
+          echo 'case "$*" in'
+          echo '*2222*) iptables -I INPUT -p tcp --dport 22 --syn -j DROP ;;'
+          echo 'reload) iptables -D INPUT -p tcp --dport 22 --syn -j DROP ;;'
+          echo 'esac'
+          echo 'exec /usr/sbin/ufw.real "$@"'; } > /usr/sbin/ufw
+        chmod 755 /usr/sbin/ufw"""
+    story.pi.run(["sh", "-ec", closing])
+    extra = '{"firewall_extra_rules": [{"comment": "Closes", "from": "192.168.2.0/24", "port": 2222}]}'
 
-    played = story.controller.playbook(
-        "site.yml", "--tags", "firewall", "-e", '{"firewall_ssh_port": 2222}', check=False
-    )
+    played = story.controller.playbook("site.yml", "--tags", "firewall", "-e", extra, check=False)
 
+    story.pi.run(["mv", "/usr/sbin/ufw.real", "/usr/sbin/ufw"])
     assert played.count(NAME, "failed") == 1, played.output
     output = " ".join(played.output.split())
     assert "the change of firewall rules was rolled back" in output

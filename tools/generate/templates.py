@@ -32,7 +32,9 @@ _OTHER: dict[str, Any] = {
     "appliance_unattended_upgrades": False,
     "appliance_unattended_reboot_time": "03:30",
     "appliance_watchdog_seconds": 0,
-    "ansible_user": "root",
+    "__appliance_restart_days": 1,
+    "appliance_ssh_forwarding": True,
+    "preflight_look": {"login": {"name": "root"}, "release": {"version": "12"}},
     "concentrator_port_binding": "socket",
     "concentrator_log_format": "json",
     "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
@@ -65,7 +67,8 @@ def _variables() -> dict[str, Any]:
     return {
         **variables,
         "inventory_hostname": "pi-north",
-        "preflight_look": {"systemd_version": 257, "login": {"name": ""}},
+        "preflight_look": {"systemd_version": 257, "login": {"name": "pi"}, "release": {"version": "13"}},
+        "__appliance_restart_days": 0,
         "ansible_managed": "Managed by Ansible",
         "vault_network_field_psk": ' correct "horse" \\ battery',
     }
@@ -73,9 +76,10 @@ def _variables() -> dict[str, Any]:
 
 @cache
 def load_plugins() -> None:
-    """Make the filters of collections known, as every Ansible command does, but only once per process."""
+    """Make the filters of collections and roles known, as Ansible does, but only once per process."""
     init_plugin_loader()
-    filter_loader.add_directory(str(REPOSITORY / "roles/network/filter_plugins"))
+    for folder in sorted(REPOSITORY.glob("roles/*/filter_plugins")):
+        filter_loader.add_directory(str(folder))
 
 
 @cache

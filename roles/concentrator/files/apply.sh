@@ -77,7 +77,7 @@ sync "$folder"
 if systemctl is-active --quiet smart-meter.service; then
     if ! systemctl reload smart-meter.service; then
         # `smart-meter reload` waits for the service's answer in this file.
-        echo "the service refuses the configuration: $(cat /run/smart-meter/reload.json)"
+        echo "the service refuses the configuration: $(read_service_file /run/smart-meter/reload.json)"
         exit 1
     fi
 else

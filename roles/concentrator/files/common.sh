@@ -44,3 +44,8 @@ finish_earlier_change() {
     fi
     guard_roll_back "$1"
 }
+
+# Print a small file of the service's folder. Its user could put a pipe, a link or a device there: nothing is printed then.
+read_service_file() {
+    timeout 5 dd if="$1" iflag=nofollow,nonblock bs=1M count=1 status=none 2> /dev/null || :
+}

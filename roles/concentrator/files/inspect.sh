@@ -18,7 +18,7 @@ controller() {
 }
 
 echo "state=$(systemctl is-active smart-meter.service)"
-echo "running=$(sha256sum 2> /dev/null < "$running" | cut -d ' ' -f 1)"
+echo "running=$(if [ -f "$running" ] && [ ! -L "$running" ]; then read_service_file "$running" | sha256sum | cut -d ' ' -f 1; fi)"
 echo "release=$(readlink /opt/smart-meter/current)"
 echo "pending=$(ls /var/lib/smart-meter-guard/configuration/paths 2> /dev/null)"
 echo "connection=$(controller)"

@@ -8,6 +8,7 @@ of one that is already in the field. Returns `configurations`: the configuration
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ _REPOSITORY = Path(__file__).resolve().parents[3]
 if str(_REPOSITORY) not in sys.path:
     sys.path.append(str(_REPOSITORY))
 
-from roles.preflight.rules.files import unread_files  # noqa: E402 - the path comes first.
+from roles.preflight.rules.connection import VARIABLES  # noqa: E402 - the path comes first.
+from roles.preflight.rules.files import inventory_files, unread_files, unread_inventories, variable_files  # noqa: E402
 from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify  # noqa: E402
 from roles.preflight.rules.inventory import Checked, check_all, check_one  # noqa: E402
+from roles.preflight.rules.problem import show_key  # noqa: E402
 from roles.preflight.rules.variables import Variables, load_roles, relative  # noqa: E402
 from roles.preflight.rules.warm import warm  # noqa: E402
+from roles.preflight.rules.yaml_values import misread_in  # noqa: E402
 
 _ROLES = load_roles(_REPOSITORY)
 warm(_ROLES)
@@ -56,8 +60,11 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             self._display.warning(
                 f"not compared, because their variables can't be read here: {', '.join(unknown)}"
             )
+        misread = self._misread(task_vars, checked)
         lines = dict.fromkeys(
-            [*self._of_files(task_vars), *(line for host in problems for line in problems[host])]
+            [*self._of_files(task_vars), *misread.values()]
+            # What follows from such a value would be a second line for the same mistake.
+            + [line for host in problems for line in problems[host] if not line.startswith(tuple(misread))]
         )
         for line in lines:
             # Displayed, not returned: in the result the lines would be quoted, wrapped and shown twice.
@@ -111,10 +118,26 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
         folder = Path(str(task_vars.get("inventory_dir")))
         groups = task_vars["groups"]
         found = list(unread_files(folder, groups["all"], list(groups))) if folder.is_dir() else []
+        found += unread_inventories([Path(source) for source in task_vars["ansible_inventory_sources"]])
         for each in found:
             if not each.likely:
                 self._display.warning(f"{relative(each.path)}: {each.name}: {each.message}")
         return [f"{relative(each.path)}: {each.name}: {each.message}" for each in found if each.likely]
+
+    def _misread(self, task_vars: dict[str, Any], hosts: Iterable[str]) -> dict[str, str]:
+        """Return a line for each value that YAML reads as something else, by its file, line and key."""
+        chosen = set(hosts)
+        groups = [group for group, members in task_vars["groups"].items() if chosen & set(members)]
+        visible = {*_ROLES.variables, *VARIABLES} - set(_ROLES.secrets)
+        folder = Path(str(task_vars.get("inventory_dir")))
+        found: list[tuple[Path, set[str] | None]]
+        found = [(path, None) for path in variable_files(folder, chosen, groups)]
+        found += [(path, chosen) for path in inventory_files(task_vars["ansible_inventory_sources"])]
+        return {
+            f"{relative(path)}:{each.line}: {show_key(each.key)}:": f"{relative(path)}:{each.shown}"
+            for path, only in found
+            for each in misread_in(path, visible, only)
+        }
 
     def _targets(self, task_vars: dict[str, Any]) -> list[str]:
         """Return the hosts of the play, regardless of --limit."""

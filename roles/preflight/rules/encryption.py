@@ -11,14 +11,6 @@ from pathlib import Path
 from roles.preflight.rules.problem import Problem, problem
 from roles.preflight.rules.variables import Variables
 
-# Ansible's own login secrets, in addition to the options that the roles' argument specs mark with no_log.
-CONNECTION_SECRETS = (
-    "ansible_become_password",
-    "ansible_become_pass",
-    "ansible_password",
-    "ansible_ssh_pass",
-    "ansible_ssh_password",
-)
 _MARK = b"$ANSIBLE_VAULT;"
 # A value that only refers to another variable, filtered or not. Other expressions are not followed.
 _REFERENCE = re.compile(r"\s*\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?:\|[^}]*)?\}\}\s*")
@@ -30,7 +22,7 @@ def check_encryption(variables: Variables) -> Iterator[Problem]:
     A secret from the command line, from a credential of AWX or from an inventory script passes: no file of
     this inventory holds it.
     """
-    pending = [name for name in secrets_of(variables) if name in variables.raw]
+    pending = [name for name in variables.roles.secrets if name in variables.raw]
     pending += sorted(name for name in variables.raw if name.startswith("vault_"))
     seen: set[str] = set()
     while pending:
@@ -48,12 +40,6 @@ def check_encryption(variables: Variables) -> Iterator[Problem]:
         if str(value) and file is not None and not _is_safe(file):
             fix = "encrypt the file (ansible-vault encrypt), or keep the value in the vault (make vault)"
             yield problem(name, f"is in plain text (its value is not shown); {fix}")
-
-
-def secrets_of(variables: Variables) -> list[str]:
-    """Return the names of the variables that are secrets."""
-    options = (item for options in variables.roles.specs.values() for item in options.items())
-    return [*(name for name, option in options if option.get("no_log")), *CONNECTION_SECRETS]
 
 
 @cache

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from roles.preflight.rules.configuration import check_configuration
-from roles.preflight.rules.networks import check_firewall, check_networks, check_reach
+from roles.preflight.rules.connection import check_connection
+from roles.preflight.rules.networks import check_firewall, check_listen, check_networks, check_reach
 from roles.preflight.rules.problem import Problem, Values, problem
 from roles.preflight.rules.secrets import check_sudo, check_wifi
 from roles.preflight.rules.settings import check_settings
@@ -48,7 +49,15 @@ def check_host(specs: Mapping[str, Options], host: Host) -> list[Problem]:
         set_options = {name: option for name, option in options.items() if name not in host.defaults}
         _add(found, check_shapes(set_options, host.values))
     _add(found, check_names(specs, host.names, host.by_hand))
-    for rule in (check_reach, check_networks, check_wifi, check_firewall, check_settings):
+    for rule in (
+        check_connection,
+        check_reach,
+        check_networks,
+        check_listen,
+        check_wifi,
+        check_firewall,
+        check_settings,
+    ):
         _add(found, rule(host.values))
     _add(found, check_sudo(host.values, asked_for=host.password_asked))
     _add(found, _check_rendered(host, quiet=bool(found)))

@@ -50,9 +50,13 @@ def parse_key(text: str) -> Key:
 
 def show(value: object) -> str:
     """Return a value as text for a message: on one line, escaped, and truncated if it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Return a text with control, format and bidirectional characters, and line breaks, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def near(name: str, known: Iterable[str]) -> str:

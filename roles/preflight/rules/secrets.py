@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from roles.preflight.rules.countries import COUNTRIES, MEANT
 from roles.preflight.rules.problem import Problem, Values, problem, show
 
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
@@ -35,6 +36,9 @@ def check_wifi(values: Values) -> Iterator[Problem]:
         yield problem("network_country", message)
     elif isinstance(country, str) and not _COUNTRY.fullmatch(country):
         yield problem("network_country", f"{show(country)} is not a country code; give {hint}")
+    elif isinstance(country, str) and country not in COUNTRIES:
+        fix = f"did you mean {MEANT[country]}?" if country in MEANT else f"give {hint}"
+        yield problem("network_country", f"{show(country)} is not the code of a country; {fix}")
 
 
 def _check_passphrase(values: Values) -> Iterator[Problem]:

@@ -6,14 +6,14 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 from functools import cache
-from ipaddress import ip_address
 
-from roles.preflight.rules.networks import is_host_name
+from roles.preflight.rules.networks import is_host, is_host_name
 from roles.preflight.rules.problem import Problem, Values, integer, near, problem, show, text, texts
 
 # (lowest, highest, reason) of each number.
 _RANGES = {
     "appliance_watchdog_seconds": (0, 15, "the hardware watchdog of a Pi counts 15 at most, and 0 is off"),
+    "appliance_ssh_idle_minutes": (0, 1440, "it is counted in minutes, and 0 never ends a shell"),
     "concentrator_restart_seconds": (0, 300, "the service has to restart by itself"),
     "concentrator_watchdog_seconds": (1, 600, "the service feeds its watchdog twice in that time"),
     "concentrator_releases_kept": (1, 100, "the running release stays"),
@@ -26,8 +26,11 @@ _RANGES = {
 }
 # Places that the unit can make writable, that survive a reboot, with a folder for such a file only.
 _DATA = re.compile(r"/(?:var/lib|srv|mnt|media)(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}")
-_MAX_HOST_NAME = 64  # HOST_NAME_MAX of Linux
+# The names that /etc/hosts of Debian has for this machine and for groups of machines.
+_HOSTS = {"localhost", "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters", "broadcasthost"}
+_NUMBER = re.compile(r"[0-9.]*[0-9]|0[xX][0-9A-Fa-f]+")  # inet_aton(3): 12 is 0.0.0.12
 _SIZE = re.compile(r"[1-9][0-9]*[KMGT]?")
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")  # useradd(8); sshd would take other characters as patterns.
 _TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -38,16 +41,14 @@ def _time_zones() -> frozenset[str]:
 
 def check_settings(values: Values) -> Iterator[Problem]:
     """Check the settings whose form or range is narrower than their type."""
-    host_name = values.get("appliance_hostname")
-    if isinstance(host_name, str) and not is_host_name(host_name, _MAX_HOST_NAME):
-        allowed = "letters, digits and hyphens, up to 63 between two dots and 64 in all"
-        yield problem(
-            "appliance_hostname", f"{show(host_name)} is not a host name; give {allowed} (RFC 1123)"
-        )
+    yield from _check_host_name(values)
     yield from _check_time_zone(values)
     for key, server in texts(values, "appliance_ntp_servers"):
-        if not _is_host(server):
+        if not is_host(server):
             yield Problem(key, f"{show(server)} is neither a host name nor an address; give a time server")
+    for key, user in texts(values, "appliance_ssh_users"):
+        if not _USER.fullmatch(user):
+            yield Problem(key, f"{show(user)} is not a user's name; give one such as pi")
     size = values.get("appliance_journal_max_use")
     if isinstance(size, str) and not _SIZE.fullmatch(size):
         yield problem("appliance_journal_max_use", f"{show(size)} is not a size; give one such as 1G")
@@ -61,6 +62,28 @@ def check_settings(values: Values) -> Iterator[Problem]:
         value = integer(values, name)
         if value is not None and not low <= value <= high:
             yield problem(name, f"{value} is out of range; give {low} to {high}: {why}")
+
+
+def _check_host_name(values: Values) -> Iterator[Problem]:
+    name = values.get("appliance_hostname")
+    if not isinstance(name, str):
+        return
+    label = name.split(".", maxsplit=1)[0]
+    if _NUMBER.fullmatch(name):
+        wrong = "is read as an address"
+        fix = "give a name with a letter, such as pi-12"
+    elif "." in name and is_host_name(name):
+        wrong = "has a dot, and a Pi's own name has no domain"
+        fix = f"give its first part (appliance_hostname: {label}); the Pi's name in the inventory may keep it"
+    elif not is_host_name(name) or "." in name:
+        wrong = "is not a host name"
+        fix = "give letters, digits and hyphens, 63 at most (RFC 1123)"
+    elif name.lower() in _HOSTS:
+        wrong = "is the name of every machine for itself"
+        fix = "give this Pi a name of its own, such as pi-north"
+    else:
+        return
+    yield problem("appliance_hostname", f"{show(name)} {wrong}; {fix}")
 
 
 def _check_path(values: Values, name: str, what: str) -> Iterator[Problem]:
@@ -80,11 +103,3 @@ def _check_time_zone(values: Values) -> Iterator[Problem]:
     if isinstance(zone, str) and known and zone not in known:
         hint = near(zone, known) or "; give one of `timedatectl list-timezones`, such as Europe/Berlin"
         yield problem("appliance_timezone", f"{show(zone)} is not a time zone{hint}")
-
-
-def _is_host(value: str) -> bool:
-    try:
-        ip_address(value)
-    except ValueError:
-        return is_host_name(value) and not re.fullmatch(r"[0-9.]+", value)
-    return True

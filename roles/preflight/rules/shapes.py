@@ -7,12 +7,14 @@ does not, such as text for a truth value.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from roles.preflight.rules.connection import misspelt
 from roles.preflight.rules.problem import Key, Problem, Values, near, problem, show
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -132,6 +134,7 @@ def check_names(
     """
     known = [name for options in specs.values() for name in options]
     set_by_hand = set(by_hand)
+    internal = tuple(f"__{role}_" for role in specs)
     for name in sorted(set(names)):
         role = next((role for role in specs if name.startswith(f"{role}_")), None)
         if name in known or name in PASSED_ON:
@@ -141,13 +144,26 @@ def check_names(
             hint = near(name, own) or near(name, known)
             see = f"; roles/{role}/defaults/main.yml lists the names"
             yield problem(name, f"is not a variable of the role {role}{hint or see}")
-        elif name in set_by_hand and (nearest := _near_role(name, specs)):
+        elif name not in set_by_hand:
+            continue
+        elif name.startswith(internal):
+            message = "is computed by a role, which would go on with this value; set the role's own variables"
+            yield problem(name, message)
+        elif nearest := misspelt(name):
+            yield problem(name, f"is not a variable of Ansible's; did you mean {nearest}?")
+        elif nearest := meant(name, specs):
             yield problem(name, f"is not a variable of any role; did you mean {nearest}?")
 
 
-def _near_role(name: str, specs: Mapping[str, Options]) -> str | None:
-    """Return the variable that is meant if the role's own name is misspelt: `netwrok_country`."""
-    prefix, _, rest = name.partition("_")
+def meant(name: str, specs: Mapping[str, Options]) -> str | None:
+    """Return the variable that is meant if case, a hyphen or the role's own name is wrong.
+
+    Such as `Network_Country`, `network-country` and `netwrok_country`.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", name.lower())
+    if any(plain in options for options in specs.values()):
+        return plain
+    prefix, _, rest = plain.partition("_")
     for role in difflib.get_close_matches(prefix, list(specs), n=1, cutoff=0.8):
         candidates = {option.removeprefix(f"{role}_"): option for option in specs[role]}
         for found in difflib.get_close_matches(rest, list(candidates), n=1, cutoff=0.8):

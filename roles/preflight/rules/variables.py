@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +16,7 @@ from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import AnsibleVaultError
 from ansible.template import Templar, trust_as_template
+from jinja2 import Environment, TemplateSyntaxError
 
 # There is no public way to find out where a value was read. If this one is gone, problems name the host's
 # own file instead.
@@ -23,19 +25,13 @@ try:
 except ImportError:
     Origin = None
 
+from roles.preflight.rules.connection import CHECKED, SECRETS
 from roles.preflight.rules.fleet import IDENTITY
 from roles.preflight.rules.problem import Key, Problem, show_key
 from roles.preflight.rules.shapes import Options
 
 # How Ansible connects to the Pi. The plays that connect don't see the other roles' defaults.
-CONNECTION = (
-    "ansible_host",
-    "ansible_port",
-    "ansible_user",
-    "ansible_become_password",
-    "ansible_become_pass",
-    "ansible_ssh_common_args",
-)
+CONNECTION = (*CHECKED, "ansible_become_password", "ansible_ssh_common_args")
 TEMPLATE = Path("templates/etc/smart-meter/config.toml.j2")
 MANAGED = str(constants.config.get_config_value("DEFAULT_MANAGED_STR"))
 """The value of ansible_managed, which templates write into a file's header."""
@@ -53,6 +49,12 @@ class Roles:
     def variables(self) -> list[str]:
         """Return the names of all the roles' variables."""
         return [name for options in self.specs.values() for name in options]
+
+    @property
+    def secrets(self) -> list[str]:
+        """Return the names of the variables that are secrets."""
+        options = (item for options in self.specs.values() for item in options.items())
+        return [*(name for name, option in options if option.get("no_log")), *SECRETS]
 
 
 @cache
@@ -94,10 +96,12 @@ class Variables:
         merged = self.merged
         reaching = Templar(self.loader, dict(self.raw))
         templar = Templar(self.loader, merged)
+        secrets = set(self.roles.secrets)
         for name in names:
             if name in merged:
                 failures: list[Problem] = []
-                value = _resolve(reaching if name in CONNECTION else templar, (name,), merged[name], failures)
+                one = reaching if name in CONNECTION else templar
+                value = _resolve(one, (name,), merged[name], failures, hidden=name in secrets)
                 if not failures:
                     self.values[name] = value
                 elif self.is_default(name):
@@ -212,26 +216,41 @@ def relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem]) -> Any:
-    """Template a value part by part, so that a failure is reported with its own key."""
+def _resolve(templar: Templar, key: Key, raw: Any, failures: list[Problem], *, hidden: bool) -> Any:
+    """Template a value part by part, so that a failure is reported with its own key.
+
+    hidden: the value is a secret, and so may its text be.
+    """
     if isinstance(raw, Mapping):
         return {
-            str(name): _resolve(templar, (*key, str(name)), value, failures) for name, value in raw.items()
+            str(name): _resolve(templar, (*key, str(name)), value, failures, hidden=hidden)
+            for name, value in raw.items()
         }
     if isinstance(raw, list):
-        return [_resolve(templar, (*key, index), value, failures) for index, value in enumerate(raw)]
+        parts = enumerate(raw)
+        return [_resolve(templar, (*key, index), part, failures, hidden=hidden) for index, part in parts]
     if raw is None or isinstance(raw, bool | int | float) or (isinstance(raw, str) and "{" not in raw):
         # Most values are not templates, and this test is cheaper than Ansible's.
         return raw
     try:
         return templar.template(raw)
     except AnsibleError as error:
-        failures.append(Problem(key, _explain(error)))
+        failures.append(Problem(key, _explain(error, None if hidden else str(raw))))
         return None
 
 
-def _explain(error: AnsibleError) -> str:
-    """Return why a value can't be templated; Ansible's own message may contain a part of a secret."""
+_UNEXPLAINED = "can't be templated (ansible HOST -m debug -a var=NAME shows what is wrong)"
+# The syntax that Ansible accepts; nothing is rendered with it.
+_SYNTAX = Environment(autoescape=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
+_PLUGIN = re.compile(r"The (filter|lookup|test) plugin '([\w.]+)' failed( to load)?")
+_UNKNOWN = re.compile(r"No (filter|test) named '([\w.]+)'")
+
+
+def _explain(error: AnsibleError, raw: str | None) -> str:
+    """Return why a value can't be templated; Ansible's own message may contain a part of a secret.
+
+    raw: the template, or None if it may not be shown.
+    """
     if isinstance(error, AnsibleUndefinedVariable):
         reason = str(error.message).splitlines()[0]
         if "'vault_" in reason:
@@ -246,4 +265,23 @@ def _explain(error: AnsibleError) -> str:
                 " (ansible-vault encrypt_string)"
             )
         cause = cause.__cause__
-    return "can't be templated; fix the expression (ansible HOST -m debug -a var=NAME shows what is wrong)"
+    mistake = None if raw is None else _mistake(error, raw)
+    return f"{mistake or _UNEXPLAINED}; fix the expression"
+
+
+def _mistake(error: AnsibleError, raw: str) -> str | None:
+    """Return which mistake a template has, from its own text; None if that would show another variable's."""
+    try:
+        _SYNTAX.parse(raw)
+    except TemplateSyntaxError as syntax:
+        return f"is not a template: {syntax.message}"
+    text = str(error.message)
+    if match := _PLUGIN.search(text):
+        kind, name, loads = match[1], match[2], match[3] is None
+        if name.rpartition(".")[2] in raw:
+            return f"can't be templated: the {kind} {name} {'fails' if loads else 'can not be loaded'}"
+    if (match := _UNKNOWN.search(text)) and match[2] in raw:
+        return f"is not a template: there is no {match[1]} {match[2]}"
+    if isinstance(error.__cause__, TypeError | ZeroDivisionError):
+        return f"can't be templated: {error.__cause__}"
+    return None

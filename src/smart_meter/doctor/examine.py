@@ -99,6 +99,9 @@ def _configuration(path: Path, runtime: Path) -> tuple[Config | None, ConfigErro
         return load(path), None
     except ConfigError as error:
         refused = error
+    # Only a regular file: root runs this, too, and the folder is the service's.
+    if facts.content(runtime / RUNNING, follow=False) is None:
+        return None, refused
     try:
         return load(runtime / RUNNING), refused
     except ConfigError:
@@ -116,14 +119,14 @@ def _service_checks(path: Path, refused: ConfigError | None, observed: _Service)
     yield from service.judge_unit(
         observed.unit,
         written=facts.content(_UNIT_FILES / _UNIT),
-        started=facts.content(observed.runtime / _UNIT),
+        started=facts.content(observed.runtime / _UNIT, follow=False),
     )
     yield service.judge_configuration(
         str(path),
         [] if refused is None else [str(problem) for problem in refused.problems],
         readable=facts.is_readable(path),
         disk=facts.content(path),
-        running=facts.content(observed.runtime / RUNNING),
+        running=facts.content(observed.runtime / RUNNING, follow=False),
         alive=observed.state is not None,
     )
     current = facts.link(_ROOT / "current")
@@ -200,5 +203,6 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     yield machine.judge_journal(facts.journal())
     yield machine.judge_boot_partition(facts.passphrases())
     yield machine.judge_card(facts.card(), facts.uptime())
+    yield machine.judge_restart(facts.restart_due())
     yield machine.judge_temperature(facts.temperature())
     yield machine.judge_power(facts.throttled())

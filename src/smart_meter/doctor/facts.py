@@ -85,10 +85,10 @@ def _number(path: Path, base: int = 10) -> int | None:
         return None
 
 
-def content(path: Path) -> bytes | None:
-    """Return a file's content; None if it can't be read."""
+def content(path: Path, *, follow: bool = True) -> bytes | None:
+    """Return a file's content; None if it can't be read. follow: as in read_small."""
     try:
-        return read_small(path)
+        return read_small(path, follow=follow)
     except OSError:
         return None
 
@@ -296,6 +296,14 @@ def installed_at(config: Path) -> float:
         except OSError:
             continue
     return max(times)
+
+
+def restart_due(flag: Path = Path("/run/reboot-required")) -> float | None:
+    """Return for how many seconds an update has waited for a restart; None if none does."""
+    try:
+        return max(time.time() - flag.stat().st_mtime, 0)
+    except OSError:
+        return None
 
 
 def uptime() -> float | None:

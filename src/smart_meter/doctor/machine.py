@@ -141,6 +141,18 @@ def judge_card(card: Card | None, uptime: float | None) -> Check:
     return ok(name, found, expected)
 
 
+def judge_restart(due: float | None) -> Check:
+    """Judge whether an update waits for a restart. due: for how many seconds; None if none waits."""
+    name, expected = "restart", "no update waits for one"
+    if due is None:
+        return ok(name, expected, expected)
+    fix = (
+        "sudo systemctl reboot, when the plant can do without it for a minute; "
+        "or give appliance_unattended_reboot_time a window, then make provision LIMIT=NAME-OF-THIS-PI"
+    )
+    return warning(name, f"due for {span(due)}: an update takes effect only then", expected, fix)
+
+
 def judge_temperature(celsius: float | None) -> Check:
     """Judge the processor's temperature."""
     name = "temperature"

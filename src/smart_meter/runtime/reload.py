@@ -89,7 +89,7 @@ def read_result(runtime: Path, pid: int, since: int) -> list[str] | None:
     since: monotonic nanoseconds; an earlier result is ignored.
     """
     try:
-        record = json.loads(read_small(runtime / RESULT))
+        record = json.loads(read_small(runtime / RESULT, follow=False))
     except (OSError, ValueError, RecursionError):
         return None
     match record:

@@ -84,7 +84,7 @@ def remove(runtime: Path) -> None:
 def read(runtime: Path) -> dict[str, Any] | None:
     """Return the state that the service wrote last, or None if there is no valid state file."""
     try:
-        state = json.loads(read_small(runtime / NAME))
+        state = json.loads(read_small(runtime / NAME, follow=False))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(state, dict) or state.get("layout") != LAYOUT:

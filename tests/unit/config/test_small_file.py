@@ -59,3 +59,17 @@ def test_a_file_that_can_not_be_read_raises_an_oserror(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", tmp_path / ("x" * 300)):
         with pytest.raises(OSError, match=r"\[Errno"):
             read_small(path)
+
+
+def test_in_a_folder_of_another_user_only_regular_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a = 1\n")
+    assert read_small(tmp_path / "file", follow=False) == b"a = 1\n"
+
+    (tmp_path / "link").symlink_to("file")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        read_small(tmp_path / "link", follow=False)
+
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/null"), tmp_path):
+        with pytest.raises(OSError, match=r"is not a regular file|\[Errno"):
+            read_small(path, follow=False)

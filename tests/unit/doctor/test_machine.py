@@ -1,10 +1,14 @@
 """Clock, disk, card, temperature and power: good, bad and unknown."""
 
+import os
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from smart_meter.doctor.check import Level
+from smart_meter.doctor.facts import restart_due
 from smart_meter.doctor.machine import (
     Card,
     Disk,
@@ -14,6 +18,7 @@ from smart_meter.doctor.machine import (
     judge_disk,
     judge_journal,
     judge_power,
+    judge_restart,
     judge_temperature,
 )
 
@@ -113,6 +118,17 @@ def test_what_booting_wrote_is_not_taken_for_the_usual_rate() -> None:
 )
 def test_temperature(celsius: float | None, level: Level) -> None:
     assert judge_temperature(celsius).level is level
+
+
+def test_an_update_that_waits_for_a_restart_is_a_warning(tmp_path: Path) -> None:
+    assert judge_restart(restart_due(tmp_path / "reboot-required")).level is Level.OK
+
+    (tmp_path / "reboot-required").touch()
+    os.utime(tmp_path / "reboot-required", (0, time.time() - 5 * 86400))
+    found = judge_restart(restart_due(tmp_path / "reboot-required"))
+
+    assert (found.level, found.found) == (Level.WARNING, "due for 5 days: an update takes effect only then")
+    assert "appliance_unattended_reboot_time" in found.fix
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,15 @@ def test_the_fix_is_shown_for_the_answers_of_this_release_and_of_older_ones(tmp_
     site = Site(tmp_path)
     site.write("inventory/group_vars/all.yml", LOCAL)
     (tmp_path / "inventory/group_vars/smart_meters.yml").unlink()
-    site.hosts({"pi-new": "answers: new\n", "pi-old": "answers: old\n", "pi-none": "answers: none\n"})
+    site.hosts({f"pi-{name}": f"answers: {name}\n" for name in ("new", "old", "none", "evil")})
     site.write("new.json", json.dumps(answer(2, "fix")))
     site.write("old.json", json.dumps(answer(1, "mend")))
+    # A Pi that claims to be good, and would write to the terminal.
+    evil = {**answer(2, "fix"), "level": "ok"}
+    evil["checks"][0]["found"] = "\x1b[2J\u202eclosed"
+    site.write("evil.json", json.dumps(evil))
     site.write("doctor", f'#!/bin/sh\n[ "$*" = "doctor --json" ] && cat {tmp_path}/"$(basename "$0")".json\n')
-    for name in ("new", "old", "none"):
+    for name in ("new", "old", "none", "evil"):
         (tmp_path / name).write_text((tmp_path / "doctor").read_text())
         (tmp_path / name).chmod(0o755)
     variables = {
@@ -46,4 +50,7 @@ def test_the_fix_is_shown_for_the_answers_of_this_release_and_of_older_ones(tmp_
     stored = {
         host["name"]: host["state"] for host in json.loads((tmp_path / "out.json").read_text())["hosts"]
     }
-    assert stored == {"pi-new": "asked", "pi-old": "asked", "pi-none": "failed"}
+    assert stored == {"pi-new": "asked", "pi-old": "asked", "pi-none": "failed", "pi-evil": "asked"}
+    assert "pi-evil: a check is bad" in shown
+    assert "\x1b[2J" not in outcome.output
+    assert "\u202e" not in outcome.output

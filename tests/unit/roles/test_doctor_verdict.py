@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from playbooks.filter_plugins.acceptance import FIX_KEYS, OPERATION, TOPICS, FilterModule, verdict
+from playbooks.filter_plugins.acceptance import OPERATION, TOPICS, FilterModule, verdict
+from roles.preflight.rules.report import FIX_KEYS
 from tests.unit.roles.site import REPOSITORY, Site
 
 from smart_meter.cli.commands.doctor import LAYOUT, record
@@ -105,6 +106,7 @@ def test_a_warning_is_shown_and_does_not_fail() -> None:
         "disk, /var/lib/smart-meter",
         "card's wear",
         "temperature",
+        "restart",
         "supply voltage",
         "meter pv, unit 1",
         "ESP32 heard",
@@ -136,22 +138,24 @@ def test_what_the_doctor_does_not_decide_is_judged_by_the_controller(
 
 
 @pytest.mark.parametrize(
-    "output",
+    ("output", "mark"),
     [
-        pytest.param("", id="no doctor"),
-        pytest.param("Traceback (most recent call last):", id="a doctor that fails"),
-        pytest.param('{"layout": 2', id="cut off"),
-        pytest.param("[]", id="a list"),
-        pytest.param('{"checks": []}', id="no layout"),
-        pytest.param('{"layout": 2, "checks": [{"name": "service"}]}', id="no level"),
-        pytest.param('{"layout": 2, "checks": [1]}', id="no object"),
-        pytest.param(answer(good(), layout=99), id="a newer layout"),
+        pytest.param("", "?", id="no doctor"),
+        pytest.param("Traceback (most recent call last):", "BAD", id="a doctor that fails"),
+        pytest.param('{"layout": 2', "BAD", id="cut off"),
+        pytest.param("[]", "BAD", id="a list"),
+        pytest.param('{"checks": []}', "BAD", id="no layout"),
+        pytest.param('{"layout": 2, "checks": [{"name": "service"}]}', "BAD", id="no level"),
+        pytest.param('{"layout": 2, "checks": [1]}', "BAD", id="no object"),
+        pytest.param(answer(good(), layout=99), "?", id="a newer layout"),
     ],
 )
-def test_an_answer_that_is_not_understood_leaves_everything_to_the_controller(output: str) -> None:
+def test_an_answer_that_is_not_understood_leaves_everything_to_the_controller(output: str, mark: str) -> None:
     found = verdict(output, NAME)
     assert found["missing"] == list(TOPICS)
-    assert [(row["name"], row["mark"]) for row in found["checks"]] == [("doctor", "?")]
+    assert [(row["name"], row["mark"], row["ok"]) for row in found["checks"]] == [
+        ("doctor", mark, mark == "?")
+    ]
 
 
 def test_a_level_that_is_not_known_is_not_good() -> None:

@@ -113,11 +113,63 @@ MISTAKES: dict[str, tuple[str, list[str]]] = {
             "give that address here, and the one of a fresh Pi as network_bootstrap_host"
         ],
     ),
+    "pi-names": (
+        "Concentrator_Port: 1502\n__network_zones: []\nansible_prot: 2222\nconcentrator-port: 1502\n",
+        [
+            ":3: Concentrator_Port: is not a variable of any role; did you mean concentrator_port?",
+            ":4: __network_zones: is computed by a role, which would go on with this value; "
+            "set the role's own variables",
+            ":5: ansible_prot: is not a variable of Ansible's; did you mean ansible_port?",
+            ":6: concentrator-port: is not a variable of any role; did you mean concentrator_port?",
+        ],
+    ),
+    "pi-login": (
+        "ansible_port: abc\nansible_user:\n",
+        [
+            ':3: ansible_port: "abc" is not a port; '
+            "give the port of the Pi's SSH server, or leave the line out for 22",
+            ":4: ansible_user: is empty; give the user to log in as, or leave the line out",
+        ],
+    ),
+    "pi-base-60": (
+        "concentrator_port: 8:22\nappliance_unattended_reboot_time: 3:30\nfirewall_ssh_port: 026\n",
+        [
+            ":3: concentrator_port: 8:22 is 502 to YAML, which reads digits with a colon in base 60; "
+            "put text in quotation marks, or write the number that is meant",
+            ":4: appliance_unattended_reboot_time: 3:30 is 210 to YAML, which reads digits with a colon in "
+            "base 60; put text in quotation marks, or write the number that is meant",
+            ":5: firewall_ssh_port: 026 is 22 to YAML, which reads a number with a leading zero in base 8; "
+            "put text in quotation marks, or leave the zero out",
+        ],
+    ),
+    "pi-template": (
+        "appliance_timezone: \"{{ 'a' }\"\n"
+        "concentrator_name: '{{ preflight_site | nofilter }}'\n"
+        "concentrator_field_peer: '{% if %}x'\n"
+        "concentrator_field_medium: '{{ secret_text }}'\n"
+        "concentrator_control_peer: '{{ 1 / 0 }}'\n"
+        "network_field_dns: ['{{ preflight_site | from_json }}']\n"
+        "network_field_psk: 'sesame7{{'\n"
+        "secret_text: 'sesame7{% sesame7'\n",
+        [
+            ":3: appliance_timezone: is not a template: unexpected '}'; fix the expression",
+            ":4: concentrator_name: is not a template: there is no filter nofilter; fix the expression",
+            ":5: concentrator_field_peer: is not a template: "
+            "Expected an expression, got 'end of statement block'; fix the expression",
+            ":6: concentrator_field_medium: can't be templated (ansible HOST -m debug -a var=NAME shows what "
+            "is wrong); fix the expression",
+            ":7: concentrator_control_peer: can't be templated: division by zero; fix the expression",
+            ":8: network_field_dns[0]: can't be templated: the filter ansible.builtin.from_json fails; "
+            "fix the expression",
+            ":9: network_field_psk: can't be templated (ansible HOST -m debug -a var=NAME shows what "
+            "is wrong); fix the expression",
+        ],
+    ),
     "pi_underscore": (
         "",
         [
             ': appliance_hostname: "pi_underscore" is not a host name; give letters, digits and hyphens, '
-            "up to 63 between two dots and 64 in all (RFC 1123)"
+            "63 at most (RFC 1123)"
         ],
     ),
 }
@@ -148,7 +200,7 @@ def test_nothing_else_is_refused(refused: Outcome) -> None:
 
 def test_the_play_ends_before_any_pi_is_touched(refused: Outcome) -> None:
     assert refused.returncode == 2
-    assert "15 problems in the inventory (13 of 14 Pis), listed above; no Pi was touched" in refused.output
+    assert "31 problems in the inventory (17 of 18 Pis), listed above; no Pi was touched" in refused.output
     assert "a Pi was touched" not in refused.output
 
 
@@ -300,3 +352,24 @@ def test_a_value_from_the_right_vault_is_checked_like_any(tmp_path: Path) -> Non
         "give 8 to 63 printable ASCII characters or 64 hexadecimal digits"
     )
     assert "seven77" not in outcome.output
+
+
+def test_values_in_hosts_yml_and_files_with_another_suffix_are_checked(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.hosts({"pi-north": good_host(10)})
+    site.write(
+        "inventory/hosts.yml",
+        "smart_meters:\n  hosts:\n    pi-north:\n      ansible_port: 8:22\n"
+        "    pi-off:\n      ansible_port: 8:22\n",
+    )
+    site.write("inventory/host_vars/pi-off.yml", good_host(11) + "concentrator_port: 8:22\n")
+    site.write("inventory/hosts.yaml", "")
+    site.write("inventory/host_vars/pi-north.yaml", "concentrator_port: 1502\n")
+    outcome = site.play("--limit", "pi-north", inventory="inventory/hosts.yml")
+    assert outcome.problems == [
+        "inventory/host_vars/pi-north.yaml: pi-north: is not read beside host_vars/pi-north.yml; "
+        "move its lines there",
+        "inventory/hosts.yaml: hosts: is not read beside hosts.yml; move its lines there",
+        "inventory/hosts.yml:4: ansible_port: 8:22 is 502 to YAML, which reads digits with a colon "
+        "in base 60; put text in quotation marks, or write the number that is meant",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -122,3 +123,32 @@ def test_a_pi_that_answers_nowhere_is_reported_with_all_that_was_tried(site: Sit
     assert "192.168.2.100: ssh: connect to host 192.168.2.100 port 22: No route to host" in lines
     assert "fresh.example: ssh: connect to host fresh.example port 22: No route to host" in lines
     assert "network_bootstrap_host in host_vars/pi-north.yml." in lines
+
+
+# What a Pi may put into the answer of any module.
+FORGE = """
+- name: Answer
+  hosts: smart_meters
+  gather_facts: false
+  tasks:
+    - name: Answer with a fact
+      ansible.builtin.set_fact:
+        preflight_last_host: "{{ forged }}"
+        cacheable: true
+"""
+
+
+@pytest.mark.parametrize(
+    "forged",
+    ["-oProxyCommand=touch proxied", "192.168.2.7 -oProxyCommand=x", "pi@office", "a\nb", ["office"], 7],
+)
+def test_only_an_address_or_a_host_name_is_tried(site: Site, forged: object) -> None:
+    site.hosts({"pi-north": HOST + f"forged: {json.dumps(forged)}\n"})
+    site.write("forge.yml", FORGE + REACH)
+    outcome, asked = reach(site, playbook="forge.yml")
+    assert asked == ["192.168.2.100"]
+    assert outcome.returncode == 2
+    assert not (site.folder / "proxied").exists()
+    words = " ".join(outcome.output.split())
+    assert "pi-north: the address recorded at the last run, " in words
+    assert "is neither a host name nor an address; it is ignored" in words

@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from roles.preflight.rules.networks import check_firewall, check_networks, check_reach, is_host_name
+from roles.preflight.rules.networks import (
+    check_firewall,
+    check_listen,
+    check_networks,
+    check_reach,
+    is_host,
+    is_host_name,
+)
 from roles.preflight.rules.problem import Problem, Values, show_key
 
 GOOD: dict[str, Any] = {
@@ -39,12 +46,12 @@ def extra(**changes: Any) -> list[dict[str, Any]]:
     return [{"comment": "Page", "from": "192.168.2.0/24", "port": 80, **changes}]
 
 
-@pytest.mark.parametrize("rule", [check_networks, check_reach, check_firewall])
+@pytest.mark.parametrize("rule", [check_networks, check_listen, check_reach, check_firewall])
 def test_what_is_right_is_left_alone(rule: Rule) -> None:
     assert problems_of(rule) == []
 
 
-@pytest.mark.parametrize("rule", [check_networks, check_reach, check_firewall])
+@pytest.mark.parametrize("rule", [check_networks, check_listen, check_reach, check_firewall])
 def test_what_could_not_be_templated_is_left_to_its_own_problem(rule: Rule) -> None:
     assert list(rule({})) == []
 
@@ -199,6 +206,144 @@ def test_an_extra_rule_is_one_that_ufw_can_hold(change: dict[str, Any], wrong: s
     assert line.startswith(f"firewall_extra_rules[0].{wrong}")
 
 
+def test_ssh_and_modbus_have_ports_of_their_own() -> None:
+    assert problems_of(check_firewall, concentrator_port=22, firewall_modbus_port=22, authbind_port=22) == [
+        "concentrator_port: 22 is firewall_ssh_port already; give a port of its own, usually 502"
+    ]
+    assert problems_of(check_firewall, firewall_ssh_port=502) == [
+        "firewall_ssh_port: 502 is concentrator_port already; "
+        "give the port of the Pi's SSH server, usually 22"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "wrong", "fix"),
+    [
+        (
+            {"ansible_port": 2222},
+            "ansible_port",
+            "2222 is not firewall_ssh_port (22)",
+            "firewall_ssh_port: 2222",
+        ),
+        (
+            {"ansible_port": "2222"},
+            "ansible_port",
+            "2222 is not firewall_ssh_port (22)",
+            "firewall_ssh_port: 2222",
+        ),
+        (
+            {"firewall_ssh_port": 2222},
+            "firewall_ssh_port",
+            "2222 is not the port that SSH connects to (22)",
+            "ansible_port: 2222",
+        ),
+    ],
+)
+def test_the_firewall_does_not_close_the_port_that_ssh_uses(
+    changes: dict[str, Any], name: str, wrong: str, fix: str
+) -> None:
+    assert problems_of(check_firewall, **changes) == [
+        f"{name}: {wrong}, so the firewall would shut this controller out; set {fix}, too"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ansible_port": 2222, "firewall_ssh_port": 2222},
+        # check_connection reports it.
+        {"ansible_port": "abc"},
+        # A router at the site forwards this port.
+        {"ansible_port": 2222, "ansible_host": "203.0.113.7"},
+        {"ansible_port": 2222, "firewall_extra_rules": [{**extra()[0], "port": 2222}]},
+    ],
+)
+def test_a_forwarded_or_admitted_port_may_be_another(changes: dict[str, Any]) -> None:
+    assert problems_of(check_firewall, **changes) == []
+
+
+SSH = {"comment": "Mine", "from": "192.168.2.0/24", "to": "192.168.2.100", "interface": "eth0", "port": 22}
+MODBUS = {
+    "comment": "Mine",
+    "from": "192.168.1.0/24",
+    "to": "192.168.1.100",
+    "interface": "wlan0",
+    "port": 502,
+    "proto": "tcp",
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "other"),
+    [
+        (extra(comment="The same page")[0], "firewall_extra_rules[0]"),
+        (extra(comment="The same page", proto="tcp")[0], "firewall_extra_rules[0]"),
+        (extra()[0], "firewall_extra_rules[0]"),
+        (SSH, "the role's rule for firewall_ssh_from[0]"),
+        (MODBUS, "the role's rule for Modbus TCP from the field zone"),
+    ],
+)
+def test_two_rules_do_not_differ_only_in_their_comments(rule: dict[str, Any], other: str) -> None:
+    assert problems_of(check_firewall, firewall_extra_rules=[*extra(), rule]) == [
+        f"firewall_extra_rules[1]: admits the same as {other}, "
+        "and ufw keeps one rule with one comment; remove it"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"proto": "udp"}, {"interface": "eth0"}, {"to": "192.168.2.100"}, {"from": "192.168.3.7"}, {"port": 81}],
+)
+def test_rules_that_admit_something_else_pass(change: dict[str, Any]) -> None:
+    assert problems_of(check_firewall, firewall_extra_rules=extra() + extra(**change)) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "192.168.1.100", "192.168.2.100", "10.0.0.7", "wlan0", ""],  # noqa: S104 - not bound
+)
+def test_the_server_listens_on_an_address_of_the_pi(host: str) -> None:
+    zones = [{"name": "office", "address": "10.0.0.7"}, "not a zone"]
+    assert problems_of(check_listen, concentrator_host=host, concentrator_zones=zones) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        (
+            "192.168.2.101",
+            "192.168.2.101 is not an address of this Pi (192.168.1.100, 192.168.2.100); give 0.0.0.0",
+        ),
+        ("127.0.0.1", "127.0.0.1 is reached only by programs on the Pi itself; give 0.0.0.0"),
+        ("::1", "::1 is reached only by programs on the Pi itself; give ::"),
+        ("fd00::7", "fd00::7 is not an address of this Pi (192.168.1.100, 192.168.2.100); give ::"),
+    ],
+)
+def test_the_server_does_not_listen_elsewhere(host: str, line: str) -> None:
+    assert problems_of(check_listen, concentrator_host=host) == [
+        f"concentrator_host: {line} for all of its addresses, or leave it out"
+    ]
+
+
+def test_a_vlan_needs_a_profile_that_the_role_does_not_write() -> None:
+    assert problems_of(check_networks, network_control_interface="eth0.10") == [
+        'network_control_interface: "eth0.10" is a VLAN\'s, and the role network writes no profile of that '
+        "type; give its parent (eth0), on a port without a tag"
+    ]
+
+
+@pytest.mark.parametrize("value", ["192.168.2.7", "fd00::7", "pi-north", "pi.example"])
+def test_an_address_or_a_name_is_a_host(value: str) -> None:
+    assert is_host(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "-oProxyCommand=x", "192.168.2", "pi north", "pi@north", "fe80::1%-oX", "[fd00::7]", "a\nb"]
+)
+def test_what_ssh_would_read_as_something_else_is_not_a_host(value: str) -> None:
+    assert not is_host(value)
+
+
 @pytest.mark.parametrize("name", ["pi", "pi-1", "3com", "a.b-c.d", "x" * 63])
 def test_host_names_after_rfc_1123(name: str) -> None:
     assert is_host_name(name)
@@ -207,3 +352,24 @@ def test_host_names_after_rfc_1123(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "-pi", "pi-", "pi_1", "a..b", "x" * 64, "pi.", "pi\n", "ä"])
 def test_no_host_names_after_rfc_1123(name: str) -> None:
     assert not is_host_name(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, True),
+        ({"network_field_gateway": "192.168.1.1"}, False),
+        ({"network_control_gateway": "192.168.2.1"}, False),
+        # The address has its own problem.
+        ({"network_field_address": "192.168.1.300/24"}, False),
+    ],
+)
+def test_ssh_is_admitted_only_from_networks_that_can_arrive_in_a_zone(
+    changes: dict[str, Any], wrong: bool
+) -> None:
+    found = problems_of(check_firewall, firewall_ssh_from=["192.168.2.0/24", "10.9.0.0/16"], **changes)
+    expected = (
+        """firewall_ssh_from[1]: "10.9.0.0/16" is in neither zone's network, and no zone has a gateway; """
+        "add a rule to firewall_extra_rules with its interface, or give the gateway"
+    )
+    assert found == ([expected] if wrong else [])

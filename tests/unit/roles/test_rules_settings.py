@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from pathlib import Path
 from typing import Any
 
 import pytest
+from roles.preflight.rules.countries import COUNTRIES, MEANT
 from roles.preflight.rules.problem import show_key
 from roles.preflight.rules.secrets import check_sudo, check_wifi
 from roles.preflight.rules.settings import check_settings
@@ -85,6 +88,30 @@ def test_a_country_is_two_capital_letters(country: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("country", "fix"),
+    [
+        ("UK", "did you mean GB?"),
+        ("XX", "give two capital letters of ISO 3166, such as DE"),
+        ("EU", "give two capital letters of ISO 3166, such as DE"),
+    ],
+)
+def test_a_country_is_one_that_exists(country: str, fix: str) -> None:
+    assert wifi(network_country=country) == [
+        f'network_country: "{country}" is not the code of a country; {fix}'
+    ]
+
+
+def test_the_countries_are_those_of_the_time_zone_database() -> None:
+    table = next((path for base in zoneinfo.TZPATH if (path := Path(base) / "iso3166.tab").exists()), None)
+    if table is None:
+        pytest.skip("there is no time zone database here")
+    lines = table.read_text(encoding="utf-8").splitlines()
+    assert {line[:2] for line in lines if not line.startswith("#")} == COUNTRIES
+    assert set(MEANT.values()) <= COUNTRIES
+    assert not set(MEANT) & COUNTRIES
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {"ansible_become_password": "x"},
@@ -143,7 +170,24 @@ def test_a_history_may_be_left_out_or_kept_on_another_disk(path: str) -> None:
     ("name", "value", "line"),
     [
         ("appliance_hostname", "pi_north", '"pi_north" is not a host name'),
+        ("appliance_hostname", "p" * 64, "is not a host name; give letters, digits and hyphens, 63 at most"),
         ("appliance_hostname", "p" * 64 + ".x", "is not a host name"),
+        ("appliance_hostname", "pi.", "is not a host name"),
+        ("appliance_hostname", "192.168.2.100", "is read as an address"),
+        (
+            "appliance_hostname",
+            "pi-north.example",
+            '"pi-north.example" has a dot, and a Pi\'s own name has no domain; '
+            "give its first part (appliance_hostname: pi-north)",
+        ),
+        (
+            "appliance_hostname",
+            "LocalHost",
+            '"LocalHost" is the name of every machine for itself; give this Pi a name of its own',
+        ),
+        ("appliance_hostname", "ip6-loopback", "is the name of every machine for itself"),
+        ("appliance_hostname", "12", '"12" is read as an address; give a name with a letter, such as pi-12'),
+        ("appliance_hostname", "0x7f", '"0x7f" is read as an address'),
         ("appliance_hostname", "", '"" is not a host name'),
         (
             "appliance_timezone",

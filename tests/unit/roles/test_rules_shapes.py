@@ -158,6 +158,22 @@ SPECS: dict[str, Options] = {
         ),
         ("netwrok_country", "is not a variable of any role; did you mean network_country?"),
         ("Network_Country", "is not a variable of any role; did you mean network_country?"),
+        ("NETWORK_country", "is not a variable of any role; did you mean network_country?"),
+        ("network-country", "is not a variable of any role; did you mean network_country?"),
+        ("Concentrator-Port", "is not a variable of any role; did you mean concentrator_port?"),
+        (
+            "__network_zones",
+            "is computed by a role, which would go on with this value; set the role's own variables",
+        ),
+        ("ansible_prot", "is not a variable of Ansible's; did you mean ansible_port?"),
+        ("ansible_usr", "is not a variable of Ansible's; did you mean ansible_user?"),
+        ("Ansible_Host", "is not a variable of Ansible's; did you mean ansible_host?"),
+        ("ansible-user", "is not a variable of Ansible's; did you mean ansible_user?"),
+        ("ansible_perl_interpreter", None),
+        ("ansible_network_os", None),
+        ("ansible_verbosity", None),
+        ("ansible_facts_of_ours", None),
+        ("__zones_of_ours", None),
         ("my_network_country", None),
         ("ansible_host", None),
         ("office_network", None),
@@ -170,8 +186,9 @@ def test_misspelt_variables_are_found_and_strangers_left_alone(name: str, line: 
     assert found == ([Problem((name,), line)] if line else [])
 
 
-def test_a_misspelt_role_counts_only_where_a_person_wrote_it() -> None:
-    assert list(check_names(SPECS, ["netwrok_country"], [])) == []
+@pytest.mark.parametrize("name", ["netwrok_country", "__network_zones", "ansible_prot"])
+def test_a_misspelt_role_counts_only_where_a_person_wrote_it(name: str) -> None:
+    assert list(check_names(SPECS, [name], [])) == []
 
 
 words = st.from_regex(r"[a-z_]+", fullmatch=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from tests.unit.roles.loaded import ROLES
@@ -16,6 +17,7 @@ from tests.unit.roles.site import REPOSITORY
 from smart_meter.history.clocks import BOOT_VARIABLE
 
 INTERNAL = REPOSITORY / "roles/concentrator/vars/main.yml"
+SERVICE = REPOSITORY / "roles/concentrator/tasks/service.yml"
 UNITS = REPOSITORY / "templates/etc/systemd/system"
 
 # What authbind's setuid helper can't work under.
@@ -27,8 +29,8 @@ HELPERS_END = {
 }
 
 
-def written(unit: str, *, systemd: str = "257", **variables: Any) -> list[str]:
-    """Return a unit's lines, its comments too."""
+def templar(systemd: str = "257", **variables: Any) -> Templar:
+    """Return what templates with the role's variables."""
     loader = DataLoader()
     known = {
         **ROLES.defaults,
@@ -37,8 +39,13 @@ def written(unit: str, *, systemd: str = "257", **variables: Any) -> list[str]:
         "ansible_managed": "Written by a test",
         **variables,
     }
+    return Templar(loader, known)
+
+
+def written(unit: str, *, systemd: str = "257", **variables: Any) -> list[str]:
+    """Return a unit's lines, its comments too."""
     source = (UNITS / f"smart-meter.{unit}.j2").read_text(encoding="utf-8")
-    text = Templar(loader, known).template(
+    text = templar(systemd, **variables).template(
         trust_as_template(source), escape_backslashes=False, overrides={"trim_blocks": True}
     )
     return str(text).splitlines()
@@ -201,3 +208,39 @@ def test_files_of_a_running_service_are_written_over_and_go_with_it_but_samples_
     execute("ExecStopPost")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["spool"]
     assert "RuntimeDirectoryPreserve=yes" in unit
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.168.2.100", "192.168.2.100")],  # noqa: S104 - not bound
+)
+def test_the_service_is_awaited_where_it_listens(host: str, here: str) -> None:
+    [wait] = [
+        task["ansible.builtin.wait_for"]
+        for task in yaml.safe_load(SERVICE.read_text(encoding="utf-8"))
+        if "ansible.builtin.wait_for" in task
+    ]
+    made = templar(concentrator_host=host)
+    assert made.template(trust_as_template(wait["host"])) == here
+
+
+def zone(name: str, access: str) -> dict[str, str]:
+    return {"name": name, "address": f"192.168.{len(name)}.100", "access": access}
+
+
+@pytest.mark.parametrize(
+    ("accesses", "name", "usual"),
+    [
+        (["read-write", "read"], "bb", "read-only"),
+        (["read", "read"], "a", "read-only"),
+        (["read-write", "read-write"], "a", "read-write"),
+    ],
+)
+def test_the_acceptance_asks_as_a_zone_that_may_only_read_if_there_is_one(
+    accesses: list[str], name: str, usual: str
+) -> None:
+    zones = [zone(name, access) for name, access in zip(("a", "bb"), accesses, strict=True)]
+    made = templar(concentrator_zones=zones)
+    assert made.template(trust_as_template("{{ __concentrator_reader.name }}")) == name
+    assert made.template(trust_as_template("{{ __concentrator_target }}")) == f"192.168.{len(name)}.100:502"
+    assert made.template(trust_as_template("{{ __concentrator_usual }}")) == usual

@@ -117,6 +117,19 @@ def test_everything_that_a_pi_reports_is_escaped(report: ModuleType) -> None:
     assert page.count("&lt;script&gt;") >= 10
 
 
+def test_a_report_that_is_none_is_one_red_row(report: ModuleType) -> None:
+    forged = host("pi-b", check("clock", "terrible", "x\u202ey"))
+    garbage = {**host("pi-c"), "report": {"layout": 2, "checks": [1]}}
+    text = text_of(report.render(results(host("pi-a", check("clock", "ok")), forged, garbage), "A fleet"))
+    assert "✔ good pi-a north 192.168.2.100 all good" in text
+    assert "✖ bad pi-b north 192.168.2.100 bad: clock" in text
+    assert r"x\u202ey" in text
+    assert (
+        "✖ bad pi-c north 192.168.2.100 could not be asked: "
+        "answers with something that is not a report: checks is not a list of objects"
+    ) in text
+
+
 def test_the_page_needs_nothing_from_elsewhere(report: ModuleType) -> None:
     page = report.render(FLEET, "A fleet")
     assert re.findall(r"https?:|url\(|@import|<script|<img|<link", page) == []
@@ -140,3 +153,27 @@ def test_unusable_results_are_reported(
     assert report.main(["--results", str(tmp_path / "doctor.json"), "--out", str(tmp_path / "x")]) == 2
     assert f"report: {tmp_path / 'doctor.json'}: " in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "false",
+    [
+        {"checks": []},
+        {"checks": [{"name": "clock"}]},
+        {"layout": 2, "checks": [check("clock", "ok")] * 2},
+    ],
+)
+def test_what_is_not_a_report_is_one_red_row(report: ModuleType, false: dict[str, Any]) -> None:
+    pi = {**host("pi-a"), "report": {"layout": 2, **false}}
+    text = text_of(report.render(results(pi, host("pi-b", check("clock", "ok"))), "A fleet"))
+    assert (
+        "✖ bad pi-a north 192.168.2.100 could not be asked: answers with something that is not a report"
+        in text
+    )
+    assert "✔ good pi-b north 192.168.2.100 all good" in text
+
+
+def test_a_text_can_not_change_the_direction_of_the_page(report: ModuleType) -> None:
+    page = report.render(results(host("pi-a", check("clock", "bad", found="\u202edoog"))), "A fleet")
+    assert "\u202e" not in page
+    assert "\\u202edoog" in page

@@ -77,6 +77,17 @@ def test_an_architecture_without_wheels_is_refused_with_the_mend(tmp_path: Path)
     assert "no wheels for architecture 'armv7l'; use a 64-bit Raspberry Pi OS" in done.stderr
 
 
+@pytest.mark.parametrize("python", ["3.13/../../x", "--fetch", "3", "2.7", "3.13\n"])
+def test_only_a_version_becomes_a_folder_of_the_cache(tmp_path: Path, python: str) -> None:
+    command = [sys.executable, str(PROGRAM), f"--python={python}", "--machine=aarch64", f"--cache={tmp_path}"]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "is not a version such as 3.13" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wheel_that_the_lock_has_is_let_through(wheelhouse: ModuleType, tmp_path: Path) -> None:
     wheelhouse.check_locked(locked(tmp_path, "Some_Project-1.0-py3-none-any.whl", "some-project"))
 
