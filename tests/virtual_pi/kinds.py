@@ -12,7 +12,7 @@ class Kind:
     """A kind of Pi.
 
     user: the user who may log in over SSH and use sudo.
-    configured: the file that exists as soon as the first boot has configured the Pi, None if flashing does.
+    configured: the file that appears when the first boot has configured the Pi; None if flashing does that.
     """
 
     name: str
@@ -20,9 +20,9 @@ class Kind:
     configured: str | None = None
 
 
-# Raspberry Pi OS Lite with the user, the key and the host keys that older imagers and `userconf.txt` make.
+# Raspberry Pi OS Lite with a user, a key and host keys already on the card.
 PLAIN = Kind("plain", user="pi")
-# As Raspberry Pi Imager writes trixie: cloud-init makes the user, netplan the profiles of NetworkManager.
+# As Raspberry Pi Imager writes trixie: at the first boot cloud-init makes the user, and netplan the profiles.
 IMAGER = Kind("imager", user="installer", configured="/var/lib/cloud/data/result.json")
 
 KINDS = {kind.name: kind for kind in (PLAIN, IMAGER)}

@@ -150,19 +150,19 @@ class Lab:
         which it reaches only the package archive. It is not checked whether it succeeds.
         """
         [pi] = self._flash_many([name], kind)
-        root = places.pi_disk(self.name, name) / "root"
         base = PiState.load(self.name, name).base
+        root = places.pi_disk(self.name, name) / "root"
+        router = networks.ADDRESSES[places.ROUTER][0]
+        words = [str(part) for part in command(root)]
+        inside = container.prepare_command(self.name, name, base, router, words)
+        wrapped = networks.in_namespace(places.namespace(self.name, name), inside)
+        group = cgroups.create(cgroups.of_pi(self.name, name))
         networks.create_interfaces(self.name, name, pi.number)
         try:
             networks.connect_uplink(self.name, name, pi.number)
-            router = networks.ADDRESSES[places.ROUTER][0]
-            inside = container.prepare_command(
-                self.name, name, base, router, [str(part) for part in command(root)]
-            )
-            group = cgroups.create(cgroups.of_lab(self.name) / cgroups.PROGRAMS)
-            wrapped = networks.in_namespace(places.namespace(self.name, name), inside)
             done = run(cgroups.in_group(group, wrapped), check=False, timeout=timeout, env=env, cwd=cwd)
         finally:
+            cgroups.remove(group)
             networks.remove_interfaces(self.name, name)
         return pi, done
 

@@ -25,14 +25,21 @@ network:
   renderer: NetworkManager
 END
 
-# Images differ in the name. The second one sorts after a drop-in named 50-, and so beats it.
-for name in 40-rpi-enable-watchdog.conf 70-rpi-enable-watchdog.conf; do
-    install -D -m 644 /dev/stdin "$root/usr/lib/systemd/system.conf.d/$name" << 'END'
+# Images have one or the other. The second one sorts after a drop-in named 50-, and so beats it.
+install -D -m 644 /dev/stdin "$root/usr/lib/systemd/system.conf.d/40-rpi-enable-watchdog.conf" << 'END'
 [Manager]
 RuntimeWatchdogSec=1m
 RebootWatchdogSec=2m
 END
-done
+install -D -m 644 /dev/stdin "$root/usr/lib/systemd/system.conf.d/70-rpi-enable-watchdog.conf" << 'END'
+[Manager]
+RuntimeWatchdogSec=16
+RebootWatchdogSec=1m
+END
+
+install -D -m 440 /dev/stdin "$root/etc/sudoers.d/010_global-tty" << 'END'
+Defaults timestamp_type=global
+END
 
 install -D -m 644 /dev/stdin "$root/usr/lib/systemd/timesyncd.conf.d/40-rpi-sync.conf" << 'END'
 [Time]

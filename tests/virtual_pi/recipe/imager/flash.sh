@@ -10,7 +10,7 @@ dsmode: local
 instance_id: rpi-imager-1764174000000
 END
 
-# Without `keyboard:`, since a container has no console-setup, and without `packages:`, since the lab's clock does not matter.
+# Without `keyboard:`, since the container has no console-setup, and without `packages:`, which would delay SSH.
 cat > /boot/firmware/user-data << END
 #cloud-config
 hostname: $PI_NAME
