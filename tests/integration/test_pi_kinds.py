@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -79,8 +80,9 @@ def test_cloud_init_makes_the_user_the_keys_and_netplan_s_profiles(prepared: Pre
     assert lab.run("control", lab.ssh(pi, ["id", "-un"])).stdout == "installer\n"
     assert pi.run(["hostname"]).stdout == "pi-north\n"
     assert pi.run(["getent", "passwd", "pi"], check=False).stdout == ""
-    profile = pi.run(["nmcli", "-g", "GENERAL.CONNECTION", "device", "show", "eth0"]).stdout
-    assert profile == "netplan-eth0\n"
+    assert json.loads(pi.run(["cat", "/run/cloud-init/result.json"]).stdout)["v1"]["errors"] == []
+    active = pi.run(["nmcli", "-t", "-f", "DEVICE,FILENAME", "connection", "show", "--active"]).stdout
+    assert "eth0:/run/NetworkManager/system-connections/netplan-eth0.nmconnection" in active.splitlines()
     assert pi.run(["find", "/etc/NetworkManager/system-connections", "-type", "f"]).stdout == ""
     assert pi.run(["cat", "/root/prepared"]).stdout == "before the first boot\n"
 

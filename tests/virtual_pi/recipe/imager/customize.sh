@@ -4,7 +4,8 @@
 set -eu
 root=$1
 
-chroot "$root" userdel --remove pi 2> /dev/null
+# It warns that the user has no mailbox.
+chroot "$root" userdel --remove pi
 chroot "$root" systemctl --quiet disable ssh.service ssh.socket
 
 install -D -m 644 /dev/stdin "$root/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg" << 'END'
