@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ ls /boot/firmware | sed 's/^/firmware /'
 systemctl is-enabled ssh.service | sed 's/^/unit /'
 cut -d : -f 1 /proc/net/dev | tail -n +3 | tr -d ' ' | sed 's/^/link /'
 echo "first process $(tr '\\0' ' ' < /proc/1/cmdline)"
-hostname prepared && echo "host name $(hostname)"
-(echo 1 > /proc/sys/kernel/printk) 2> /dev/null || echo 'kernel settings are read-only'
+for name in mnt net pid uts; do echo "namespace $(readlink /proc/self/ns/$name)"; done
+(cat /proc/sys/kernel/printk > /proc/sys/kernel/printk) 2> /dev/null || echo 'kernel settings are read-only'
 echo 'before the first boot' > /root/prepared
 """
 
@@ -62,8 +61,8 @@ def test_a_command_on_a_card_is_separated_from_this_machine(prepared: Prepared) 
     output = prepared.output.stdout
     assert prepared.listed("link") == {"lo", "eth0", "wlan0", "uplink0"}
     assert "first process sh -c" in output
-    assert "host name prepared" in output
-    assert socket.gethostname() != "prepared"
+    own = {str(Path("/proc/self/ns", name).readlink()) for name in ("mnt", "net", "pid", "uts")}
+    assert len(prepared.listed("namespace") - own) == 4
     assert "kernel settings are read-only" in output
     assert "/smart-meter-virtual-pi/kinds/" not in Path("/proc/self/mountinfo").read_text()
 
