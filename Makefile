@@ -16,9 +16,9 @@ PLAYBOOK := $(PYTHON) tools/playbook.py $(VAULT) $(if $(LIMIT),--limit '$(LIMIT)
 help: ## List the targets (the default)
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-demo: ## Boot a virtual Pi, provision it, and show the values that an ESP32 writes and an Opta reads
+demo: ## Boot a virtual Pi, provision it, and show the values that an ESP32 writes and an Opta reads (LIKE=imager)
 	@tools/setup virtual-pi
-	@$(ROOT) $(PYTHON) -m tests.demo up
+	@$(ROOT) $(PYTHON) -m tests.demo up $(if $(LIKE),--like '$(LIKE)',)
 
 demo-down: ## Remove the demo's virtual Pi and its networks
 	@$(ROOT) $(PYTHON) -m tests.demo down

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from tests.virtual_pi import Lab, Pi, places
+from tests.virtual_pi import PLAIN, Lab, Pi, places
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
@@ -138,7 +138,8 @@ class Controller:
         if site == "site_lab":
             self.secrets["vault_become_password"] = pi.password
         self._site_of[pi.name] = site
-        self.hosts[pi.name] = {"network_bootstrap_host": pi.bootstrap_address, **variables}
+        user = {} if pi.kind == PLAIN else {"ansible_user": pi.user}
+        self.hosts[pi.name] = {"network_bootstrap_host": pi.bootstrap_address, **user, **variables}
         self.write()
 
     def write(self) -> None:

@@ -1,6 +1,7 @@
 """The main job in one command: provision a fresh virtual Pi over SSH, and pass data from an ESP32 to an Opta.
 
-`python -m tests.demo up` leaves the Pi running, so that you can look around; `down` removes it.
+`python -m tests.demo up` leaves the Pi running, so that you can look around; `down` removes it. With
+`--like imager` the Pi is as Raspberry Pi Imager writes it, with cloud-init and netplan.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from datetime import UTC, datetime
 
 from smart_meter.registers.register_map import PV_MAP
 from tests.controller import ADDRESS, FIELD_ADDRESS, PROGRAMS, REPOSITORY, Controller
-from tests.virtual_pi import Lab, LabError
+from tests.virtual_pi import PLAIN, Kind, Lab, LabError
+from tests.virtual_pi.kinds import KINDS, named
 
 NAME = "pi-north"
 LAB = "demo"
@@ -83,12 +85,12 @@ def decoded(registers: list[int]) -> list[str]:
     return lines
 
 
-def up() -> None:
+def up(kind: Kind) -> None:
     """Run the demo, from a fresh Pi to values on the screen."""
     started = time.monotonic()
     heading("a fresh Pi")
     with Lab(LAB, keep=True, log=show) as lab:
-        pi = lab.boot(NAME)
+        pi = lab.boot(NAME, kind=kind)
         show(f"{NAME} answers at {pi.bootstrap_address}, its address from DHCP")
         controller = Controller(lab)
         controller.add(pi)
@@ -118,9 +120,11 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["up", "down"])
+    parser.add_argument("--like", choices=KINDS, default=PLAIN.name, help="how the Pi was flashed (plain)")
+    options = parser.parse_args()
     try:
-        if parser.parse_args().what == "up":
-            up()
+        if options.what == "up":
+            up(named(options.like))
         else:
             Lab(LAB).down()
             show("the demo's Pi and its networks are removed")

@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 from tests.controller import ADDRESS, FIELD_ADDRESS, REPOSITORY, Controller
-from tests.virtual_pi import Lab, Pi
+from tests.virtual_pi import PLAIN, Kind, Lab, Pi
 
 NAME = "pi-north"
 # The document's own example: 250 W, 260 W, 48.5 V, 5.36 A, 850 W/m², 45.6 °C, 2016-01-01T06:00:00Z.
@@ -21,10 +21,10 @@ EXAMPLE = ["250", "260", "485", "536", "850", "456", str(0x5686), str(0x15E0)]
 
 
 @contextmanager
-def fresh_pi(lab_name: str, site: Mapping[str, Any] | None = None) -> Iterator[Story]:
+def fresh_pi(lab_name: str, site: Mapping[str, Any] | None = None, kind: Kind = PLAIN) -> Iterator[Story]:
     """Boot a freshly flashed Pi in its own lab, and add it to an inventory with the site's variables."""
     with Lab(lab_name) as lab:
-        pi = lab.boot(NAME)
+        pi = lab.boot(NAME, kind=kind)
         controller = Controller(lab, site)
         controller.add(pi)
         yield Story(lab, pi, controller)

@@ -6,12 +6,14 @@
         lab.run("control", ["ping", "-c1", pi.bootstrap_address])
 
 Each Pi is a container with Debian trixie, systemd, NetworkManager and sshd, configured like Raspberry Pi OS
-Lite after flashing. Its `wlan0`, `eth0` and `uplink0` are connected to the lab's networks, which are network
-namespaces. For the command line see `python -m tests.virtual_pi --help`.
+Lite after flashing; with `kind=IMAGER`, like the trixie images that Raspberry Pi Imager configures through
+cloud-init and netplan. Its `wlan0`, `eth0` and `uplink0` are connected to the lab's networks, which are
+network namespaces. For the command line see `python -m tests.virtual_pi --help`.
 """
 
 from tests.virtual_pi.commands import CommandError, LabError
+from tests.virtual_pi.kinds import IMAGER, PLAIN, Kind
 from tests.virtual_pi.lab import Lab
 from tests.virtual_pi.pi import Link, Pi
 
-__all__ = ["CommandError", "Lab", "LabError", "Link", "Pi"]
+__all__ = ["IMAGER", "PLAIN", "CommandError", "Kind", "Lab", "LabError", "Link", "Pi"]

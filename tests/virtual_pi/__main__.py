@@ -9,8 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.virtual_pi import places, removal
+from tests.virtual_pi import kinds, places, removal
 from tests.virtual_pi.commands import LabError, environment, require_machine
+from tests.virtual_pi.kinds import PLAIN
 from tests.virtual_pi.lab import Lab
 from tests.virtual_pi.places import CONTROL, FIELD, STRANGER
 
@@ -18,6 +19,7 @@ _EXAMPLES = """\
 examples:
   python -m tests.virtual_pi up                                  create a lab named demo with one fresh Pi
   python -m tests.virtual_pi up --lab trial pi-north pi-south    create another lab with two Pis
+  python -m tests.virtual_pi up --kind imager                    as Raspberry Pi Imager writes it
   python -m tests.virtual_pi list
   python -m tests.virtual_pi run --in pi-north -- nmcli device   run a command inside the Pi, as root
   python -m tests.virtual_pi run --in control -- mbpoll -m tcp -a 1 -r 1 -c 8 -1 192.168.2.100
@@ -53,7 +55,7 @@ def _up(options: argparse.Namespace) -> int:
     lab = Lab(options.lab, keep=True, log=log)
     with lab:
         try:
-            pis = lab.boot_many(options.names, options.timeout)
+            pis = lab.boot_many(options.names, options.timeout, kinds.named(options.kind))
         except BaseException:
             lab.down()
             raise
@@ -133,6 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--timeout", type=float, default=90, metavar="SECONDS", help="time allowed for the boot (90)"
+    )
+    up.add_argument(
+        "--kind", choices=kinds.KINDS, default=PLAIN.name, help="how the Pis were flashed (plain)"
     )
     up.set_defaults(action=_up)
 

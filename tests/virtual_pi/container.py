@@ -37,6 +37,34 @@ def mounted(lab: str, pi: str, base: Path, command: list[str]) -> list[str]:
     return ["unshare", "--mount", "--propagation", "slave", *mount]
 
 
+# $1: the Pi's root file system, $2: a name server, the others: a command. The kernel's settings are
+# read-only, since most of them belong to no namespace. The mounts end with their namespace.
+_PREPARE = """
+set -eu
+root=$1
+mount -t proc proc /proc
+mount -t proc proc "$root/proc"
+mount --bind "$root/proc/sys" "$root/proc/sys"
+mount -o remount,bind,ro "$root/proc/sys"
+mount -t tmpfs tmpfs "$root/run"
+echo "nameserver $2" > "$root/run/resolv.conf"
+[ -e "$root/etc/resolv.conf" ] || : > "$root/etc/resolv.conf"
+mount --bind "$root/run/resolv.conf" "$root/etc/resolv.conf"
+shift 2
+exec "$@"
+"""
+
+
+def prepare_command(lab: str, pi: str, base: Path, name_server: str, command: list[str]) -> list[str]:
+    """Return `command` wrapped so that it sees the root file system of a Pi that is off, ready for a chroot.
+
+    It has process and mount namespaces and a host name of its own. The network is the caller's.
+    """
+    root = str(places.pi_disk(lab, pi) / "root")
+    prepared = ["sh", "-c", _PREPARE, "prepare", root, name_server, *command]
+    return mounted(lab, pi, base, ["unshare", "--uts", "--pid", "--fork", "--kill-child", *prepared])
+
+
 def boot_command(lab: str, pi: str, base: Path) -> list[str]:
     container = [
         "systemd-nspawn",

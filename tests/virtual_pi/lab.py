@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +27,7 @@ from tests.virtual_pi import (
     uplink,
 )
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, environment, require_machine, run
+from tests.virtual_pi.kinds import PLAIN, Kind
 from tests.virtual_pi.pi import Pi
 from tests.virtual_pi.state import LabState, PiState
 
@@ -46,6 +48,7 @@ class Lab:
         self.ssh_key = self.folder / "ssh_key"
         self.known_hosts = self.folder / "known_hosts"
         self._owner: socket.socket | None = None
+        self._known_hosts_lock = threading.Lock()
 
     @staticmethod
     def attach(name: str, *, log: Callable[[str], None] | None = None) -> Lab:
@@ -113,28 +116,63 @@ class Lab:
 
     @property
     def password(self) -> str:
-        """The password of the user `pi` on each of the lab's Pis."""
+        """The password of the user who may log in, on each of the lab's Pis."""
         return LabState.load(self.name).password
 
-    def boot(self, name: str, timeout: float = 90) -> Pi:
+    def boot(self, name: str, timeout: float = 90, kind: Kind = PLAIN) -> Pi:
         """Flash a new Pi, switch it on, and return it when its sshd answers on the control network.
 
         timeout: seconds for the boot, without building the root file system for the first Pi on a machine.
         """
-        return self.boot_many([name], timeout)[0]
+        return self.boot_many([name], timeout, kind)[0]
 
-    def boot_many(self, names: Sequence[str], timeout: float = 90) -> list[Pi]:
+    def boot_many(self, names: Sequence[str], timeout: float = 90, kind: Kind = PLAIN) -> list[Pi]:
         """Boot several new Pis in parallel."""
-        for name in places.check_pi_names(names):
-            if name in state.names(self.name):
-                raise LabError(f"lab {self.name!r} has a Pi {name!r} already")
-        with places.locked("build"):
-            base = rootfs.ready(self.log)
-            pis = [self._flash(name, base) for name in names]
-        self._write_known_hosts()
+        pis = self._flash_many(names, kind)
         with ThreadPoolExecutor(len(pis) or 1) as pool:
-            list(pool.map(lambda pi: self._switch_on(pi, timeout), pis))
+            list(pool.map(lambda pi: self.switch_on(pi, timeout), pis))
         return pis
+
+    def prepare(
+        self,
+        name: str,
+        command: Callable[[Path], Sequence[str | Path]],
+        *,
+        kind: Kind = PLAIN,
+        timeout: float = 300,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> tuple[Pi, subprocess.CompletedProcess[str]]:
+        """Flash a new Pi, run one of this machine's programs on its card, and return the Pi, which is off.
+
+        command: returns the command for the folder at which the Pi's root file system is mounted, with /proc
+        and an empty /run for a chroot. The command is in network, process and mount namespaces of its own, in
+        which it reaches only the package archive. It is not checked whether it succeeds.
+        """
+        [pi] = self._flash_many([name], kind)
+        base = PiState.load(self.name, name).base
+        root = places.pi_disk(self.name, name) / "root"
+        router = networks.ADDRESSES[places.ROUTER][0]
+        words = [str(part) for part in command(root)]
+        inside = container.prepare_command(self.name, name, base, router, words)
+        wrapped = networks.in_namespace(places.namespace(self.name, name), inside)
+        group = cgroups.create(cgroups.of_pi(self.name, name))
+        networks.create_interfaces(self.name, name, pi.number)
+        try:
+            networks.connect_uplink(self.name, name, pi.number)
+            done = run(cgroups.in_group(group, wrapped), check=False, timeout=timeout, env=env, cwd=cwd)
+        finally:
+            cgroups.remove(group)
+            networks.remove_interfaces(self.name, name)
+        return pi, done
+
+    def switch_on(self, pi: Pi, timeout: float = 90) -> None:
+        """Switch on a Pi for the first time, and wait until its sshd answers on the control network."""
+        started = monotonic()
+        self.log(f"booting {pi.name}")
+        pi.switch_on()
+        pi.wait_for(lambda: self._answers(pi), timeout, "does not answer over SSH from the control network")
+        self.log(f"{pi.name} answers at {pi.bootstrap_address} after {monotonic() - started:.1f} s")
 
     def pi(self, name: str) -> Pi:
         """Return a Pi that was booted before. Raises LabError if the lab has no Pi of that name."""
@@ -224,7 +262,17 @@ class Lab:
         target = f"{pi.user}@{address or pi.bootstrap_address}"
         return ["ssh", "-F", "none", "-i", str(self.ssh_key), *settings, target, *command]
 
-    def _flash(self, name: str, base: Path) -> Pi:
+    def _flash_many(self, names: Sequence[str], kind: Kind) -> list[Pi]:
+        for name in places.check_pi_names(names):
+            if name in state.names(self.name):
+                raise LabError(f"lab {self.name!r} has a Pi {name!r} already")
+        with places.locked("build"):
+            base = rootfs.ready(self.log, kind)
+            pis = [self._flash(name, base, kind) for name in names]
+        self._write_known_hosts()
+        return pis
+
+    def _flash(self, name: str, base: Path, kind: Kind) -> Pi:
         """Create a new Pi's card on top of the shared root file system."""
         number = (
             max((PiState.load(self.name, other).number for other in state.names(self.name)), default=0) + 1
@@ -237,18 +285,19 @@ class Lab:
             (disk / mounted).mkdir()
         card.create(self.name, name)
         (disk / "base").write_text(str(base))
-        inside = ["chroot", str(disk / "root"), "sh", "-eu", "-c", rootfs.FLASH.read_text()]
+        inside = ["chroot", str(disk / "root"), "sh", "-eu", "-c", rootfs.flash_script(kind)]
         flashed = run(
             container.mounted(self.name, name, base, inside),
             env={
                 "PATH": SYSTEM_PATH,
+                "PI_NAME": name,
                 "PI_PASSWORD": self.password,
                 "PI_PUBLIC_KEY": self.ssh_key.with_suffix(".pub").read_text().strip(),
             },
         )
         places.pi_state(self.name, name).mkdir(parents=True)
         places.host_keys(self.name, name).write_text(flashed.stdout)
-        PiState(self.name, name, number, base).save()
+        PiState(self.name, name, number, base, kind.name).save()
         return self.pi(name)
 
     def _write_known_hosts(self) -> None:
@@ -259,17 +308,27 @@ class Lab:
         ]
         self.known_hosts.write_text("".join(lines))
 
-    def _switch_on(self, pi: Pi, timeout: float) -> None:
-        started = monotonic()
-        self.log(f"booting {pi.name}")
-        pi.switch_on()
-        pi.wait_for(lambda: self._answers(pi), timeout, "does not answer over SSH from the control network")
-        self.log(f"{pi.name} answers at {pi.bootstrap_address} after {monotonic() - started:.1f} s")
-
     def _answers(self, pi: Pi) -> bool:
-        if not pi.leased("eth0") or not pi.leased("uplink0"):
+        if not pi.leased("eth0") or not pi.leased("uplink0") or not self._is_configured(pi):
             return False
         return self.run("control", self.ssh(pi, ["true"]), check=False).returncode == 0
+
+    def _is_configured(self, pi: Pi) -> bool:
+        """Return whether the first boot has configured the Pi; if so, add its host keys to known_hosts."""
+        if pi.kind.configured is None:
+            return True
+        try:
+            if not pi.path(pi.kind.configured).exists():
+                return False
+            keys = sorted(pi.path("/etc/ssh").glob("ssh_host_*_key.pub"))
+            # Without their comments.
+            lines = [" ".join(key.read_text().split()[:2]) + "\n" for key in keys]
+        except (LabError, OSError):  # It is starting.
+            return False
+        with self._known_hosts_lock:
+            places.host_keys(self.name, pi.name).write_text("".join(lines))
+            self._write_known_hosts()
+        return bool(lines)
 
     def _claim(self) -> None:
         """Keep other processes from using this lab's name. If this process dies, the kernel releases it."""

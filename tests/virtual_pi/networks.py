@@ -117,6 +117,15 @@ def create_interfaces(lab: str, pi: str, number: int) -> None:
             _ip(network, "link", "set", far, "up")
 
 
+def connect_uplink(lab: str, pi: str, number: int) -> None:
+    """Connect a Pi that is off to the package archive: its uplink0 gets an address and the router's route."""
+    router = ADDRESSES[ROUTER][0]
+    own = places.namespace(lab, pi)
+    # Below the addresses that DHCP leases. The stranger has .50.
+    _bring_up(own, "uplink0", [f"{router.rpartition('.')[0]}.{99 + number}"])
+    _ip(own, "route", "add", "default", "via", router)
+
+
 def remove_interfaces(lab: str, pi: str) -> None:
     """Remove a Pi's interfaces, with their far ends."""
     remove_namespace(places.namespace(lab, pi))

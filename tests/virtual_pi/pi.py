@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.virtual_pi import capabilities, card, cgroups, container, networks, places
+from tests.virtual_pi import capabilities, card, cgroups, container, kinds, networks, places
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, LabError, run, tail
 from tests.virtual_pi.state import PiState
 
@@ -50,18 +50,22 @@ class Link:
 class Pi:
     """A Pi of a running lab, created by `Lab.boot` and returned again by `Lab.pi`."""
 
-    user = "pi"
-
     def __init__(self, state: PiState, password: str) -> None:
         self.lab = state.lab
         self.name = state.pi
         self.number = state.number
+        self.kind = kinds.named(state.kind)
         self.password = password
         self.folder = places.pi_state(self.lab, self.name)
         self.console_log = self.folder / "console.log"
 
     def __repr__(self) -> str:
         return f"Pi({self.name!r}, lab={self.lab!r})"
+
+    @property
+    def user(self) -> str:
+        """The user who may log in over SSH."""
+        return self.kind.user
 
     @property
     def bootstrap_address(self) -> str:

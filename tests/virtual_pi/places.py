@@ -80,7 +80,7 @@ def pi_disk(lab: str, pi: str) -> Path:
 
 
 def host_keys(lab: str, pi: str) -> Path:
-    """Return the file with the public host keys that the Pi was flashed with, one per line."""
+    """Return the file with the Pi's public host keys, one per line. Empty until the Pi has generated them."""
     return pi_state(lab, pi) / "host_keys"
 
 

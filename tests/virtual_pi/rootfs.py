@@ -1,4 +1,8 @@
-"""The root file system that all Pis share. It is rebuilt when its recipe has changed or it gets old."""
+"""The root file systems that all Pis of a kind share.
+
+The plain one is bootstrapped; the imager's is a copy of it with more packages and other files. They are
+rebuilt when their recipe has changed or they get old.
+"""
 
 from __future__ import annotations
 
@@ -7,56 +11,100 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.virtual_pi import archive, cgroups, places
 from tests.virtual_pi.commands import SYSTEM_PATH, LabError, last_lines, run
+from tests.virtual_pi.kinds import IMAGER, PLAIN, Kind
 
 # Old enough to be reused often, young enough that a Pi's first `apt-get upgrade` is short.
 MAX_AGE_DAYS = 14
-RECIPE = Path(__file__).parent / "recipe"
-FLASH = RECIPE / "flash.sh"
+RECIPES = Path(__file__).parent / "recipe"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _BUILDING = "building-"
 _GROUP = "-build"  # No lab's name begins with a hyphen.
+_ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+
+# $1: a copy of the plain root file system, $2: customize.sh, the others: packages. The mounts end with their
+# namespace. Names are resolved as on this machine, and apt is already configured in the root file system.
+_EXTEND = """
+set -eu
+root=$1
+customize=$2
+shift 2
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/run"
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+printf '#!/bin/sh\\nexit 101\\n' > "$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
+chroot "$root" apt-get -q update
+chroot "$root" apt-get -qy install --no-install-recommends "$@"
+chroot "$root" apt-get clean
+rm -rf "$root"/var/lib/apt/lists/* "$root/usr/sbin/policy-rc.d" "$root/etc/resolv.conf"
+"$customize" "$root"
+"""
 
 
-def ready(log: Callable[[str], None]) -> Path:
-    """Return the folder of a current root file system; build it if there is none.
+def ready(log: Callable[[str], None], kind: Kind = PLAIN) -> Path:
+    """Return the folder of a current root file system for Pis of this kind; build it if there is none.
 
     Call this within `places.locked("build")`, and keep the lock until a Pi's `base` file refers to the
     folder.
     """
     source = archive.of_local_machine()
-    recipe = _digest(source)
-    found = sorted(places.CACHE.glob(f"ROOT-{recipe}-*"))
-    if found and time.time() - int(found[-1].name.rpartition("-")[2]) < MAX_AGE_DAYS * 86400:
-        return found[-1]
+    found = _current(source, kind)
+    if found:
+        return found
+    plain = ready(log) if kind != PLAIN else None
     _remove_leftovers()
-    log("building the Pis' root file system (once; about a minute)")
+    log(f"building the root file system of {kind.name} Pis (once; about a minute)")
     started = time.time()
-    root = places.CACHE / f"ROOT-{recipe}-{int(started)}"
-    _build(source, root)
-    log(f"built {root} in {time.time() - started:.0f} s")
-    _remove_unused(root)
-    return root
-
-
-def _digest(source: archive.Archive) -> str:
-    digest = hashlib.sha256(f"{platform.machine()} {source}".encode())
-    for file in [*sorted(RECIPE.iterdir()), Path(__file__)]:
-        digest.update(file.read_bytes())
-    for file in source.authorities:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _build(source: archive.Archive, root: Path) -> None:
-    names = (line.partition("#")[0].strip() for line in (RECIPE / "packages.txt").read_text().splitlines())
+    # A derived one gets old with the one that it is made of.
+    made = int(plain.name.rpartition("-")[2]) if plain else int(started)
+    root = places.CACHE / f"{_prefix(source, kind)}{made}"
     # Built under another name and then renamed, so that an incomplete one is never used.
     work = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=places.CACHE))
     work.chmod(0o755)
+    command = _extend(plain, work) if plain else _bootstrap(source, work)
+    _build(command, work, root)
+    log(f"built {root} in {time.time() - started:.0f} s")
+    _remove_unused({path for each in (PLAIN, IMAGER) if (path := _current(source, each))})
+    return root
+
+
+def flash_script(kind: Kind) -> str:
+    """Return the script that runs inside a new Pi's root file system before its first boot."""
+    return (RECIPES / kind.name / "flash.sh").read_text()
+
+
+def _current(source: archive.Archive, kind: Kind) -> Path | None:
+    """Return the newest root file system of this kind, None if there is none or it is too old."""
+    found = sorted(places.CACHE.glob(f"{_prefix(source, kind)}*"))
+    if found and time.time() - int(found[-1].name.rpartition("-")[2]) < MAX_AGE_DAYS * 86400:
+        return found[-1]
+    return None
+
+
+def _prefix(source: archive.Archive, kind: Kind) -> str:
+    """Return what the names of the kind's root file systems begin with; the time of the build follows."""
+    digest = hashlib.sha256(f"{platform.machine()} {source}".encode())
+    # Each kind is made of the plain one.
+    folders = [RECIPES / name for name in sorted({PLAIN.name, kind.name})]
+    for file in [*(file for folder in folders for file in sorted(folder.iterdir())), Path(__file__)]:
+        digest.update(file.read_bytes())
+    for file in source.authorities:
+        digest.update(file.read_bytes())
+    return f"ROOT-{kind.name}-{digest.hexdigest()[:12]}-"
+
+
+def _packages(kind: Kind) -> list[str]:
+    lines = (RECIPES / kind.name / "packages.txt").read_text().splitlines()
+    return [name for line in lines if (name := line.partition("#")[0].strip())]
+
+
+def _bootstrap(source: archive.Archive, work: Path) -> list[str | Path]:
+    """Return the command that makes the plain root file system at work/root."""
     sources = work / "debian.sources"
     sources.write_text(source.sources)
     hooks = [
@@ -64,30 +112,36 @@ def _build(source: archive.Archive, root: Path) -> None:
         f'install -D -m 644 "{sources}" "$1/etc/apt/sources.list.d/debian.sources"',
         *(f'install -D -m 644 "{file}" "$1{file}"' for file in source.authorities),
         *(['chroot "$1" update-ca-certificates'] if source.authorities else []),
-        f'"{RECIPE / "customize.sh"}" "$1"',
+        f'"{RECIPES / PLAIN.name / "customize.sh"}" "$1"',
     ]
-    # In a separate mount namespace, so that no mount stays behind even if the build crashes.
-    command: list[str | Path] = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "slave",
-        "mmdebstrap",
-        "--variant=minbase",
-    ]
-    command += [f"--include={','.join(name for name in names if name)}", f"--keyring={_KEYRING}"]
+    command: list[str | Path] = ["mmdebstrap", "--variant=minbase"]
+    command += [f"--include={','.join(_packages(PLAIN))}", f"--keyring={_KEYRING}"]
     command += [f"--aptopt={line}" for line in source.options]
     command += [f"--customize-hook={hook}" for hook in hooks]
-    command += ["trixie", work / "root", sources]
+    return [*command, "trixie", work / "root", sources]
+
+
+def _extend(plain: Path, work: Path) -> list[str | Path]:
+    """Copy the plain root file system to work/root; return the command that makes the imager's of it."""
+    run(["cp", "--archive", plain, work / "root"], timeout=600)
+    customize = RECIPES / IMAGER.name / "customize.sh"
+    # In a process namespace of its own, since packages' scripts look for running daemons.
+    own = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _EXTEND, "extend"]
+    return [*own, work / "root", customize, *_packages(IMAGER)]
+
+
+def _build(command: Sequence[str | Path], work: Path, root: Path) -> None:
+    """Run a command that makes work/root, and rename that to `root`."""
+    # In a separate mount namespace, so that no mount stays behind even if the build crashes.
+    separate = ["unshare", "--mount", "--propagation", "slave"]
     log = places.CACHE / "build.log"
     group = cgroups.create(cgroups.base() / _GROUP)
-    environment = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8"}
-    done = run(cgroups.in_group(group, command), check=False, timeout=1800, env=environment)
+    done = run(cgroups.in_group(group, [*separate, *command]), check=False, timeout=1800, env=_ENVIRONMENT)
     cgroups.remove(group)
     log.write_text(done.stdout + done.stderr)
     if done.returncode != 0:
         shutil.rmtree(work)
-        raise LabError(f"mmdebstrap failed ({log}):\n{last_lines(done.stderr)}")
+        raise LabError(f"the root file system was not built ({log}):\n{last_lines(done.stderr)}")
     # Sync before renaming, so that a power cut of this machine can't leave empty files under the final name.
     run(["sync", "--file-system", work], timeout=600)
     (work / "root").rename(root)
@@ -101,9 +155,9 @@ def _remove_leftovers() -> None:
         shutil.rmtree(folder)
 
 
-def _remove_unused(keep: Path) -> None:
-    """Remove older root file systems that no Pi uses any more."""
+def _remove_unused(keep: set[Path]) -> None:
+    """Remove other root file systems that no Pi uses any more."""
     used = {Path(file.read_text()) for file in places.DISK.glob("*/*/base")}
     for folder in places.CACHE.glob("ROOT-*"):
-        if folder != keep and folder not in used:
+        if folder not in keep | used:
             shutil.rmtree(folder)

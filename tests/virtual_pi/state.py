@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.virtual_pi import networks, places
 from tests.virtual_pi.commands import LabError
+from tests.virtual_pi.kinds import PLAIN
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,13 @@ class LabState:
 
 @dataclass(frozen=True)
 class PiState:
-    """A Pi: its number in the lab's networks (1 to 50), and the root file system that it is based on."""
+    """A Pi: its number in the lab's networks (1 to 50), the root file system it is based on, and its kind."""
 
     lab: str
     pi: str
     number: int
     base: Path
+    kind: str = PLAIN.name
 
     def save(self) -> None:
         _write(places.pi_state(self.lab, self.pi) / "pi.json", {**asdict(self), "base": str(self.base)})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.virtual_pi import cgroups, places, rootfs
 from tests.virtual_pi.commands import SYSTEM_PATH, LabError, last_lines, run
+from tests.virtual_pi.kinds import PLAIN
 
 RECIPE = Path(__file__).parent / "recipe"
 DISK_SIZE = "4G"  # sparse
@@ -87,7 +88,7 @@ def flash(layers: Layers, folder: Path, environment: Mapping[str, str]) -> Path:
     (folder / "machine").write_text(str(layers.machine))
     env = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **environment}
     root = str(folder / "root")
-    own = ["chroot", root, "sh", "-eu", "-c", rootfs.FLASH.read_text()]
+    own = ["chroot", root, "sh", "-eu", "-c", rootfs.flash_script(PLAIN)]
     image = ["mke2fs", "-q", "-t", "ext4", "-d", root, str(disk), DISK_SIZE]
     for command in (own, image):
         run(_stacked([layers.machine, layers.base], folder, command), env=env, timeout=300)
