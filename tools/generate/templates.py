@@ -34,7 +34,7 @@ _OTHER: dict[str, Any] = {
     "appliance_watchdog_seconds": 0,
     "__appliance_restart_days": 1,
     "appliance_ssh_forwarding": True,
-    "preflight_look": {"login": {"name": "root"}, "release": {"version": "12"}},
+    "preflight_look": {"systemd_version": 252, "login": {"name": "root"}, "release": {"version": "12"}},
     "concentrator_port_binding": "socket",
     "concentrator_log_format": "json",
     "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
