@@ -166,7 +166,7 @@ def provisioned(*roles: str, **variables: Any) -> dict[str, Any]:
         units |= {unit: ["active", "enabled"] for unit in enabled}
     # A Pi without avahi, on which no change waits for its rollback.
     absent = internal_variables()["__firewall_avahi"] + internal_variables()["__firewall_timers"]
-    units |= dict.fromkeys(absent, ["", ""])
+    units |= {unit: ["", ""] for unit in absent}
     packages = ["authbind", "iw", "ufw", "wireless-regdb"]
     return answer({"files": files, "units": units, "packages": packages, "ufw": ufw()})
 
