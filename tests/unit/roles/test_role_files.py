@@ -26,6 +26,7 @@ WRITERS = ("ansible.builtin.copy", "ansible.builtin.template")
 HARMLESS = {
     *WRITERS,
     "ansible.builtin.apt",
+    "preflight_packages",
     "ansible.builtin.assert",
     "ansible.builtin.file",
     "ansible.builtin.group",
