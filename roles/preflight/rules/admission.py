@@ -58,16 +58,17 @@ def lockout(connection: str, rules: Sequence[Rule], zones: Sequence[Zone], netwo
         return ""
     client, _, server, port = connection.split()
     from_client = [rule for rule in rules if _is_tcp(rule) and _contains(rule["from"], client)]
-    if not from_client:
+    to_port = [rule for rule in from_client if str(rule["port"]) == port]
+    # A rule for Modbus may admit it, too, so what counts is whether firewall_ssh_from contains it.
+    if not to_port and any(_contains(network, client) for network in networks):
+        ports = ", ".join(sorted({str(rule["port"]) for rule in from_client}))
+        found = f"this controller connects to the Pi's port {port}, and {client} is admitted to {ports}"
+        return f"firewall_ssh_port: {found}"
+    if not to_port:
         found = (
             f"{', '.join(networks)} does not contain {client}, the address that this controller connects from"
         )
         return f"firewall_ssh_from: {found}; add its network there"
-    to_port = [rule for rule in from_client if str(rule["port"]) == port]
-    if not to_port:
-        ports = ", ".join(sorted({str(rule["port"]) for rule in from_client}))
-        found = f"this controller connects to the Pi's port {port}, and {client} is admitted to {ports}"
-        return f"firewall_ssh_port: {found}"
     # It may also arrive on an interface of no zone, which only a further rule can name.
     elsewhere = {zone.interface for zone in zones} - {zone.interface for zone in zones_to(client, zones)}
     if any(_admits(rule, server, elsewhere) for rule in to_port):

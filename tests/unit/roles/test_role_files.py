@@ -124,7 +124,7 @@ def test_a_file_is_written_with_what_it_is_compared_with(role: str) -> None:
             name: str(now.template(arguments[name])) for name in ("mode", "owner", "group")
         }
         for task, _ in tasks_of(role)
-        for now in each_item(task)
+        for now in each_item(task, preflight_look=answer())
         for arguments in (task[writer] for writer in WRITERS if writer in task)
     }
 
@@ -164,8 +164,21 @@ def provisioned(*roles: str, **variables: Any) -> dict[str, Any]:
             for (path, file), text in zip(wanted.items(), texts, strict=True)
         }
         units |= {unit: ["active", "enabled"] for unit in enabled}
-    packages = ["authbind", "iw", "wireless-regdb"]
-    return answer({"files": files, "units": units, "packages": packages})
+    # A Pi without avahi, on which no change waits for its rollback.
+    absent = internal_variables()["__firewall_avahi"] + internal_variables()["__firewall_timers"]
+    units |= {unit: ["", ""] for unit in absent}
+    packages = ["authbind", "iw", "ufw", "wireless-regdb"]
+    return answer({"files": files, "units": units, "packages": packages, "ufw": ufw()})
+
+
+def ufw() -> dict[str, Any]:
+    """Return the look at the firewall of a Pi that has the inventory's rules."""
+    now = templar()
+    added, policies = (
+        now.template(trust_as_template(f"{{{{ {name} }}}}"))
+        for name in ("__firewall_wanted", "__firewall_policies")
+    )
+    return {"installed": True, "enabled": True, "active": True, "added": added, "defaults": list(policies)}
 
 
 @pytest.mark.parametrize("role", IN_TWO_PARTS)

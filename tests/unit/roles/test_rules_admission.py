@@ -97,6 +97,14 @@ def test_a_rule_names_the_interface_and_the_pis_own_address() -> None:
         pytest.param(
             FROM,
             ["192.168.1.0/24"],
+            [{"comment": "Modbus", "from": "192.168.2.0/24", "port": 502, "to": "192.168.2.100"}],
+            "firewall_ssh_from: 192.168.1.0/24 does not contain 192.168.2.1, the address that this "
+            "controller connects from; add its network there",
+            id="a rule for Modbus admits no SSH",
+        ),
+        pytest.param(
+            FROM,
+            ["192.168.1.0/24"],
             [{"comment": "Wrong side", "from": "192.168.2.0/24", "port": 22, "interface": "wlan0"}],
             "firewall_ssh_from: 192.168.2.1 is admitted to any on wlan0, and this controller connects to "
             "192.168.2.100; set ansible_host to an admitted address, or add a rule to firewall_extra_rules",

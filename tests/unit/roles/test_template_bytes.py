@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY, Site
 
 TEMPLATES = sorted((REPOSITORY / "templates").rglob("*.j2"))
@@ -46,7 +47,10 @@ def test_the_lookup_returns_the_bytes_that_the_module_writes(tmp_path: Path) -> 
             "ansible_connection": "local",
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
-            "preflight_look": {"systemd_version": 257, "login": {"name": ""}},
+            "preflight_look": answer(),
+            # The template that is written for each zone.
+            "zone": "{{ __network_zones[0] }}",
+            "vault_network_field_psk": ' correct "horse" \\ battery',
             "wanted": [
                 {"src": str(path), "dest": str(tmp_path / f"{number}.out")}
                 for number, path in enumerate(TEMPLATES)
@@ -64,7 +68,10 @@ def test_the_lookup_returns_the_bytes_that_the_module_writes(tmp_path: Path) -> 
     )
     site.hosts({"pi-north": "{}\n"})
 
-    outcome = site.play("-e", "vault_become_password=unused", playbook="render.yml")
+    filters = ":".join(str(folder) for folder in sorted((REPOSITORY / "roles").glob("*/filter_plugins")))
+    outcome = site.play(
+        "-e", "vault_become_password=unused", playbook="render.yml", ANSIBLE_FILTER_PLUGINS=filters
+    )
 
     assert outcome.returncode == 0, outcome.output
     assert len(list(tmp_path.glob("*.out"))) == len(TEMPLATES)
