@@ -59,7 +59,7 @@ def test_sshd_has_the_settings(story: Story) -> None:
     } <= set(settings)
 
 
-def test_verify_names_a_user_whom_another_file_admits(story: Story) -> None:
+def test_verify_names_a_user_that_another_file_admits(story: Story) -> None:
     more = "/etc/ssh/sshd_config.d/20-more.conf"
     story.pi.run(["sh", "-c", f"echo 'AllowUsers games' > {more}"])
     found = story.controller.playbook("verify.yml", check=False).output
