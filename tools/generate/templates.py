@@ -34,7 +34,12 @@ _OTHER: dict[str, Any] = {
     "appliance_watchdog_seconds": 0,
     "__appliance_restart_days": 1,
     "appliance_ssh_forwarding": True,
-    "preflight_look": {"systemd_version": 252, "login": {"name": "root"}, "release": {"version": "12"}},
+    "preflight_look": {
+        "systemd": True,
+        "systemd_version": 252,
+        "login": {"name": "root"},
+        "release": {"version": "12"},
+    },
     "concentrator_port_binding": "socket",
     "concentrator_log_format": "json",
     "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
@@ -67,7 +72,12 @@ def _variables() -> dict[str, Any]:
     return {
         **variables,
         "inventory_hostname": "pi-north",
-        "preflight_look": {"systemd_version": 257, "login": {"name": "pi"}, "release": {"version": "13"}},
+        "preflight_look": {
+            "systemd": True,
+            "systemd_version": 257,
+            "login": {"name": "pi"},
+            "release": {"version": "13"},
+        },
         "__appliance_restart_days": 0,
         "ansible_managed": "Managed by Ansible",
         "vault_network_field_psk": ' correct "horse" \\ battery',

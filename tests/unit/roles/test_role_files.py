@@ -27,6 +27,7 @@ HARMLESS = {
     *WRITERS,
     "ansible.builtin.apt",
     "ansible.builtin.assert",
+    "ansible.builtin.debug",
     "ansible.builtin.file",
     "ansible.builtin.group",
     "ansible.builtin.import_role",
@@ -35,10 +36,17 @@ HARMLESS = {
     "ansible.builtin.set_fact",
     "ansible.builtin.systemd_service",
     "ansible.builtin.user",
+    "preflight_look",
 }
 KEYWORDS = {
     *("name", "when", "vars", "block", "notify", "loop", "loop_control", "register", "no_log", "diff"),
     "changed_when",
+    "check_mode",
+}
+HOST: dict[str, Any] = {
+    "inventory_hostname": "pi-north",
+    "groups": {"smart_meters": ["pi-north"]},
+    "hostvars": {"pi-north": {}},
 }
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -56,7 +64,7 @@ def internal_variables() -> dict[str, Any]:
 
 
 def templar(**variables: Any) -> Templar:
-    known = {**ROLES.defaults, **internal_variables(), "ansible_check_mode": False, **variables}
+    known = {**ROLES.defaults, **internal_variables(), **HOST, "ansible_check_mode": False, **variables}
     return Templar(DataLoader(), known)
 
 
@@ -109,7 +117,7 @@ def that_would_run(
         if changed:
             names.append(str(task["name"]))
         if "register" in task:
-            known[task["register"]] = {"changed": changed, "skipped": not changed}
+            known[task["register"]] = {"changed": changed, "skipped": not changed, "look": look}
     return names
 
 
@@ -166,9 +174,21 @@ def provisioned(*roles: str, **variables: Any) -> dict[str, Any]:
         units |= {unit: ["active", "enabled"] for unit in enabled}
     # A Pi without avahi, on which no change waits for its rollback.
     absent = internal_variables()["__firewall_avahi"] + internal_variables()["__firewall_timers"]
-    units |= dict.fromkeys(absent, ["", ""])
-    packages = ["authbind", "iw", "ufw", "wireless-regdb"]
-    return answer({"files": files, "units": units, "packages": packages, "ufw": ufw()})
+    # Without a window for restarts.
+    units |= {unit: ["", ""] for unit in [*absent, "smart-meter-restart.timer"]}
+    # A folder.
+    files |= {"/var/log/journal": "irregular"}
+    packages = ["authbind", "iw", "systemd-timesyncd", "ufw", "unattended-upgrades", "wireless-regdb"]
+    return answer(
+        {
+            "files": files,
+            "units": units,
+            "packages": packages,
+            "ufw": ufw(),
+            "zone": "Etc/UTC",
+            "name.hosts": "127.0.1.1\tpi-north\n",
+        }
+    )
 
 
 def ufw() -> dict[str, Any]:
