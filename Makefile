@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet history-upgrade card-bytes soak generate format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
@@ -76,6 +76,10 @@ card-bytes: ## Measure what history, journal and audit trail write to a card in 
 bench-fleet: ## Compare the time to redeploy 20 virtual Pis with pyinfra's (about 30 minutes; ARGS=--help)
 	@tools/setup peers
 	@$(ROOT) $(PYTHON) -m bench.fleet $(ARGS)
+
+bench-site: ## Show by role where the time of provisioning one virtual Pi goes (about 2 minutes)
+	@tools/setup virtual-pi
+	@$(ROOT) $(PYTHON) -m bench.fleet.times $(ARGS)
 
 soak: ## Run the concentrator under faults and print what was lost (about 9 minutes; ARGS=--help)
 	@tools/setup virtual-pi

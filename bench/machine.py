@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,13 @@ def others_seconds() -> float:
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     busy = sum(fields) - fields[3] - fields[4]
     return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
+
+
+def share_in_use(seconds: float = 3.0) -> float:
+    """Wait, and return the share of CPU time that other programs have used meanwhile, from 0 to 1."""
+    before, started = others_seconds(), time.monotonic()
+    time.sleep(seconds)
+    return (others_seconds() - before) / (time.monotonic() - started) / cpu_count()
 
 
 def _cpu_model() -> str:

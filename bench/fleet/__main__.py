@@ -22,7 +22,6 @@ from bench.programs import BenchError
 
 RESULTS = Path(__file__).parent / "results.md"
 _LAB = "fleetbench"
-_SAMPLE_SECONDS = 3.0
 Log = Callable[[str], None]
 
 
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ways = Ways(made, folder)
             log("deploying both configurations, to get the files for pyinfra")
             ways.prepare_pyinfra()
-            others = _busy()
+            others = machine.share_in_use()
             records = [
                 record
                 for number in range(1, options.rounds + 1)
@@ -106,13 +105,6 @@ def _measure(ways: Ways, count: int, number: int, log: Log) -> list[Record]:
         records.append(Record(f"{work}-{count}", way, number, {"seconds": seconds}))
         log(f"round {number}, Pis: {count:2}, {work:6}  {way:7} {seconds:6.2f} s")
     return records
-
-
-def _busy() -> float:
-    """Return the share of CPU time that other programs use while we wait."""
-    before, started = machine.others_seconds(), time.monotonic()
-    time.sleep(_SAMPLE_SECONDS)
-    return (machine.others_seconds() - before) / (time.monotonic() - started) / machine.cpu_count()
 
 
 def _parser() -> argparse.ArgumentParser:

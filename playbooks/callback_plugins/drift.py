@@ -50,6 +50,7 @@ class CallbackModule(Clean):
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print a change; the items of a loop are printed already."""
+        self._end(result)
         answer = result._result
         if not answer.get("changed"):
             return
@@ -79,15 +80,19 @@ class CallbackModule(Clean):
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """Print nothing."""
+        self._end(result)
 
-    v2_runner_item_on_skipped = v2_runner_on_skipped
-    v2_playbook_on_include = v2_runner_on_skipped
-    v2_runner_retry = v2_runner_on_skipped
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
+        """Print nothing."""
+
+    v2_playbook_on_include = v2_runner_item_on_skipped
+    v2_runner_retry = v2_runner_item_on_skipped
     v2_playbook_on_notify = v2_playbook_on_task_start
     v2_playbook_on_no_hosts_matched = Default.v2_playbook_on_no_hosts_matched
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print "no drift" if nothing was found on any host and no host has failed."""
+        self._done.set()
         good = not stats.failures and not stats.dark
         if good and stats.processed and not any(self._found.values()):
             self._display.display("no drift")

@@ -1,8 +1,8 @@
 """A router that sends ICMP redirects, to make a Pi use another router.
 
 python -m tests.integration.redirect PI CLIENT ROUTER OTHER: ROUTER must be an address of this host.
-ROUTER redirects PI's packets for CLIENT to OTHER. It quotes a reply to a ping, which PI need not have sent: its kernel keeps no
-list of those.
+ROUTER redirects PI's packets for CLIENT to OTHER. It quotes a reply to a ping, which PI need not have sent: a
+kernel keeps no list of those.
 """
 
 from __future__ import annotations

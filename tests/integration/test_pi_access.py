@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -56,6 +57,15 @@ def test_sshd_has_the_settings(story: Story) -> None:
         "passwordauthentication no",
         "maxauthtries 3",
     } <= set(settings)
+
+
+def test_verify_names_a_user_that_another_file_admits(story: Story) -> None:
+    more = "/etc/ssh/sshd_config.d/20-more.conf"
+    story.pi.run(["sh", "-c", f"echo 'AllowUsers games' > {more}"])
+    found = story.controller.playbook("verify.yml", check=False).output
+    story.pi.run(["rm", more])
+
+    assert re.search(r"BAD +SSH admits +games, pi, expected pi", found), found
 
 
 def test_ssh_forwards_nothing(story: Story) -> None:

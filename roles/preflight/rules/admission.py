@@ -59,7 +59,7 @@ def lockout(connection: str, rules: Sequence[Rule], zones: Sequence[Zone], netwo
     client, _, server, port = connection.split()
     from_client = [rule for rule in rules if _is_tcp(rule) and _contains(rule["from"], client)]
     to_port = [rule for rule in from_client if str(rule["port"]) == port]
-    # A rule for Modbus may admit it, too, so only firewall_ssh_from tells whether it is one of those that use SSH.
+    # A rule for Modbus may admit it, too, so what counts is whether firewall_ssh_from contains it.
     if not to_port and any(_contains(network, client) for network in networks):
         ports = ", ".join(sorted({str(rule["port"]) for rule in from_client}))
         found = f"this controller connects to the Pi's port {port}, and {client} is admitted to {ports}"

@@ -1,4 +1,4 @@
-"""Rules on several Pis: no two may have the same address or name."""
+"""Rules on several Pis: no two may have the same address or name, and a jump host has to forward."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class Identity:
     field_address: str
     control_address: str
     host_name: str
+    jump_host: str
+    """As preflight_jump_host: one or several, with commas."""
+    forwards: bool
+    """Whether its sshd may forward connections."""
     places: dict[str, str]
 
     def as_result(self) -> dict[str, Any]:
@@ -54,6 +58,10 @@ def identify(name: str, values: Values, places: dict[str, str]) -> Identity:
         field_address=str(addresses["field"].ip) if addresses["field"] else "",
         control_address=str(addresses["control"].ip) if addresses["control"] else "",
         host_name=(text(values, "appliance_hostname") or "").lower(),
+        jump_host=text(values, "preflight_jump_host") or "",
+        # With passwords, sshd keeps the settings that the Pi has.
+        forwards=values.get("appliance_ssh_forwarding") is True
+        or values.get("appliance_ssh_key_only") is False,
         places=places,
     )
 
@@ -91,6 +99,35 @@ def compare(pis: Sequence[Identity], in_this_run: Iterable[str]) -> Iterator[tup
             elif taken[0] is not pi and running & {pi.name, taken[0].name} and value not in shared:
                 shared.add(value)
                 yield pi.name, _shared(*taken, pi, name, value)
+    yield from _closed_gates(pis, running)
+
+
+def _closed_gates(pis: Sequence[Identity], running: set[str]) -> Iterator[tuple[str, Problem]]:
+    """Yield each Pi that is a jump host of another of its site, and would forward nothing."""
+    gates: dict[tuple[str, str], Identity] = {}
+    for pi in pis:
+        for value in (pi.reached_at, pi.field_address, pi.control_address, pi.host_name, pi.name.lower()):
+            gates.setdefault((pi.site, value), pi)
+    found: set[str] = set()
+    for pi in pis:
+        for hop in filter(None, pi.jump_host.split(",")):
+            gate = gates.get((pi.site, _normal(_hop_host(hop))))
+            if gate is None or gate is pi or gate.forwards or gate.name in found:
+                continue
+            if running & {pi.name, gate.name}:
+                found.add(gate.name)
+                yield gate.name, _closed(gate, pi)
+
+
+def _closed(gate: Identity, behind: Identity) -> Problem:
+    way = f"{behind.name} is reached through {gate.name} (its preflight_jump_host is {behind.jump_host})"
+    fix = f"set appliance_ssh_forwarding: true for {gate.name}"
+    return problem("appliance_ssh_forwarding", f"{way}, whose sshd would forward nothing; {fix}")
+
+
+def _hop_host(hop: str) -> str:
+    """Return the host of [user@]host[:port]."""
+    return hop.rpartition("@")[2].partition(":")[0]
 
 
 def _claims(pi: Identity) -> Iterator[tuple[str, str, list[Scope]]]:

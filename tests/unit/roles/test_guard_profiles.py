@@ -139,6 +139,34 @@ def test_a_change_that_a_power_cut_left_is_rolled_back_with_its_copies_first(pi:
     assert pi.called() == ["netplan generate", "systemctl daemon-reload"]
 
 
+def test_at_boot_broken_settings_of_netplan_stop_nothing(pi: Networked) -> None:
+    """Somebody else's file may be invalid; the change and the profile are restored all the same."""
+    other = pi.folder / "other"
+    other.write_text("old")
+    pi.guard("begin", "network", "60", str(other))
+    other.write_text("new")
+    pi.profile.write_text("")
+    pi.hiding.write_text("network: {}\n")
+    pi.program(pi.folder / "bin/netplan", "exit 78")
+
+    assert pi.run("smart-meter-guard", "boot").returncode == 1, "the unit does not show it"
+
+    assert other.read_text() == "old"
+    assert not (pi.saved / "network").exists()
+    assert pi.profile.read_text() == TEXT
+    assert not pi.hiding.exists()
+
+
+def test_at_boot_without_room_for_a_profile_what_hides_it_is_removed(pi: Networked) -> None:
+    pi.profile.write_text(TEXT.replace("control", "other"))
+    pi.hiding.write_text("network: {}\n")
+    pi.program(pi.folder / "bin/cp", "exit 1")
+
+    assert pi.run("smart-meter-guard", "boot").returncode == 1
+
+    assert not pi.hiding.exists()
+
+
 def test_a_rollback_restores_the_very_bytes_whatever_networkmanager_has_written(pi: Networked) -> None:
     pi.guard("begin", "network", "60", str(pi.profile.parent), str(pi.copy.parent))
     # Its checkpoint has expired before.

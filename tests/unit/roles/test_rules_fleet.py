@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from roles.preflight.rules.fleet import IDENTITY, Identity, compare, identify
 
 SITE = "; give each Pi of a site its own, or set preflight_site if they are at different sites"
@@ -116,3 +117,30 @@ def test_only_pairs_with_a_pi_of_this_run_count() -> None:
 
 def test_an_identity_survives_as_a_result() -> None:
     assert Identity(**pi("a", 1).as_result()) == pi("a", 1)
+
+
+@pytest.mark.parametrize(
+    "hop", ["192.168.2.1", "a", "pi@192.168.2.1:22", "gate.example,192.168.2.1", "A.local"]
+)
+def test_a_pi_that_is_the_jump_host_of_another_has_to_forward(hop: str) -> None:
+    gate = pi("a", 1, ansible_host="a.local" if hop == "A.local" else "192.168.2.1")
+    behind = pi("b", 2, preflight_jump_host=hop)
+
+    assert problems_of(gate, behind) == [
+        f"a: appliance_ssh_forwarding: b is reached through a (its preflight_jump_host is {hop}), "
+        "whose sshd would forward nothing; set appliance_ssh_forwarding: true for a"
+    ]
+    assert problems_of(gate, behind, in_this_run=["c"]) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"appliance_ssh_forwarding": True}, {"appliance_ssh_key_only": False}, {"preflight_site": "far"}],
+)
+def test_a_jump_host_that_forwards_passes(changes: dict[str, Any]) -> None:
+    gate = pi("a", 1, **{"appliance_ssh_key_only": True, **changes})
+    assert problems_of(gate, pi("b", 2, preflight_jump_host="192.168.2.1")) == []
+
+
+def test_a_jump_host_outside_the_inventory_passes() -> None:
+    assert problems_of(pi("a", 1), pi("b", 2, preflight_jump_host="gate.example")) == []

@@ -11,7 +11,7 @@ from roles.preflight.rules.inventory import Checked, check_all
 
 def checked(host: str) -> Checked:
     """Return in which process a host was checked."""
-    identity = Identity(host, "", "", "", "", "", "", {})
+    identity = Identity(host, "", "", "", "", "", "", "", True, {})
     return Checked([f"{host} in {os.getpid()}"], identity, "")
 
 
