@@ -17,7 +17,7 @@ from tests.unit.roles.site import REPOSITORY
 from smart_meter.history.clocks import BOOT_VARIABLE
 
 INTERNAL = REPOSITORY / "roles/concentrator/vars/main.yml"
-SERVICE = REPOSITORY / "roles/concentrator/tasks/service.yml"
+SERVICE = REPOSITORY / "roles/concentrator/tasks/live.yml"
 UNITS = REPOSITORY / "templates/etc/systemd/system"
 
 # What authbind's setuid helper can't work under.
