@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-wifi bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-cases test-wifi bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
@@ -51,7 +51,11 @@ integration: ## Run the tests of the whole program on this machine (ARGS as abov
 
 pi: ## Run the tests on virtual Pis (ARGS as above)
 	@tools/setup virtual-pi
-	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m pi -v $(ARGS)
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m 'pi and not cases' -v $(ARGS)
+
+test-cases: ## Run the slow tests on virtual Pis, which `make test` leaves out (about 15 minutes; ARGS as above)
+	@tools/setup virtual-pi
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m cases -v --durations=0 $(ARGS)
 
 test-wifi: ## Test the network role over simulated Wi-Fi in a virtual machine (about 35 minutes; not part of `make test`)
 	@tools/setup radio-pi

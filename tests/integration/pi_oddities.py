@@ -83,3 +83,66 @@ def silent_name_server(lab: Lab) -> Iterator[None]:
         yield
     finally:
         run(networks.in_namespace(router, ["nft", "delete", "table", "ip", "silent"]))
+
+
+@contextmanager
+def process_in_background(pi: Pi, program: str) -> Iterator[int]:
+    """Run a program of Python on the Pi during the block; yield its process ID."""
+    pi.run(["systemd-run", "--quiet", "--collect", "--unit=odd", "python3", "-c", program])
+    try:
+        yield int(pi.run(["systemctl", "show", "-P", "MainPID", "odd"]).stdout)
+    finally:
+        pi.run(["systemctl", "stop", "odd"], check=False)
+
+
+@contextmanager
+def port_taken(pi: Pi, port: int) -> Iterator[int]:
+    """Let another program listen on the concentrator's port; yield its process ID."""
+    pi.run(["systemctl", "stop", "smart-meter"])
+    program = f"import socket, time; each = socket.create_server(('', {port})); time.sleep(600)"
+    try:
+        with process_in_background(pi, program) as number:
+            pi.run(["sh", "-c", f"until ss -Hltn 'sport = :{port}' | grep -q .; do sleep 0.1; done"])
+            yield number
+    finally:
+        pi.run(["systemctl", "start", "smart-meter"])
+
+
+@contextmanager
+def dpkg_locked(pi: Pi, *, seconds: int) -> Iterator[int]:
+    """Let another program hold dpkg's lock for some time; yield its process ID."""
+    opened = "file = open('/var/lib/dpkg/lock-frontend', 'w')"
+    program = f"import fcntl, time; {opened}; fcntl.lockf(file, fcntl.LOCK_EX); time.sleep({seconds})"
+    with process_in_background(pi, program) as number:
+        yield number
+
+
+def unfinished_package(pi: Pi, name: str) -> None:
+    """Leave a package as an interrupted dpkg leaves it: unpacked, and not configured."""
+    script = f"""cd /run
+        apt-get -qq update
+        apt-get -qq download {name}
+        dpkg --unpack {name}_*.deb
+        rm {name}_*.deb"""
+    pi.run(["sh", "-ec", script], timeout=120)
+
+
+@contextmanager
+def no_way_to_packages(pi: Pi) -> Iterator[None]:
+    """Reject every new TCP connection from the Pi to outside the zones."""
+    rule = "OUTPUT -o uplink0 -p tcp --syn -j REJECT"
+    pi.run(["sh", "-c", f"iptables -I {rule}"])
+    try:
+        yield
+    finally:
+        pi.run(["sh", "-c", f"iptables -D {rule}"])
+
+
+@contextmanager
+def no_ipv6(pi: Pi) -> Iterator[None]:
+    """Imitate a kernel without IPv6: it has no settings for it. ip6tables still works."""
+    pi.run(["mount", "-t", "tmpfs", "none", "/proc/sys/net/ipv6"])
+    try:
+        yield
+    finally:
+        pi.run(["umount", "/proc/sys/net/ipv6"])

@@ -32,6 +32,7 @@ _OTHER: dict[str, Any] = {
     "appliance_unattended_upgrades": False,
     "appliance_unattended_reboot_time": "03:30",
     "appliance_watchdog_seconds": 0,
+    "appliance_watchdog_off": True,
     "__appliance_restart_days": 1,
     "appliance_ssh_forwarding": True,
     "preflight_look": {
@@ -79,6 +80,8 @@ def _variables() -> dict[str, Any]:
             "release": {"version": "13"},
         },
         "__appliance_restart_days": 0,
+        # The file is written only with a time, or to switch the watchdog off.
+        "appliance_watchdog_seconds": 15,
         "ansible_managed": "Managed by Ansible",
         "vault_network_field_psk": ' correct "horse" \\ battery',
     }

@@ -41,6 +41,10 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             [
                 "network_field_interface",
                 "network_control_interface",
+                "appliance_ntp_servers",
+                "concentrator_port",
+                "firewall_extra_rules",
+                "firewall_ssh_port",
                 "preflight_disk_megabytes",
                 "preflight_clock_may_differ",
             ]

@@ -177,6 +177,7 @@ def units(names: list[str], shown: list[Command]) -> tuple[dict[str, list[str]],
 
 def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
     """Return whether the root file system is an overlay, and whether changes are lost at the next restart."""
+    ours = (root / "etc/smart-meter/image").exists()
     mounts = []
     for line in text_of(root / "proc/self/mountinfo").split("\n"):
         left, _, right = line.partition(" - ")
@@ -185,7 +186,7 @@ def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
     kind, options = next(((kind, options) for at, kind, options in reversed(mounts) if at == "/"), ("", ""))
     if kind != "overlay":
         why = f"a {kind}" if kind in ("tmpfs", "ramfs") else ""
-        return {"overlay": False, "volatile": bool(why), "why": why}
+        return {"overlay": False, "volatile": bool(why), "why": why, "ours": ours}
     upper = re.search(r"(?:^|,)upperdir=([^,]+)", options)
     # The longest mount point that the folder is below; the overlay itself does not count.
     below = [each for each in mounts if upper and each[0] != "/" and f"{upper[1]}/".startswith(f"{each[0]}/")]
@@ -196,7 +197,7 @@ def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
         why = next(word for word in words if word.startswith("overlayroot="))
     elif below and max(below, key=lambda each: len(each[0]))[1] == "tmpfs":
         why = "upperdir on a tmpfs"
-    return {"overlay": True, "volatile": bool(why), "why": clean(why)}
+    return {"overlay": True, "volatile": bool(why), "why": clean(why), "ours": ours}
 
 
 def has_passphrase(root: Path) -> bool:

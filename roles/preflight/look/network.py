@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ _SYSCTL_FOLDERS = (
     "usr/lib/sysctl.d",
     "lib/sysctl.d",
 )
+_MANAGER_FOLDERS = (
+    "etc/NetworkManager/conf.d",
+    "run/NetworkManager/conf.d",
+    "usr/lib/NetworkManager/conf.d",
+)
+_NETPLAN_FOLDERS = ("etc/netplan", "run/netplan", "usr/lib/netplan")
 _SYSCTL_KEYS = {
     "accept_redirects",
     "accept_source_route",
@@ -166,6 +173,48 @@ def sysctl_files(root: Path) -> dict[str, list[list[str]]]:
             if match and re.split(r"[./]", match[1])[-1] in _SYSCTL_KEYS:
                 found.setdefault(clean(match[1]), []).append([clean(f"/{files[name]}"), clean(match[2])])
     return found
+
+
+def unmanaged_by(root: Path, wanted: list[str]) -> dict[str, list[str]]:
+    """Return, by interface, the files that may keep NetworkManager from managing it."""
+    renderer = re.compile(r"(?m)^\s*renderer:\s*[\"']?networkd")
+    others = [
+        *_texts(root, "etc/NetworkManager/NetworkManager.conf", _leaves_devices),
+        *(file for folder in _MANAGER_FOLDERS for file in _texts(root, f"{folder}/*.conf", _leaves_devices)),
+        *(file for folder in _NETPLAN_FOLDERS for file in _texts(root, f"{folder}/*.yaml", renderer.search)),
+    ]
+    found: dict[str, list[str]] = {}
+    for interface in wanted:
+        # interfaces(5)
+        named = re.compile(rf"(?m)^\s*(auto|allow-\S+|iface)\s+(\S+\s+)*?{re.escape(interface)}(\s|$)")
+        files = [
+            *_texts(root, "etc/network/interfaces", named.search),
+            *_texts(root, "etc/network/interfaces.d/*", named.search),
+        ]
+        found[interface] = [clean(f"/{file}") for file in [*files, *others]]
+    return found
+
+
+def _texts(root: Path, pattern: str, is_found: Callable[[str], object]) -> list[str]:
+    """Return the files that match a pattern, and whose text a function finds something in."""
+    return [
+        str(file.relative_to(root))
+        for file in sorted(root.glob(pattern))
+        if is_found(text_of(file, follow=True))
+    ]
+
+
+def _leaves_devices(text: str) -> bool:
+    """Return whether a file of NetworkManager.conf(5) leaves devices unmanaged."""
+    section = ""
+    for line in text.split("\n"):
+        header = re.match(r"\s*\[(.*?)\]", line)
+        section = header[1] if header else section
+        if re.match(r"\s*unmanaged-devices\s*\+?=\s*\S", line):
+            return True
+        if section.startswith("device") and re.match(r"\s*managed\s*=\s*(0|no|false|off)\s*$", line):
+            return True
+    return False
 
 
 def holder_of_port(root: Path, port: int, *, by_socket: bool) -> str:

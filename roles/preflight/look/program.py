@@ -76,6 +76,7 @@ def look(wanted: dict[str, Any], root: Path = ROOT, seconds: float = SECONDS) ->
             **network.manager(asked["manager"]),
             "devices": network.devices(asked["devices"], wanted["interfaces"]),
             "profiles": network.profiles(root, asked["profiles"]),
+            "unmanaged_by": network.unmanaged_by(root, wanted["interfaces"]),
             "checkpoints": network.checkpoints(asked["checkpoints"]),
         },
         "country": network.country(asked["country"]),

@@ -99,13 +99,18 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """NetworkManager. devices: the zones' interfaces that it knows. radio: whether Wi-Fi is switched on."""
+    """NetworkManager.
+
+    devices: the zones' interfaces that it knows. unmanaged_by: by interface, the files that may keep it from
+    being managed. radio: whether Wi-Fi is switched on.
+    """
 
     running: bool
     version: str
     radio: bool
     devices: dict[str, Device]
     profiles: list[Profile]
+    unmanaged_by: dict[str, list[Path]]
     checkpoints: Annotated[int, range(10_000)]
 
 
@@ -125,11 +130,12 @@ class Ufw:
 
 @dataclass(frozen=True, slots=True)
 class RootFileSystem:
-    """volatile: changes are lost at the next restart; why: what shows that."""
+    """volatile: changes are lost at the next restart; why: what shows that; ours: that of our own image."""
 
     overlay: bool
     volatile: bool
     why: str
+    ours: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from roles.preflight.rules.conflicts import conflicts
 from roles.preflight.rules.look import Look
 from roles.preflight.rules.problem import Problem, Values, problem
 
@@ -24,6 +25,7 @@ def examine(look: Look, clock_ahead: float, values: Values) -> tuple[list[Proble
         *(Problem((), message) for message in _check_system(look)),
         *_check_interfaces(look.interfaces, values),
         *(Problem((), message) for message in _check_disk(look.free_bytes, values)),
+        *conflicts(look, values),
         *(Problem((), f"{failure}; run again, or find out why") for failure in look.failed),
     ]
     warnings = []

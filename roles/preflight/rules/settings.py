@@ -12,7 +12,11 @@ from roles.preflight.rules.problem import Problem, Values, integer, near, proble
 
 # (lowest, highest, reason) of each number.
 _RANGES = {
-    "appliance_watchdog_seconds": (0, 15, "the hardware watchdog of a Pi counts 15 at most, and 0 is off"),
+    "appliance_watchdog_seconds": (
+        0,
+        15,
+        "a Pi's watchdog counts 15 at most; 0 keeps the distribution's time",
+    ),
     "appliance_ssh_idle_minutes": (0, 1440, "it is counted in minutes, and 0 never ends a shell"),
     "concentrator_restart_seconds": (0, 300, "the service has to restart by itself"),
     "concentrator_watchdog_seconds": (1, 600, "the service feeds its watchdog twice in that time"),
@@ -62,6 +66,9 @@ def check_settings(values: Values) -> Iterator[Problem]:
         value = integer(values, name)
         if value is not None and not low <= value <= high:
             yield problem(name, f"{value} is out of range; give {low} to {high}: {why}")
+    if values.get("appliance_watchdog_off") is True and integer(values, "appliance_watchdog_seconds"):
+        message = "contradicts appliance_watchdog_seconds; leave one of them out"
+        yield problem("appliance_watchdog_off", message)
 
 
 def _check_host_name(values: Values) -> Iterator[Problem]:

@@ -90,8 +90,8 @@ def judge_boot_partition(files: Sequence[str]) -> Check:
     if not files:
         return ok(name, expected, expected)
     fix = (
-        f"remove it from {files[0]}: anybody who has the card can read it; "
-        "copies for root only may be in /etc/netplan and /var/lib/cloud/instance"
+        "anybody who has the card can read it: set appliance_remove_imager_secrets: true in the inventory, "
+        "and run make provision; copies for root only may be in /etc/netplan and /var/lib/cloud/instance"
     )
     return warning(name, f"{', '.join(files)}: has a Wi-Fi passphrase", expected, fix)
 

@@ -12,7 +12,7 @@ import pytest
 from smart_meter.doctor import kernel
 
 ZONES = ("wlan0", "eth0")
-# The effect of templates/etc/sysctl.d/60-smart-meter.conf.j2.
+# The effect of templates/etc/sysctl.d/zz-smart-meter.conf.j2.
 REFUSING = {
     "ipv4": {
         "forwarding": 0,

@@ -69,6 +69,7 @@ GOOD: dict[str, Any] = {
                 "file": "/etc/NetworkManager/system-connections/Büro 1.nmconnection",
             }
         ],
+        "unmanaged_by": {"eth0": [], "wlan0": []},
         "checkpoints": 0,
     },
     "country": "DE",
@@ -80,8 +81,8 @@ GOOD: dict[str, Any] = {
         "added": ["ufw allow 9999/tcp comment 'é'"],
         "defaults": ['DEFAULT_INPUT_POLICY="DROP"'],
     },
-    "root": {"overlay": False, "volatile": False, "why": ""},
-    "sysctl_files": {"net.ipv4.ip_forward": [["/etc/sysctl.d/60-smart-meter.conf", "0"]]},
+    "root": {"overlay": False, "volatile": False, "why": "", "ours": False},
+    "sysctl_files": {"net.ipv4.ip_forward": [["/etc/sysctl.d/zz-smart-meter.conf", "0"]]},
     "ipv6": True,
     "time_daemon": "systemd-timesyncd",
     "port": "smart-meter",

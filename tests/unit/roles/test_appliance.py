@@ -1,4 +1,4 @@
-"""The role appliance: the Pi's names, and the journal's size limit."""
+"""The role appliance: the Pi's names, the journal's size limit, and the watchdog."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from tests.unit.roles.loaded import ROLES
+from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
 from tests.unit.roles.test_role_files import provisioned, that_would_run
 from tests.unit.roles.test_role_files import templar as of_all_roles
@@ -88,6 +89,39 @@ def test_the_journals_cap_holds_in_memory_too(cap: str, in_memory: int) -> None:
     )
     assert f"SystemMaxUse={cap}" in text.splitlines()
     assert f"RuntimeMaxUse={in_memory}" in text.splitlines()
+
+
+WATCHDOG, OLD_WATCHDOG = (f"/etc/systemd/system.conf.d/{number}-smart-meter.conf" for number in (90, 50))
+
+
+@pytest.mark.parametrize(
+    ("settings", "on_the_pi", "tasks"),
+    [
+        ({}, [], []),
+        ({}, [OLD_WATCHDOG], ["Watchdog | Remove what no longer applies"]),
+        ({}, [WATCHDOG], ["Watchdog | Remove what no longer applies"]),
+        ({"appliance_watchdog_seconds": 10}, [], ["Watchdog | Write the inventory's time"]),
+        ({"appliance_watchdog_off": True}, [], ["Watchdog | Write the inventory's time"]),
+        (
+            {"appliance_watchdog_seconds": 10},
+            [OLD_WATCHDOG, WATCHDOG],
+            ["Watchdog | Write the inventory's time", "Watchdog | Remove what no longer applies"],
+        ),
+    ],
+)
+def test_the_watchdog_keeps_the_distribution_s_time_unless_the_inventory_has_one(
+    settings: dict[str, Any], on_the_pi: list[str], tasks: list[str]
+) -> None:
+    other = ["0" * 64, "0644", "root", "root"]
+    files = {path: other if path in on_the_pi else None for path in (WATCHDOG, OLD_WATCHDOG)}
+    look = {**answer(), "files": files}
+
+    known = {"ansible_managed": "By a test", **settings}
+    assert that_would_run("appliance", look, file="watchdog.yml", __appliance_differs=[WATCHDOG], **known) == tasks
+
+
+def test_the_watchdog_s_drop_in_beats_that_of_raspberry_pi_os() -> None:
+    assert WATCHDOG.rpartition("/")[2] > "70-rpi-enable-watchdog.conf"
 
 
 def test_a_pi_that_has_it_all_takes_no_round_trip() -> None:

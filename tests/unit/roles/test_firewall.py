@@ -105,7 +105,7 @@ def test_a_fresh_pi_gets_the_package_and_only_a_root_that_does_not_run_its_rules
     fresh = {**look(units, installed=False, enabled=False, active=False, added=[], defaults=[])}
     fresh |= {"packages": [], "files": {PING: None}}
     installed = [
-        "Files | Install ufw",
+        "Packages | Install missing packages",
         "Files | Start the firewall at boot",
         "Files | Limit who can ping the Pi",
         "Files | Limit it from each boot on",

@@ -360,7 +360,9 @@ def test_a_root_whose_changes_are_lost_is_noticed(
 
     root = pi.look().root
 
-    assert (root.overlay, root.volatile, root.why) == expected
+    assert (root.overlay, root.volatile, root.why, root.ours) == (*expected, False)
+    pi.write("etc/smart-meter/image", "")
+    assert pi.look().root.ours
 
 
 def test_files_that_set_kernel_settings_come_in_the_order_of_their_names(pi: FakePi) -> None:
@@ -487,3 +489,23 @@ def test_a_lock_of_this_process_does_not_count(pi: FakePi) -> None:
     with lock.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         assert machine.holder_of_dpkg(pi.root) == ""
+
+
+def test_what_keeps_networkmanager_from_an_interface_is_named(pi: FakePi) -> None:
+    pi.write("etc/network/interfaces", "auto lo\niface lo inet loopback\nallow-hotplug eth00\n")
+    pi.write(
+        "etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=keyfile\n\n[ifupdown]\nmanaged=false\n"
+    )
+    pi.write("usr/lib/netplan/00-network-manager-all.yaml", "network: {renderer: NetworkManager}\n")
+    assert pi.look().nm.unmanaged_by == {"wlan0": [], "eth0": []}
+
+    pi.write("etc/network/interfaces.d/lan", "allow-hotplug usb0 eth0\niface eth0 inet dhcp\n")
+    assert pi.look().nm.unmanaged_by == {"wlan0": [], "eth0": ["/etc/network/interfaces.d/lan"]}
+    pi.write("etc/NetworkManager/conf.d/10-x.conf", "[keyfile]\nunmanaged-devices = mac:00:11\n")
+    pi.write("run/NetworkManager/conf.d/20-x.conf", "[device-x]\nmanaged=0\n")
+    pi.write("etc/netplan/50-x.yaml", "network:\n  renderer: networkd\n")
+    assert pi.look().nm.unmanaged_by["wlan0"] == [
+        "/etc/NetworkManager/conf.d/10-x.conf",
+        "/run/NetworkManager/conf.d/20-x.conf",
+        "/etc/netplan/50-x.yaml",
+    ]

@@ -27,6 +27,7 @@ WRITERS = ("ansible.builtin.copy", "ansible.builtin.template")
 HARMLESS = {
     *WRITERS,
     "ansible.builtin.apt",
+    "preflight_packages",
     "ansible.builtin.assert",
     "ansible.builtin.debug",
     "ansible.builtin.file",
@@ -251,7 +252,7 @@ PROVISIONED = answer(
 
 def test_authbind_is_set_up_on_a_fresh_pi() -> None:
     assert that_would_run("authbind", FRESH) == [
-        "Files | Install authbind",
+        "Packages | Install missing packages",
         "User | Create the group",
         "User | Create a user without shell or home",
         "Files | Permit the service user to bind the port",
@@ -268,7 +269,7 @@ def test_in_check_mode_a_fresh_pi_is_not_asked_for_what_only_the_package_brings(
 @pytest.mark.parametrize(
     ("place", "value", "task"),
     [
-        ("packages", [], "Files | Install authbind"),
+        ("packages", [], "Packages | Install missing packages"),
         (
             "files",
             {"/etc/authbind/byport/502": [EMPTY, "0501", "smart-meter", "smart-meter"]},

@@ -156,6 +156,13 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def test_a_watchdog_that_is_off_has_no_time() -> None:
+    off = {**SETTINGS, "appliance_watchdog_off": True}
+    [line] = problems_of(check_settings(off))
+    assert line.startswith("appliance_watchdog_off: contradicts appliance_watchdog_seconds")
+    assert problems_of(check_settings({**off, "appliance_watchdog_seconds": 0})) == []
+
+
 def test_good_settings_pass() -> None:
     assert problems_of(check_settings(SETTINGS)) == []
     assert problems_of(check_settings({})) == []

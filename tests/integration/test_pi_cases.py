@@ -1,0 +1,43 @@
+"""Cases that take minutes, on a fresh Pi. In the order of the file; `make test-cases` runs them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.pi_oddities import dpkg_locked, no_way_to_packages
+from tests.integration.pi_story import NAME, Story, fresh_pi
+
+pytestmark = [pytest.mark.pi, pytest.mark.cases]
+
+
+@pytest.fixture(scope="module")
+def story() -> Iterator[Story]:
+    with fresh_pi("cases") as story:
+        yield story
+
+
+def test_a_fresh_pi_without_a_way_to_the_packages_is_reported_soon(story: Story) -> None:
+    began = time.monotonic()
+    with no_way_to_packages(story.pi):
+        played = story.controller.playbook("site.yml", check=False)
+
+    assert time.monotonic() - began < 60
+    assert played.count(NAME, "failed") == 1, played.output
+    output = " ".join(played.output.split())
+    assert "missing packages: " in output
+    assert "needs a connection to Debian's packages once" in output
+
+
+def test_each_tag_installs_what_it_needs_and_waits_for_a_first_boots_upgrade(story: Story) -> None:
+    with dpkg_locked(story.pi, seconds=400) as number:
+        played = story.controller.playbook("site.yml", "--tags", "network,firewall")
+
+    waited = re.findall(rf"waiting for python3 \(pid {number}\) to release dpkg: (\d+) of", played.output)
+    assert int(waited[-1]) > 330
+    assert "Status: active" in story.pi.run(["ufw", "status"]).stdout
+    story.controller.playbook("site.yml")
+    story.serves_within(30)
