@@ -117,7 +117,10 @@ def test_the_watchdog_keeps_the_distribution_s_time_unless_the_inventory_has_one
     look = {**answer(), "files": files}
 
     known = {"ansible_managed": "By a test", **settings}
-    assert that_would_run("appliance", look, file="watchdog.yml", __appliance_differs=[WATCHDOG], **known) == tasks
+    assert (
+        that_would_run("appliance", look, file="watchdog.yml", __appliance_differs=[WATCHDOG], **known)
+        == tasks
+    )
 
 
 def test_the_watchdog_s_drop_in_beats_that_of_raspberry_pi_os() -> None:

@@ -213,6 +213,8 @@ def provisioned(*roles: str, **variables: Any) -> dict[str, Any]:
     units |= {unit: ["", ""] for unit in [*absent, "smart-meter-restart.timer"]}
     # A folder.
     files |= {"/var/log/journal": "irregular"}
+    # The watchdog's time is the distribution's.
+    files |= {"/etc/systemd/system.conf.d/90-smart-meter.conf": None}
     packages = ["authbind", "iw", "systemd-timesyncd", "ufw", "unattended-upgrades", "wireless-regdb"]
     return answer(
         {
