@@ -84,7 +84,6 @@ def test_the_pi_serves_after_its_first_boot(offline: Offline) -> None:
 
 def test_site_finds_nothing_to_change(offline: Offline) -> None:
     story = offline.story
-    story.controller.add(story.pi)
     played = story.controller.playbook("site.yml", "--diff")
     assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
     assert played.count(NAME, "changed") == 0, played.output
