@@ -35,7 +35,12 @@ _OTHER: dict[str, Any] = {
     "appliance_watchdog_off": True,
     "__appliance_restart_days": 1,
     "appliance_ssh_forwarding": True,
-    "preflight_look": {"systemd_version": 252, "login": {"name": "root"}, "release": {"version": "12"}},
+    "preflight_look": {
+        "systemd": True,
+        "systemd_version": 252,
+        "login": {"name": "root"},
+        "release": {"version": "12"},
+    },
     "concentrator_port_binding": "socket",
     "concentrator_log_format": "json",
     "concentrator_history_path": "/mnt/usb/smart-meter/history.db",
@@ -68,7 +73,12 @@ def _variables() -> dict[str, Any]:
     return {
         **variables,
         "inventory_hostname": "pi-north",
-        "preflight_look": {"systemd_version": 257, "login": {"name": "pi"}, "release": {"version": "13"}},
+        "preflight_look": {
+            "systemd": True,
+            "systemd_version": 257,
+            "login": {"name": "pi"},
+            "release": {"version": "13"},
+        },
         "__appliance_restart_days": 0,
         # The file is written only with a time, or to switch the watchdog off.
         "appliance_watchdog_seconds": 15,

@@ -1,8 +1,9 @@
 """Run one of the role's scripts on the Pi as root, in one round trip. The script runs to its end even if the
 connection breaks.
 
-Arguments: `script` (a name in the role's files/), `arguments`, `text` (which the script reads in base64), and
-`patience`: the seconds to wait while another run changes the Pi.
+Arguments: `script` (a name in the role's files/), `arguments`, `text` (which the script reads in base64),
+`patience`: the seconds to wait while another run changes the Pi, and `detached`: false in a root without a
+running systemd, whose scripts end with the connection.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from roles.concentrator.rollout.pi import BUSY, REFUSED, run_in_turn  # noqa: E4
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type information.
     """The action `concentrator_pi`."""
 
-    _VALID_ARGS = frozenset({"script", "arguments", "text", "patience"})
+    _VALID_ARGS = frozenset({"script", "arguments", "text", "patience", "detached"})
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             arguments,
             self._task.args.get("text"),
             patience=float(self._task.args.get("patience", 30)),
+            detached=bool(self._task.args.get("detached", True)),
         )
         return {
             **result,

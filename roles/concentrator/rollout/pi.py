@@ -86,14 +86,15 @@ def run_in_turn(
     text: str | None = None,
     *,
     patience: float,
+    detached: bool = True,
 ) -> Answer:
     """Run a script detached, once no other change is in progress on the Pi.
 
-    patience: seconds after which BUSY is returned.
+    patience: seconds after which BUSY is returned. detached: false in a root without a running systemd.
     """
     answer = wait_for_turn(
         action,
-        lambda: run_script(action, script, arguments, text, detached=True),
+        lambda: run_script(action, script, arguments, text, detached=detached),
         lambda busy: f"{host}: {busy.text}; waiting until that is decided",
         patience=patience,
     )

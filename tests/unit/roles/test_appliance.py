@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
@@ -11,7 +10,8 @@ from ansible.template import Templar, trust_as_template
 from tests.unit.roles.loaded import ROLES
 from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import that_would_run
+from tests.unit.roles.test_role_files import provisioned, that_would_run
+from tests.unit.roles.test_role_files import templar as of_all_roles
 
 INTERNAL = REPOSITORY / "roles/appliance/vars/main.yml"
 JOURNAL = REPOSITORY / "templates/etc/systemd/journald.conf.d/50-smart-meter.conf.j2"
@@ -26,11 +26,9 @@ def templar(**variables: Any) -> Templar:
 
 def hosts(lines: str, present: str = "pi-north") -> tuple[list[str], str]:
     """Return which names are missing in /etc/hosts, and the line that would have them."""
-    content = base64.b64encode((REST + lines).encode()).decode()
     made = templar(
         appliance_hostname="pi-north",
-        preflight_look={"name": {"node": present}},
-        __appliance_hosts={"content": content},
+        preflight_look={"systemd": True, "name": {"node": present, "hosts": REST + lines}},
     )
     missing = made.template(trust_as_template("{{ __appliance_names_missing }}"))
     return sorted(missing), str(made.template(trust_as_template("{{ __appliance_own_line }}")))
@@ -119,8 +117,86 @@ def test_the_watchdog_keeps_the_distribution_s_time_unless_the_inventory_has_one
     look = {**answer(), "files": files}
 
     known = {"ansible_managed": "By a test", **settings}
-    assert that_would_run("appliance", look, file="watchdog.yml", **known) == tasks
+    assert (
+        that_would_run("appliance", look, file="watchdog.yml", __appliance_differs=[WATCHDOG], **known)
+        == tasks
+    )
 
 
 def test_the_watchdog_s_drop_in_beats_that_of_raspberry_pi_os() -> None:
     assert WATCHDOG.rpartition("/")[2] > "70-rpi-enable-watchdog.conf"
+
+
+def test_a_pi_that_has_it_all_takes_no_round_trip() -> None:
+    look = provisioned("appliance")
+    assert that_would_run("appliance", look) == []
+    # On the controller.
+    assert runs_live(look) == ["SSH | Assert that the user has a key"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "tasks"),
+    [
+        ({"name.node": "raspberrypi"}, ["Name | Add the present name and the new one to /etc/hosts"]),
+        ({"zone": ""}, ["Time | Set the time zone"]),
+        (
+            {"packages": ["authbind", "systemd-timesyncd", "unattended-upgrades"]},
+            [
+                "Packages | Install missing packages",
+                "Look | Read the state of the Pi",
+            ],
+        ),
+    ],
+)
+def test_what_differs_is_repaired(changes: dict[str, Any], tasks: list[str]) -> None:
+    assert that_would_run("appliance", changed(provisioned("appliance"), changes)) == tasks
+
+
+@pytest.mark.parametrize(
+    ("changes", "task"),
+    [
+        ({"name.node": "raspberrypi"}, "Live | Set the host name"),
+        ({"journal": ["/run/log/journal/0123/system.journal"]}, "Live | Note where the journal is"),
+        ({"journal": []}, "Live | Note where the journal is"),
+    ],
+)
+def test_what_runs_differently_is_changed(changes: dict[str, Any], task: str) -> None:
+    assert task in runs_live(changed(provisioned("appliance"), changes))
+
+
+def test_all_roles_packages_are_installed_at_once() -> None:
+    look = changed(provisioned("appliance"), {"packages": ["iw"]})
+    missing = of_all_roles(preflight_look=look).template(trust_as_template("{{ __appliance_missing }}"))
+    assert missing == ["authbind", "systemd-timesyncd", "ufw", "unattended-upgrades", "wireless-regdb"]
+    wired = of_all_roles(preflight_look=look, network_field_type="ethernet")
+    assert "wireless-regdb" not in wired.template(trust_as_template("{{ __appliance_missing }}"))
+
+
+def test_a_root_that_does_not_run_gets_no_name_of_the_machine_that_prepares_it() -> None:
+    look = changed(provisioned("appliance"), {"systemd": False, "name.node": "laptop"})
+    now = of_all_roles(preflight_look=look, appliance_hostname="pi-north")
+    assert now.template(trust_as_template("{{ __appliance_names }}")) == ["pi-north"]
+
+
+@pytest.mark.parametrize("user", ["", "pi"])
+def test_such_a_root_admits_only_a_user_that_the_inventory_names(user: str) -> None:
+    path = "/etc/ssh/sshd_config.d/10-smart-meter.conf"
+    given = {"ansible_user": user} if user else {}
+    look = changed(provisioned("appliance"), {"systemd": False, "login.name": "root"})
+    look["files"][path] = None
+    assert that_would_run("appliance", look, **given) == (["SSH | Write the settings"] if user else [])
+
+
+def changed(look: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the look with other values, by their places."""
+    for place, value in changes.items():
+        *parents, name = place.split(".")
+        node = look
+        for parent in parents:
+            node = node[parent]
+        node[name] = value
+    return look
+
+
+def runs_live(look: dict[str, Any]) -> list[str]:
+    return that_would_run("appliance", look, file="live.yml", __appliance_differs=[])

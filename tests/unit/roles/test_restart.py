@@ -133,7 +133,7 @@ def test_the_first_pi_of_each_site_is_the_first(host: str, days: int) -> None:
     ("window", "timer", "expected"),
     [
         ("", ["", ""], []),
-        ("", ["active", "enabled"], ["Restart | Disable the window"]),
+        ("", ["active", "enabled"], ["Restart | Disable the window", "Live | Stop the window for restarts"]),
         (
             "03:30",
             ["", ""],
@@ -142,6 +142,7 @@ def test_the_first_pi_of_each_site_is_the_first(host: str, days: int) -> None:
                 "Restart | Write its unit",
                 "Restart | Write its window",
                 "Restart | Enable the window",
+                "Live | Start the window for restarts",
             ],
         ),
     ],
@@ -151,7 +152,9 @@ def test_without_a_window_there_is_no_timer(window: str, timer: list[str], expec
     files: dict[str, Any] = dict.fromkeys(internal["__appliance_restart_files"])
     look = {**answer(), "files": files, "units": {"smart-meter-restart.timer": timer}}
     now = templar(
-        preflight_look=look, appliance_unattended_reboot_time=window, __appliance_restart_differs=list(files)
+        preflight_look=look, appliance_unattended_reboot_time=window, __appliance_differs=list(files)
     )
-    tasks = load(REPOSITORY / "roles/appliance/tasks/restart.yml")[1:]
+    tasks = load(REPOSITORY / "roles/appliance/tasks/restart.yml")
+    live = load(REPOSITORY / "roles/appliance/tasks/live.yml")
+    tasks += [task for task in live if "for restarts" in task["name"]]
     assert [task["name"] for task in tasks if now.evaluate_conditional(task["when"])] == expected

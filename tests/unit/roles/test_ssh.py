@@ -24,7 +24,7 @@ CHANGE = TASKS.with_name("ssh_change.yml")
 
 def settings(login: str = "pi", release: str = "13", **variables: Any) -> dict[str, str]:
     load_plugins()
-    look = {"login": {"name": login}, "release": {"version": release}}
+    look = {"systemd": True, "login": {"name": login}, "release": {"version": release}}
     lines = render(SETTINGS, preflight_look=look, **variables).splitlines()
     words = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
     assert len({name for name, _ in words}) == len(words)
@@ -131,9 +131,10 @@ def test_the_frame_is_entered_only_on_a_pi_that_differs(
     now = templar(
         preflight_look=answer({"systemd": systemd}),
         ansible_check_mode=check,
-        __appliance_ssh_differs=["/etc/ssh/sshd_config.d/10-smart-meter.conf"] if differs else [],
+        ansible_user="pi",
+        __appliance_differs=["/etc/ssh/sshd_config.d/10-smart-meter.conf"] if differs else [],
     )
-    tasks = load(TASKS)[2:]
+    tasks = load(TASKS.with_name("ssh_files.yml")) + (load(TASKS)[1:] if systemd else [])
     assert [task["name"] for task in tasks if _runs(now, task["when"])] == expected
 
 

@@ -17,7 +17,7 @@ from tests.unit.roles.site import REPOSITORY
 from smart_meter.history.clocks import BOOT_VARIABLE
 
 INTERNAL = REPOSITORY / "roles/concentrator/vars/main.yml"
-SERVICE = REPOSITORY / "roles/concentrator/tasks/service.yml"
+SERVICE = REPOSITORY / "roles/concentrator/tasks/live.yml"
 UNITS = REPOSITORY / "templates/etc/systemd/system"
 
 # What authbind's setuid helper can't work under.
@@ -217,7 +217,8 @@ def test_files_of_a_running_service_are_written_over_and_go_with_it_but_samples_
 def test_the_service_is_awaited_where_it_listens(host: str, here: str) -> None:
     [wait] = [
         task["ansible.builtin.wait_for"]
-        for task in yaml.safe_load(SERVICE.read_text(encoding="utf-8"))
+        for outer in yaml.safe_load(SERVICE.read_text(encoding="utf-8"))
+        for task in outer.get("block", [outer])
         if "ansible.builtin.wait_for" in task
     ]
     made = templar(concentrator_host=host)
