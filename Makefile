@@ -53,7 +53,7 @@ pi: ## Run the tests on virtual Pis (ARGS as above)
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m 'pi and not cases' -v $(ARGS)
 
-test-cases: ## Run the slow tests on virtual Pis, which `make test` leaves out (about 15 minutes; ARGS as above)
+test-cases: ## Run the slow tests on virtual Pis, which `make test` leaves out (about 35 minutes; ARGS as above)
 	@tools/setup virtual-pi
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/integration -m cases -v --durations=0 $(ARGS)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests.controller import ADDRESS
 from tests.integration.pi_oddities import dpkg_locked, no_way_to_packages
 from tests.integration.pi_story import NAME, Story, fresh_pi
 
@@ -41,3 +43,19 @@ def test_each_tag_installs_what_it_needs_and_waits_for_a_first_boots_upgrade(sto
     assert "Status: active" in story.pi.run(["ufw", "status"]).stdout
     story.controller.playbook("site.yml")
     story.serves_within(30)
+
+
+def test_nothing_cuts_off_a_task_that_is_silent_for_twenty_minutes(story: Story) -> None:
+    """A shell of that age is idle and ends; what Ansible waits for is not."""
+    silent = {"name": "Say nothing", "ansible.builtin.command": "sleep 1200"}
+    play = {"name": "Silence", "hosts": "smart_meters", "gather_facts": False, "tasks": [silent]}
+    path = story.lab.folder / "silence.yml"
+    path.write_text(json.dumps([play]))
+    *options, target = story.lab.ssh(story.pi, address=ADDRESS)
+
+    with story.lab.popen("control", [*options, "-tt", target]) as idle:
+        played = story.controller.playbook(str(path), timeout=1300)
+        assert idle.poll() is not None, "the idle shell has not ended"
+
+    assert played.count(NAME, "changed") == 1, played.output
+    assert "still running after 1140 s: Say nothing: pi-north" in played.output
