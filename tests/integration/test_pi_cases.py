@@ -47,7 +47,7 @@ def test_each_tag_installs_what_it_needs_and_waits_for_a_first_boots_upgrade(sto
 
 def test_nothing_cuts_off_a_task_that_is_silent_for_twenty_minutes(story: Story) -> None:
     """A shell of that age is idle and ends; what Ansible waits for is not."""
-    silent = {"name": "Say nothing", "ansible.builtin.command": "sleep 1200"}
+    silent = {"name": "Keep silent", "ansible.builtin.command": "sleep 1200"}
     play = {"name": "Silence", "hosts": "smart_meters", "gather_facts": False, "tasks": [silent]}
     path = story.lab.folder / "silence.yml"
     path.write_text(json.dumps([play]))
@@ -58,4 +58,4 @@ def test_nothing_cuts_off_a_task_that_is_silent_for_twenty_minutes(story: Story)
         assert idle.poll() is not None, "the idle shell has not ended"
 
     assert played.count(NAME, "changed") == 1, played.output
-    assert "still running after 1140 s: Say nothing: pi-north" in played.output
+    assert "still running after 1140 s: Keep silent: pi-north" in played.output
