@@ -129,13 +129,13 @@ def unfinished_package(pi: Pi, name: str) -> None:
 
 @contextmanager
 def no_way_to_packages(pi: Pi) -> Iterator[None]:
-    """Reject every new TCP connection from the Pi to outside the zones."""
-    rule = "OUTPUT -o uplink0 -p tcp --syn -j REJECT"
-    pi.run(["sh", "-c", f"iptables -I {rule}"])
+    """Refuse every connection from the Pi to a web server. A fresh Pi has no firewall that could do it."""
+    rules = [f"priority 5 ipproto tcp dport {port} unreachable" for port in (80, 443)]
+    pi.run(["sh", "-ec", "\n".join(f"ip rule add {rule}" for rule in rules)])
     try:
         yield
     finally:
-        pi.run(["sh", "-c", f"iptables -D {rule}"])
+        pi.run(["sh", "-ec", "\n".join(f"ip rule del {rule}" for rule in rules)])
 
 
 @contextmanager
