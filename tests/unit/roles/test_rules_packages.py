@@ -10,11 +10,11 @@ import pytest
 from roles.preflight.rules.packages import INSTALL, failure, reason, too_long
 
 REJECTED = """\
-Ign:1 http://deb.debian.org/debian trixie InRelease
-Err:1 http://deb.debian.org/debian trixie InRelease
-  Could not connect to deb.debian.org:80 (151.101.2.132). - connect (111: Connection refused)
+Ign:1 http://apt.example/debian trixie InRelease
+Err:1 http://apt.example/debian trixie InRelease
+  Could not connect to apt.example:80 (192.0.2.7). - connect (111: Connection refused)
 Reading package lists...
-W: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Could not connect to deb.debian.org:80
+W: Failed to fetch http://apt.example/debian/dists/trixie/InRelease  Could not connect to apt.example:80
 W: Some index files failed to download. They have been ignored, or old ones used instead.
 Reading package lists...
 E: Unable to locate package ufw
@@ -27,7 +27,7 @@ BROKEN = (
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
-        (REJECTED, "Could not connect to deb.debian.org:80"),
+        (REJECTED, "Could not connect to apt.example:80"),
         ("W: x\nE: Unable to locate package ufw\nE: other\n", "Unable to locate package ufw"),
         (BROKEN, "error processing package ufw (--configure):"),
         ("one\ntwo\n\n", "two"),
@@ -40,9 +40,7 @@ def test_the_first_reason_is_named(output: str, expected: str) -> None:
 
 def test_a_missing_connection_is_named_with_the_packages_and_the_fix() -> None:
     message = failure(["authbind", "ufw"], REJECTED)
-    assert message.startswith(
-        "missing packages: authbind, ufw; apt: Could not connect to deb.debian.org:80; "
-    )
+    assert message.startswith("missing packages: authbind, ufw; apt: Could not connect to apt.example:80; ")
     assert "a Pi needs a connection to Debian's packages once" in message
     assert "needs a connection" not in failure(["ufw"], BROKEN)
 
