@@ -12,24 +12,26 @@ for profile in "$profiles"/smart-meter-*.nmconnection; do
     fi
 done
 
-# Overwritten in place, so that the passphrase is not left in free blocks.
-remove() {
-    if [ -f "$boot/$1" ] && grep -Eqw 'password|psk' "$boot/$1"; then
-        shred --iterations=0 --zero --remove "$boot/$1"
-    else
-        return 1
-    fi
+holds_passphrase() {
+    [ -f "$boot/$1" ] && grep -Eqw 'password|psk' "$boot/$1"
 }
 
-# cloud-init reads it for a new instance. Written first: a power cut then leaves no file half written.
-printf '# The Wi-Fi passphrase was removed when the Pi was provisioned.\nnetwork:\n  version: 2\n' > "$boot/network-config.new"
-sync "$boot/network-config.new"
-if remove network-config; then
+# Overwritten in place, so that the passphrase is not left in free blocks.
+remove() {
+    shred --iterations=0 --zero --remove "$boot/$1"
+}
+
+if holds_passphrase network-config; then
+    # cloud-init reads it for a new instance. Written first: a power cut then leaves no file half written.
+    printf '# The Wi-Fi passphrase was removed when the Pi was provisioned.\nnetwork:\n  version: 2\n' > "$boot/network-config.new"
+    sync "$boot/network-config.new"
+    remove network-config
     mv "$boot/network-config.new" "$boot/network-config"
-else
-    rm "$boot/network-config.new"
 fi
 # Those of earlier Imagers, which a Pi reads only at its first boot.
-remove wpa_supplicant.conf || true
-remove custom.toml || true
+for file in wpa_supplicant.conf custom.toml; do
+    if holds_passphrase "$file"; then
+        remove "$file"
+    fi
+done
 sync "$boot"

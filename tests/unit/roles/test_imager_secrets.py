@@ -91,3 +91,16 @@ def test_nothing_goes_from_a_pi_without_profiles(boot: Path) -> None:
 
     assert remove(boot, *UUIDS.values()).returncode != 0
     assert (boot / "network-config").read_text() == NETWORK
+
+
+@pytest.mark.parametrize("stays", ["network-config", "wpa_supplicant.conf"])
+def test_a_passphrase_that_can_not_be_removed_is_a_failure(boot: Path, stays: str) -> None:
+    """As on a boot partition that is mounted read-only after an error."""
+    program = boot.parent / "bin/shred"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *{stays}) exit 1 ;; esac\nexec /usr/bin/shred "$@"\n')
+    program.chmod(0o755)
+
+    done = remove(boot, *UUIDS.values())
+
+    assert done.returncode not in (0, 3)
+    assert (boot / stays).exists()
