@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from roles.preflight.rules.networks import interface_of
+from roles.preflight.rules.networks import interface_of, jump_hosts
 from roles.preflight.rules.problem import Problem, Values, problem, text
 
 IDENTITY = ("ansible_host", "network_field_address", "network_control_address", "appliance_hostname")
@@ -110,8 +110,8 @@ def _closed_gates(pis: Sequence[Identity], running: set[str]) -> Iterator[tuple[
             gates.setdefault((pi.site, value), pi)
     found: set[str] = set()
     for pi in pis:
-        for hop in filter(None, pi.jump_host.split(",")):
-            gate = gates.get((pi.site, _normal(_hop_host(hop))))
+        for host in jump_hosts(pi.jump_host):
+            gate = gates.get((pi.site, _normal(host)))
             if gate is None or gate is pi or gate.forwards or gate.name in found:
                 continue
             if running & {pi.name, gate.name}:
@@ -123,11 +123,6 @@ def _closed(gate: Identity, behind: Identity) -> Problem:
     way = f"{behind.name} is reached through {gate.name} (its preflight_jump_host is {behind.jump_host})"
     fix = f"set appliance_ssh_forwarding: true for {gate.name}"
     return problem("appliance_ssh_forwarding", f"{way}, whose sshd would forward nothing; {fix}")
-
-
-def _hop_host(hop: str) -> str:
-    """Return the host of [user@]host[:port]."""
-    return hop.rpartition("@")[2].partition(":")[0]
 
 
 def _claims(pi: Identity) -> Iterator[tuple[str, str, list[Scope]]]:

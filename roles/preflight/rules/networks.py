@@ -25,7 +25,9 @@ ZONES = ("field", "control")
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")  # RFC 1123, 2.1
 _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ of linux/if.h is 16, with the terminating NUL.
 # As ssh -J takes it; a name of ~/.ssh/config may have underscores.
-_JUMP = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::(?P<port>[0-9]{1,5}))?")
+_JUMP = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(?P<port>[0-9]{1,5}))?"
+)
 _MODBUS_PORT, _SSH_PORT = 502, 22
 _MAX_DOMAIN_NAME = 253  # RFC 1035, 2.3.4, without the length octets
 
@@ -202,6 +204,11 @@ def check_reach(values: Values) -> Iterator[Problem]:
             lost = f"{address} is in the {zone} network, where this Pi will have {own.ip}"
             fix = "give that address here, and the one of a fresh Pi as network_bootstrap_host"
             yield problem("ansible_host", f"{lost}; {fix}")
+
+
+def jump_hosts(way: str) -> list[str]:
+    """Return the hosts of preflight_jump_host, without users and ports; anything malformed is left out."""
+    return [match["host"] for hop in way.split(",") if (match := _JUMP.fullmatch(hop))]
 
 
 def _is_jump_host(hop: str) -> bool:
