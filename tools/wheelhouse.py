@@ -6,8 +6,8 @@ that has it once needs no Internet at the site: `--fetch` gets it all. The cache
 the locked wheels are compared with the lock's hashes and our own wheel with the sources of this checkout.
 
 For one target it prints a JSON object: `release` (VERSION+FINGERPRINT, the name of the folder under
-/opt/smart-meter/releases), `folder` (where the wheels are), `installer` (which of them is pip), and `sums`
-(the SHA-256 of each, as sha256sum prints them, for the Pi to compare before it runs any of them).
+/opt/smart-meter/releases), `archive` (the tar file of all wheels), `sum` (its SHA-256, for the Pi to compare
+before it unpacks and runs any of them), and `installer` (which of the wheels is pip).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import zipfile
@@ -177,7 +178,7 @@ def check_programs(wheel: Path, entry_points: str) -> None:
 
 
 def release(cache: Path, python: str, machine: str) -> dict[str, str]:
-    """Return the name of the release for a target, and the folder of its wheels."""
+    """Return the name of the release for a target, and the archive of its wheels."""
     identity = fingerprint(python, machine)
     version = re.search(r'__version__ = "([^"]+)"', (REPOSITORY / "src/smart_meter/__init__.py").read_text())
     if version is None:
@@ -187,20 +188,33 @@ def release(cache: Path, python: str, machine: str) -> dict[str, str]:
         locked = fetched(cache, python, machine)
         with new_folder(folder) as new:
             assemble(new, locked)
-    sums = []
-    for wheel in sorted(folder.iterdir()):
+    wheels = sorted(folder.iterdir())
+    for wheel in wheels:
         if project(wheel) == "smart-meter":
             check_own(wheel)
         else:
             check_locked(wheel)
-        sums.append(f"{sha256(wheel)}  {wheel.name}\n")
+    archive = folder.with_suffix(folder.suffix + ".tar")
+    pack(wheels, archive)
     [installer] = folder.glob("pip-*.whl")
     return {
         "release": f"{version[1]}+{identity}",
-        "folder": str(folder),
+        "archive": str(archive),
+        "sum": sha256(archive),
         "installer": installer.name,
-        "sums": "".join(sums),
     }
+
+
+def pack(wheels: list[Path], archive: Path) -> None:
+    """Write the wheels into a tar file, which is the same for the same wheels."""
+    new = archive.with_suffix(".new")
+    with tarfile.open(new, "w") as packed:
+        for wheel in wheels:
+            member = tarfile.TarInfo(wheel.name)
+            member.size = wheel.stat().st_size
+            with wheel.open("rb") as content:
+                packed.addfile(member, content)
+    new.rename(archive)
 
 
 def python_version(text: str) -> str:

@@ -91,9 +91,12 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
             self._waits.end(result._host.get_name())
 
     def v2_runner_on_ok(self, result: Any) -> None:
-        """Print the result."""
+        """Print the result, and the paths of what was written."""
         self._end(result)
         super().v2_runner_on_ok(result)
+        # Of the module managed_files.
+        for path in result._result.get("written", ()):
+            self._display.display(f"  {path}")
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Print the failure."""

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install a release from the wheels that were copied to /opt/smart-meter/incoming. Arguments: the release, the user that has
-# to be able to run it, and pip's own wheel. Standard input, in base64: each wheel's SHA-256, as sha256sum prints it.
+# Install a release from the archive of wheels that was copied to /opt/smart-meter/incoming. Arguments: the release, the user that
+# has to be able to run it, pip's own wheel, and the archive's SHA-256.
 #
 # If the release exists already, it is damaged. It is kept aside, and restored if the installation fails.
 # Exit status 3: refused, nothing was changed.
@@ -12,6 +12,7 @@ export LC_ALL=C
 
 root=/opt/smart-meter
 wheels=$root/incoming/$1
+archive=$wheels.tar
 place=$root/releases/$1
 damaged=$root/releases/.damaged-$1
 user=$2
@@ -30,16 +31,13 @@ restore() {
 }
 
 # Verify all wheels, including pip's own, before anything in them runs.
-cd "$wheels"
-sums=$(base64 -d)
-if ! wrong=$(echo "$sums" | sha256sum --check --strict --quiet 2>&1); then
-    refuse "$wheels: a wheel differs from the one that the controller has verified: $wrong"
+if ! echo "$4  $archive" | sha256sum --check --status; then
+    refuse "$archive: not what the controller has verified: its SHA-256 is not $4"
 fi
-for file in *; do
-    if ! echo "$sums" | grep --quiet --fixed-strings --line-regexp "$(sha256sum "$file")"; then
-        refuse "$wheels/$file: not a wheel of this release"
-    fi
-done
+rm -rf "$wheels"
+mkdir "$wheels"
+tar --extract --no-same-owner --file "$archive" --directory "$wheels"
+cd "$wheels"
 
 # A power cut may have left a half-removed one.
 rm -rf "$damaged"
@@ -79,4 +77,4 @@ sync --file-system .
 mv .complete.new .complete
 sync .
 trap - EXIT
-rm -rf "$damaged" "$wheels"
+rm -rf "$damaged" "$wheels" "$archive"

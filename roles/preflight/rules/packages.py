@@ -19,7 +19,9 @@ fi
 shift
 # It succeeds also if no list could be fetched. Those that are there may do.
 apt-get $quick $wait update
-exec apt-get $quick $wait $keep --yes --no-install-recommends install -- "$@"
+apt-get $quick $wait $keep --yes --no-install-recommends install -- "$@" || exit
+# The card keeps no package that is installed.
+apt-get clean || true
 """
 """A program for sh. Arguments: `interrupted` if dpkg has to finish first, else anything; then packages."""
 

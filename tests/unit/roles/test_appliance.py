@@ -8,9 +8,8 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from tests.unit.roles.loaded import ROLES
-from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import provisioned, that_would_run
+from tests.unit.roles.test_role_files import provisioned, that_would_be_written, that_would_run
 from tests.unit.roles.test_role_files import templar as of_all_roles
 
 INTERNAL = REPOSITORY / "roles/appliance/vars/main.yml"
@@ -100,12 +99,12 @@ WATCHDOG, OLD_WATCHDOG = (f"/etc/systemd/system.conf.d/{number}-smart-meter.conf
         ({}, [], []),
         ({}, [OLD_WATCHDOG], ["Watchdog | Remove what no longer applies"]),
         ({}, [WATCHDOG], ["Watchdog | Remove what no longer applies"]),
-        ({"appliance_watchdog_seconds": 10}, [], ["Watchdog | Write the inventory's time"]),
-        ({"appliance_watchdog_off": True}, [], ["Watchdog | Write the inventory's time"]),
+        ({"appliance_watchdog_seconds": 10}, [], ["Files | Write those that differ"]),
+        ({"appliance_watchdog_off": True}, [], ["Files | Write those that differ"]),
         (
             {"appliance_watchdog_seconds": 10},
             [OLD_WATCHDOG, WATCHDOG],
-            ["Watchdog | Write the inventory's time", "Watchdog | Remove what no longer applies"],
+            ["Files | Write those that differ", "Watchdog | Remove what no longer applies"],
         ),
     ],
 )
@@ -114,13 +113,12 @@ def test_the_watchdog_keeps_the_distribution_s_time_unless_the_inventory_has_one
 ) -> None:
     other = ["0" * 64, "0644", "root", "root"]
     files = {path: other if path in on_the_pi else None for path in (WATCHDOG, OLD_WATCHDOG)}
-    look = {**answer(), "files": files}
+    look = provisioned("appliance")
+    look["files"] |= files
 
-    known = {"ansible_managed": "By a test", **settings}
-    assert (
-        that_would_run("appliance", look, file="watchdog.yml", __appliance_differs=[WATCHDOG], **known)
-        == tasks
-    )
+    assert that_would_run("appliance", look, **settings) == tasks
+    written = that_would_be_written("appliance", look, **settings)
+    assert list(written) == (["/etc/systemd/system.conf.d", WATCHDOG] if settings else [])
 
 
 def test_the_watchdog_s_drop_in_beats_that_of_raspberry_pi_os() -> None:
@@ -138,7 +136,7 @@ def test_a_pi_that_has_it_all_takes_no_round_trip() -> None:
     ("changes", "tasks"),
     [
         ({"name.node": "raspberrypi"}, ["Name | Add the present name and the new one to /etc/hosts"]),
-        ({"zone": ""}, ["Time | Set the time zone"]),
+        ({"zone": ""}, ["Files | Write those that differ"]),
         (
             {"packages": ["authbind", "systemd-timesyncd", "unattended-upgrades"]},
             [
@@ -184,7 +182,38 @@ def test_such_a_root_admits_only_a_user_that_the_inventory_names(user: str) -> N
     given = {"ansible_user": user} if user else {}
     look = changed(provisioned("appliance"), {"systemd": False, "login.name": "root"})
     look["files"][path] = None
-    assert that_would_run("appliance", look, **given) == (["SSH | Write the settings"] if user else [])
+    assert list(that_would_be_written("appliance", look, **given)) == ([path] if user else [])
+
+
+def test_the_time_zone_is_a_link() -> None:
+    look = changed(provisioned("appliance"), {"zone": ""})
+    written = that_would_be_written("appliance", look, appliance_timezone="Europe/Berlin")
+    link = {"path": "/etc/localtime", "target": "/usr/share/zoneinfo/Europe/Berlin"}
+    assert written == {"/etc/localtime": link}
+
+
+@pytest.mark.parametrize(
+    ("path", "handlers"),
+    [
+        ("/etc/systemd/timesyncd.conf.d/50-smart-meter.conf", ["Restart timesyncd"]),
+        ("/etc/systemd/journald.conf.d/50-smart-meter.conf", ["Restart journald"]),
+        (WATCHDOG, ["Reload systemd's own configuration"]),
+        ("/etc/apt/apt.conf.d/52smart-meter", []),
+    ],
+)
+def test_a_program_starts_again_with_what_it_reads(path: str, handlers: list[str]) -> None:
+    now = of_all_roles(
+        __appliance_differs=[path], appliance_watchdog_seconds=10, preflight_look=provisioned("appliance")
+    )
+    assert now.template(trust_as_template("{{ __appliance_handlers }}")) == handlers
+
+
+@pytest.mark.parametrize(("missing", "tasks"), [([], 1), (["iw"], 0)])
+def test_what_apt_kept_is_removed_by_the_installation_or_by_a_task(missing: list[str], tasks: int) -> None:
+    look = provisioned("appliance")
+    look["files"]["/etc/apt/apt.conf.d/52smart-meter"] = None
+    look["packages"] = [name for name in look["packages"] if name not in missing]
+    assert that_would_run("appliance", look).count("Packages | Clear apt's package cache") == tasks
 
 
 def changed(look: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

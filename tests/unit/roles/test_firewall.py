@@ -15,7 +15,7 @@ from ansible.template import trust_as_template
 from roles.firewall.filter_plugins.firewall import script
 from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import load, tasks_of, templar, that_would_run
+from tests.unit.roles.test_role_files import load, tasks_of, templar, that_would_be_written, that_would_run
 
 PING = "/etc/systemd/system/smart-meter-ping.service"
 SITE: dict[str, Any] = {
@@ -107,8 +107,8 @@ def test_a_fresh_pi_gets_the_package_and_only_a_root_that_does_not_run_its_rules
     installed = [
         "Packages | Install missing packages",
         "Files | Start the firewall at boot",
-        "Files | Limit who can ping the Pi",
-        "Files | Limit it from each boot on",
+        "Files | Limit who can ping the Pi, and mask avahi",
+        "Files | Limit it from each boot on, and make systemd read its units",
     ]
     assert that_would_run("firewall", fresh, **SITE) == installed
     assert that_would_run("firewall", fresh, **SITE, ansible_check_mode=True) == installed[2:3]
@@ -224,6 +224,14 @@ def test_avahi_is_off_unless_it_is_wanted(
     names = load(REPOSITORY / "roles/firewall/vars/main.yml")
 
     assert now.template(names["__firewall_to_mask"]) == masked
+    written = that_would_be_written("firewall", look(units), **SITE, firewall_avahi=keep)
+    records = "/var/lib/smart-meter-guard/masked"
+    assert {path: record["target"] for path, record in written.items() if "target" in record} == {
+        f"/etc/systemd/system/{unit}": "/dev/null" for unit in masked
+    }
+    assert [path for path, record in written.items() if "text" in record] == [
+        f"{records}/{unit}" for unit in masked
+    ]
     [task] = [task for task, _ in tasks_of("firewall", "live.yml") if task["name"] == "Live | Stop avahi"]
     assert now.evaluate_conditional(task["when"]) == stops
 
@@ -250,7 +258,7 @@ def test_the_reason_of_a_rollback_is_the_last_line(result: dict[str, Any], why: 
 def test_the_rules_are_changed_by_what_is_there_after_a_rollback() -> None:
     """The frame reads rules, policies and state again, since `begin` may have rolled back a change."""
     frame = next(task for task in load(REPOSITORY / "roles/firewall/tasks/change.yml") if "block" in task)
-    [apply] = [task for task in frame["block"] if task["name"] == "Change | Apply the rules"]
+    [apply] = [task for task in frame["block"] if task["name"].startswith("Change | Apply the rules")]
     lines = [
         "Added user rules (see 'ufw status' for running firewall):",
         *WANTED[1:],
@@ -263,9 +271,10 @@ def test_the_rules_are_changed_by_what_is_there_after_a_rollback() -> None:
 
     argv = now.template(apply["ansible.builtin.command"]["argv"])
 
-    assert argv[:2] == ["/bin/sh", "-c"]
+    assert argv[:2] == ["/bin/sh", "-ec"]
     assert [line.split(" ufw ", 1)[1] for line in argv[2].splitlines() if line.startswith("apply '")] == [
         "default deny incoming",
         WANTED[0].removeprefix("ufw "),
         "--force enable",
     ]
+    assert argv[2].splitlines()[-1].startswith("smart-meter-guard rearm firewall ")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.template import trust_as_template
 from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
 from tests.unit.roles.test_role_files import load, templar
@@ -138,9 +139,6 @@ def test_the_first_pi_of_each_site_is_the_first(host: str, days: int) -> None:
             "03:30",
             ["", ""],
             [
-                "Restart | Write the program",
-                "Restart | Write its unit",
-                "Restart | Write its window",
                 "Restart | Enable the window",
                 "Live | Start the window for restarts",
             ],
@@ -150,10 +148,15 @@ def test_the_first_pi_of_each_site_is_the_first(host: str, days: int) -> None:
 def test_without_a_window_there_is_no_timer(window: str, timer: list[str], expected: list[str]) -> None:
     internal = load(REPOSITORY / "roles/appliance/vars/main.yml")
     files: dict[str, Any] = dict.fromkeys(internal["__appliance_restart_files"])
-    look = {**answer(), "files": files, "units": {"smart-meter-restart.timer": timer}}
+    look = {**answer(), "files": {**files, "/etc/cloud/cloud.cfg.d": None}}
+    look["units"] = {"smart-meter-restart.timer": timer}
     now = templar(
         preflight_look=look, appliance_unattended_reboot_time=window, __appliance_differs=list(files)
     )
+    written = [
+        path for path in now.template(trust_as_template("{{ __appliance_to_write }}")) if "restart" in path
+    ]
+    assert set(written) == (set(files) if window else set())
     tasks = load(REPOSITORY / "roles/appliance/tasks/restart.yml")
     live = load(REPOSITORY / "roles/appliance/tasks/live.yml")
     tasks += [task for task in live if "for restarts" in task["name"]]

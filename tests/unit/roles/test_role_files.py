@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,10 +23,10 @@ filter_loader.add_directory(str(REPOSITORY / "roles/network/filter_plugins"))
 filter_loader.add_directory(str(REPOSITORY / "roles/firewall/filter_plugins"))
 
 IN_TWO_PARTS = sorted(path.parent.parent.name for path in REPOSITORY.glob("roles/*/tasks/files.yml"))
-WRITERS = ("ansible.builtin.copy", "ansible.builtin.template")
 # What these do is the same in a root that does not run.
 HARMLESS = {
-    *WRITERS,
+    "ansible.builtin.copy",
+    "managed_files",
     "ansible.builtin.apt",
     "preflight_packages",
     "ansible.builtin.assert",
@@ -105,18 +106,29 @@ def tasks_of(role: str, file: str = "files.yml") -> Iterator[tuple[dict[str, Any
     yield from walk(role, load(REPOSITORY / "roles" / role / "tasks" / file), [])
 
 
-def written_by(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the arguments of a task that writes a file; a folder's files are not compared with a text."""
-    found = [task[writer] for writer in WRITERS if writer in task]
-    return [arguments for arguments in found if not arguments["dest"].endswith("/")]
-
-
 def that_would_run(
     role: str, look: dict[str, Any], *, file: str = "files.yml", **variables: Any
 ) -> list[str]:
     """Return the names of the role's tasks whose conditions hold, in the order in which they would run."""
+    return [str(task["name"]) for task, _ in _that_would_run(role, look, file, **variables)]
+
+
+def that_would_be_written(
+    role: str, look: dict[str, Any], *, file: str = "files.yml", **variables: Any
+) -> dict[str, dict[str, Any]]:
+    """Return what the role would write, by path: folders, files and links, as managed_files takes them."""
+    written: dict[str, dict[str, Any]] = {}
+    for task, now in _that_would_run(role, look, file, **variables):
+        for records in now.template(task.get("managed_files", {})).values():
+            written |= {record["path"]: record for record in records}
+    return written
+
+
+def _that_would_run(
+    role: str, look: dict[str, Any], file: str, **variables: Any
+) -> Iterator[tuple[dict[str, Any], Templar]]:
+    """Yield the tasks whose conditions hold, and what templates their arguments."""
     known = {**variables, "preflight_look": look, "role_path": str(REPOSITORY / "roles" / role)}
-    names = []
     for task, conditions in tasks_of(role, file):
         known |= task.get("vars", {}) if "ansible.builtin.include_tasks" in task else {}
         changed = False
@@ -127,37 +139,64 @@ def that_would_run(
                 else:
                     changed = True
         if changed:
-            names.append(str(task["name"]))
+            yield task, templar(**{**known, **task.get("vars", {})})
         if "register" in task:
             result = {"changed": changed, "skipped": not changed, "look": look}
             known[task["register"]] = variables.get(task["register"], result)
-    return names
 
 
 def test_there_are_roles_in_two_parts() -> None:
     assert IN_TWO_PARTS
 
 
-@pytest.mark.parametrize("role", IN_TWO_PARTS)
-def test_a_file_is_written_with_what_it_is_compared_with(role: str) -> None:
-    written = {
-        str(now.template(arguments["dest"])): {
-            name: str(now.template(arguments[name])) for name in ("mode", "owner", "group")
-        }
-        for task, _ in tasks_of(role)
-        for arguments in written_by(task)
-        for now in each_item(task, preflight_look=answer())
-    }
-
-    internal = load(REPOSITORY / "roles" / role / "vars/main.yml")
-    assert written == templar().template(internal[f"__{role}_files"])
+# Under which all files of the role are written; those of a Pi are written in a root that does not run, too.
+ALL_WANTED: dict[str, dict[str, Any]] = {
+    "appliance": {
+        "appliance_watchdog_seconds": 10,
+        "appliance_unattended_reboot_time": "03:30",
+        "ansible_user": "pi",
+    },
+    "concentrator": {"concentrator_port_binding": "socket"},
+}
 
 
 @pytest.mark.parametrize("role", IN_TWO_PARTS)
-def test_a_file_is_written_only_if_it_differs(role: str) -> None:
-    for task, conditions in tasks_of(role):
-        if written_by(task):
-            assert any(f"__{role}_differs" in str(each) for each in conditions), task["name"]
+def test_what_is_compared_with_the_pi_is_written_and_nothing_else(role: str) -> None:
+    look = {**answer(), "systemd": False, "release": {**answer()["release"], "version": "12"}}
+    look["units"] = {unit: ["", ""] for unit in _units()}
+    look["users"] = {"smart-meter": None}
+    look["byport"] = {}
+    given = {**STATE, **ALL_WANTED.get(role, {}), "preflight_look": look}
+    files, asked = (
+        templar(**given).template(trust_as_template(f"{{{{ __{role}_{name} | default([]) }}}}"))
+        for name in ("files", "asked")
+    )
+    look["files"] = {**dict.fromkeys(files), **dict.fromkeys(asked), "/etc/cloud/cloud.cfg.d": "irregular"}
+    del given["preflight_look"]
+
+    written = that_would_be_written(role, look, **given)
+
+    owned = ("mode", "owner", "group")
+    with_text = {path: record for path, record in written.items() if "text" in record}
+    assert {path: {name: record[name] for name in owned} for path, record in with_text.items()} == files
+    assert all(isinstance(record["text"], str) for record in with_text.values())
+
+
+def _units() -> set[str]:
+    internal = internal_variables()
+    names = templar().template(
+        [trust_as_template(f"{{{{ {name} }}}}") for name in internal if name.endswith("_units")]
+    )
+    return {unit for units in names for unit in units}
+
+
+@pytest.mark.parametrize("role", IN_TWO_PARTS)
+def test_who_may_use_what_is_written_is_named_and_nobody_else_writes_it(role: str) -> None:
+    """A mode that is a number would be read as a decimal one."""
+    files = templar(**STATE).template(trust_as_template(f"{{{{ __{role}_files }}}}"))
+    for path, record in files.items():
+        assert re.fullmatch(r"0[0-7]{3}", record["mode"]), path
+        assert int(record["mode"], 8) & 0o022 == 0, f"{path}: others may write it"
 
 
 @pytest.mark.parametrize("role", IN_TWO_PARTS)
@@ -181,7 +220,7 @@ READS = {
 UNIT = ["ActiveState=active", "NeedDaemonReload=no", "NRestarts=0", "Releases=1", "Left=0"]
 STATE: dict[str, Any] = {
     "__concentrator_wheelhouse": {
-        "stdout": json.dumps({"release": "0.1.0+1", "folder": "/w", "installer": "pip.whl", "sums": ""})
+        "stdout": json.dumps({"release": "0.1.0+1", "archive": "/w.tar", "installer": "pip.whl", "sum": ""})
     },
     "__concentrator_states": {
         "stdout_lines": ["c", "c", "releases/0.1.0+1", "releases/0.1.0+1", "u", "u", *UNIT]

@@ -14,7 +14,14 @@ import pytest
 from ansible.template import trust_as_template
 from tests.unit.roles.looks import UUID
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import load, provisioned, tasks_of, templar, that_would_run
+from tests.unit.roles.test_role_files import (
+    load,
+    provisioned,
+    tasks_of,
+    templar,
+    that_would_be_written,
+    that_would_run,
+)
 
 SITE = {
     "network_field_ssid": "north-field",
@@ -109,13 +116,23 @@ def test_a_file_that_can_cut_the_connection_is_never_written_outside_of_a_change
 
     names = tasks(look)
     assert [name for name in names if name.startswith(("Profiles |", "Confirmed |"))] == []
-    assert that_would_run("network", look, **SITE)[-5:] == [
-        "Profiles | Write NetworkManager's settings for the zones",
-        "Profiles | Create the folder of the guard's copies",
-        "Profiles | Write the control zone's profile",
+    assert not set(that_would_be_written("network", look, file="main.yml", **SITE)) & set(
+        value("__network_tried_files")
+    )
+    assert that_would_run("network", look, **SITE)[-3:] == [
+        "Profiles | Write NetworkManager's settings and the control zone's profile",
         "Profiles | Write the field zone's profile",
         "Confirmed | Keep to the zones' profiles, without probes",
     ]
+
+
+def test_the_passphrase_is_in_the_field_zones_texts_and_in_no_others() -> None:
+    def holding(name: str) -> set[bool]:
+        role = {"role_path": str(REPOSITORY / "roles/network"), "preflight_look": running()}
+        return {SITE["network_field_psk"] in text for text in value(name, **role)}
+
+    assert holding("__network_field_texts") == {True}
+    assert holding("__network_open_texts") == {False}
 
 
 def test_a_wired_field_network_needs_no_file_of_the_wifi() -> None:

@@ -68,6 +68,7 @@ def test_an_interrupted_dpkg_is_finished_first(tmp_path: Path, way: str) -> None
     )
 
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["dpkg"] * (way == "interrupted") + ["apt-get", "apt-get"]
-    assert lines[-2].endswith("DPkg::Lock::Timeout=60 update")
-    assert lines[-1].endswith("--no-install-recommends install -- ufw iw")
+    assert [line.split()[0] for line in lines] == ["dpkg"] * (way == "interrupted") + ["apt-get"] * 3
+    assert lines[-3].endswith("DPkg::Lock::Timeout=60 update")
+    assert lines[-2].endswith("--no-install-recommends install -- ufw iw")
+    assert lines[-1] == "apt-get clean"

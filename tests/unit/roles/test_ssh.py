@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.template import Templar
 from roles.preflight.rules.settings import check_settings
-from tests.unit.roles.looks import answer
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import load, templar
+from tests.unit.roles.test_role_files import load, provisioned, that_would_run
 from tools.generate.templates import load_plugins, render
 
 SETTINGS = REPOSITORY / "templates/etc/ssh/sshd_config.d/10-smart-meter.conf.j2"
@@ -118,8 +116,8 @@ def test_the_settings_are_changed_with_rollback() -> None:
     ("differs", "check", "systemd", "expected"),
     [
         (True, False, True, ["SSH | Change the settings, with rollback"]),
-        (True, True, True, ["SSH | Write the settings"]),
-        (True, False, False, ["SSH | Write the settings"]),
+        (True, True, True, ["Files | Write those that differ"]),
+        (True, False, False, ["Files | Write those that differ"]),
         (False, False, True, []),
         (False, True, True, []),
     ],
@@ -128,19 +126,13 @@ def test_the_settings_are_changed_with_rollback() -> None:
 def test_the_frame_is_entered_only_on_a_pi_that_differs(
     differs: bool, check: bool, systemd: bool, expected: list[str]
 ) -> None:
-    now = templar(
-        preflight_look=answer({"systemd": systemd}),
-        ansible_check_mode=check,
-        ansible_user="pi",
-        __appliance_differs=["/etc/ssh/sshd_config.d/10-smart-meter.conf"] if differs else [],
-    )
-    tasks = load(TASKS.with_name("ssh_files.yml")) + (load(TASKS)[1:] if systemd else [])
-    assert [task["name"] for task in tasks if _runs(now, task["when"])] == expected
-
-
-def _runs(now: Templar, when: str | list[str]) -> bool:
-    conditions = when if isinstance(when, list) else [when]
-    return all(now.evaluate_conditional(each) for each in conditions)
+    look = provisioned("appliance")
+    look["systemd"] = systemd
+    if differs:
+        look["files"]["/etc/ssh/sshd_config.d/10-smart-meter.conf"] = None
+    ran = that_would_run("appliance", look, file="main.yml", ansible_check_mode=check, ansible_user="pi")
+    frame, outside = "SSH | Change the settings, with rollback", "Files | Write those that differ"
+    assert [name for name in ran if name in (frame, outside)] == expected
 
 
 @pytest.mark.parametrize("user", ["pi *", "*", "pi@10.0.0.1", "Pi", "", "-x", "a" * 40])

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -202,7 +203,10 @@ def test_a_release_is_refused_where_its_cached_wheel_was_changed(
     folder = tmp_path / f"wheels-{wheelhouse.fingerprint('3.13', 'x86_64')}-py3.13-x86_64"
     folder.mkdir()
     cached = wheel.rename(folder / wheel.name)
-    assert wheelhouse.release(tmp_path, "3.13", "x86_64")["sums"].endswith(f"  {cached.name}\n")
+    made = wheelhouse.release(tmp_path, "3.13", "x86_64")
+    with tarfile.open(made["archive"]) as archive:
+        assert archive.getnames() == [cached.name]
+    assert wheelhouse.release(tmp_path, "3.13", "x86_64") == made, "the same wheels are the same archive"
 
     cached.write_bytes(b"runs as root")
 
