@@ -66,13 +66,14 @@ def _playbooks() -> Iterator[tuple[str, str, str]]:
 
 
 def _files() -> Iterator[tuple[str, str]]:
-    tasks = {
-        path: path.read_text(encoding="utf-8") for path in sorted(REPOSITORY.glob("roles/*/tasks/*.yml"))
+    managed = {
+        path: path.read_text(encoding="utf-8") for path in sorted(REPOSITORY.glob("roles/*/vars/main.yml"))
     }
     for template in sorted(_TEMPLATES.rglob("*.j2")):
         relative = template.relative_to(_TEMPLATES)
-        roles = {path.parents[1].name for path, text in tasks.items() if f"/{relative}" in text}
         path = relative.with_suffix("")
+        named = re.compile(rf"/{relative if template == BY_ZONE else path}\b")
+        roles = {path.parents[1].name for path, text in managed.items() if named.search(text)}
         if template == BY_ZONE:
             path = path.with_stem(f"{path.stem}-{{field,control}}")
         yield f"`/{path}`", ", ".join(f"`{role}`" for role in sorted(roles))
