@@ -150,6 +150,16 @@ def test_what_a_cut_off_run_has_left_is_written_over(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == TEXT
 
 
+def test_of_a_file_that_is_too_large_only_the_beginning_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "502"
+    path.touch()
+    os.truncate(path, 2**40)
+    [difference] = write([{"path": str(path), "text": TEXT}]).differences
+
+    assert len(difference["before"]) == 2**20 + 1
+    assert path.read_text(encoding="utf-8") == TEXT
+
+
 def test_a_link_in_the_place_of_a_file_is_replaced_and_what_it_shows_stays(tmp_path: Path) -> None:
     path, shown = tmp_path / "a.conf", tmp_path / "shown"
     shown.write_text("theirs\n", encoding="utf-8")
