@@ -47,6 +47,7 @@ def test_each_tag_installs_what_it_needs_and_waits_for_a_first_boots_upgrade(sto
 
 def test_nothing_cuts_off_a_task_that_is_silent_for_twenty_minutes(story: Story) -> None:
     """A shell of that age is idle and ends; what Ansible waits for is not."""
+    story.controller.playbook("site.yml")
     silent = {"name": "Keep silent", "ansible.builtin.command": "sleep 1200"}
     play = {"name": "Silence", "hosts": "smart_meters", "gather_facts": False, "tasks": [silent]}
     path = story.lab.folder / "silence.yml"
