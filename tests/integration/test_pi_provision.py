@@ -646,6 +646,18 @@ def test_a_missing_firewall_rule_is_bad_and_the_fix_restores_it(story: Story) ->
     assert doctor(story)["firewall, control zone"]["level"] == "ok"
 
 
+def test_flushed_rules_for_ping_are_bad_and_the_fix_restores_them(story: Story) -> None:
+    story.pi.run(["iptables", "-t", "raw", "-F"])
+
+    report = doctor(story)
+
+    found = "every host may get a reply: the chain smart-meter-ping is empty (iptables)"
+    assert (report["firewall, ping"]["level"], report["firewall, ping"]["found"]) == ("bad", found)
+    assert story.pi.run(["systemctl", "is-active", "smart-meter-ping"]).stdout == "active\n"
+    fix(story, report["firewall, ping"])
+    assert doctor(story)["firewall, ping"]["level"] == "ok"
+
+
 def test_the_fleets_doctor_lists_pis_that_are_off_and_checks_the_others(story: Story, tmp_path: Path) -> None:
     story.controller.hosts["pi-off"] = {"network_control_address": "192.168.2.250/24"}
     story.controller.write()
