@@ -604,7 +604,7 @@ def test_the_doctor_names_what_only_root_can_check(story: Story) -> None:
     done = story.pi.run(command, check=False)
     assert done.returncode == 2
     assert "this user may not read /etc/smart-meter/config.toml" in done.stdout
-    assert f"fix: sudo {PROGRAM} doctor shows it" in done.stdout
+    assert "fix: sudo smart-meter doctor shows it" in done.stdout
     assert "Traceback" not in done.stderr
 
 
