@@ -646,6 +646,19 @@ def test_a_missing_firewall_rule_is_bad_and_the_fix_restores_it(story: Story) ->
     assert doctor(story)["firewall, control zone"]["level"] == "ok"
 
 
+def test_flushed_rules_of_the_firewall_are_bad_and_the_fix_restores_them(story: Story) -> None:
+    # `ufw reload` would restore those of its own chains.
+    story.pi.run(["iptables", "-F", "INPUT"])
+
+    report = doctor(story)
+
+    assert report["firewall"]["found"].startswith("active, but not in force: ")
+    assert "Status: active" in story.pi.run(["ufw", "status"]).stdout
+    fix(story, report["firewall"])
+    assert doctor(story)["firewall"]["level"] == "ok"
+    write_and_read(story)
+
+
 def test_flushed_rules_for_ping_are_bad_and_the_fix_restores_them(story: Story) -> None:
     story.pi.run(["iptables", "-t", "raw", "-F"])
 
