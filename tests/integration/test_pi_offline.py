@@ -26,7 +26,7 @@ _OF_THIS_MACHINE = (
     "hostname; cat /etc/hostname /etc/hosts; readlink /etc/localtime",
     # Those of single interfaces come and go with other labs.
     "sysctl --all --pattern '^net[.]ipv[46][.](ip_forward|conf[.](all|default)[.]|icmp)' 2> /dev/null",
-    "ls /etc/systemd/system /etc/ufw /etc/sysctl.d /usr/local/sbin 2>&1",
+    "ls /etc/systemd/system /etc/ufw /etc/sysctl.d /usr/local/bin /usr/local/sbin 2>&1",
 )
 # What cloud-init sets at the first boot, after the card was prepared: the time zone in Imager's user-data.
 _BROUGHT_BY_THE_FIRST_BOOT = {IMAGER: ["appliance : Time | Set the time zone"]}

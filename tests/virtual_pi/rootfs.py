@@ -88,7 +88,7 @@ def _current(source: archive.Archive, kind: Kind) -> Path | None:
 
 def _prefix(source: archive.Archive, kind: Kind) -> str:
     """Return what the names of the kind's root file systems begin with; the time of the build follows."""
-    digest = hashlib.sha256(f"{platform.machine()} {source}".encode())
+    digest = hashlib.sha256(f"{platform.machine()} {kind.suite} {source}".encode())
     # The imager's is made of the plain one.
     folders = [RECIPES / name for name in sorted({PLAIN.recipe, kind.recipe})]
     for file in [*(file for folder in folders for file in sorted(folder.iterdir())), Path(__file__)]:
