@@ -59,6 +59,13 @@ class Played:
             raise AssertionError(f"no recap for {host} in:\n{self.output}")
         return int(found[1])
 
+    def changed_tasks(self, host: str) -> list[str]:
+        """Return the names of the tasks that changed something on a host."""
+        tasks = re.split(r"(?m)^TASK \[", self.output)[1:]
+        return [
+            task.partition("]")[0] for task in tasks if re.search(rf"(?m)^changed: \[{re.escape(host)}", task)
+        ]
+
 
 class Running:
     """A playbook that runs in the background."""
@@ -138,7 +145,7 @@ class Controller:
         if site == "site_lab":
             self.secrets["vault_become_password"] = pi.password
         self._site_of[pi.name] = site
-        user = {} if pi.kind == PLAIN else {"ansible_user": pi.user}
+        user = {} if pi.user == PLAIN.user else {"ansible_user": pi.user}
         self.hosts[pi.name] = {"network_bootstrap_host": pi.bootstrap_address, **user, **variables}
         self.write()
 

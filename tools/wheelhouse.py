@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LOCK = REPOSITORY / "requirements" / "pi.txt"
 MACHINES = {"x86_64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 # Raspberry Pi OS trixie and bookworm, and the virtual Pis of the tests.
-TARGETS = [("3.13", "aarch64"), ("3.11", "aarch64"), ("3.13", "x86_64")]
+TARGETS = [("3.13", "aarch64"), ("3.11", "aarch64"), ("3.13", "x86_64"), ("3.11", "x86_64")]
 
 
 def sources() -> list[Path]:

@@ -95,5 +95,5 @@ def test_sudo_asks_imager_s_user_for_the_password(prepared: Prepared) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(LabError, match="no Pi of the kind 'old'; use plain or imager"):
+    with pytest.raises(LabError, match="no Pi of the kind 'old'; use plain, imager, bookworm"):
         kinds.named("old")

@@ -600,7 +600,7 @@ def test_the_doctor_names_what_only_root_can_check(story: Story) -> None:
     done = story.pi.run(command, check=False)
     assert done.returncode == 2
     assert "this user may not read /etc/smart-meter/config.toml" in done.stdout
-    assert f"fix: sudo {PROGRAM} doctor shows it" in done.stdout
+    assert "fix: sudo smart-meter doctor shows it" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -640,6 +640,31 @@ def test_a_missing_firewall_rule_is_bad_and_the_fix_restores_it(story: Story) ->
     assert report["firewall, field zone"]["level"] == "ok"
     fix(story, report["firewall, control zone"])
     assert doctor(story)["firewall, control zone"]["level"] == "ok"
+
+
+def test_flushed_rules_of_the_firewall_are_bad_and_the_fix_restores_them(story: Story) -> None:
+    # `ufw reload` would restore those of its own chains.
+    story.pi.run(["iptables", "-F", "INPUT"])
+
+    report = doctor(story)
+
+    assert report["firewall"]["found"].startswith("active, but not in force: ")
+    assert "Status: active" in story.pi.run(["ufw", "status"]).stdout
+    fix(story, report["firewall"])
+    assert doctor(story)["firewall"]["level"] == "ok"
+    write_and_read(story)
+
+
+def test_flushed_rules_for_ping_are_bad_and_the_fix_restores_them(story: Story) -> None:
+    story.pi.run(["iptables", "-t", "raw", "-F"])
+
+    report = doctor(story)
+
+    found = "every host may get a reply: the chain smart-meter-ping is empty (iptables)"
+    assert (report["firewall, ping"]["level"], report["firewall, ping"]["found"]) == ("bad", found)
+    assert story.pi.run(["systemctl", "is-active", "smart-meter-ping"]).stdout == "active\n"
+    fix(story, report["firewall, ping"])
+    assert doctor(story)["firewall, ping"]["level"] == "ok"
 
 
 def test_the_fleets_doctor_lists_pis_that_are_off_and_checks_the_others(story: Story, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@
 
 Each Pi is a container with Debian trixie, systemd, NetworkManager and sshd, configured like Raspberry Pi OS
 Lite after flashing; with `kind=IMAGER`, like the trixie images that Raspberry Pi Imager configures through
-cloud-init and netplan. Its `wlan0`, `eth0` and `uplink0` are connected to the lab's networks, which are
-network namespaces. For the command line see `python -m tests.virtual_pi --help`.
+cloud-init and netplan; with `kind=BOOKWORM`, with Debian 12. Its `wlan0`, `eth0` and `uplink0` are connected
+to the lab's networks, which are network namespaces. For the command line see
+`python -m tests.virtual_pi --help`.
 """
 
 from tests.virtual_pi.commands import CommandError, LabError
-from tests.virtual_pi.kinds import IMAGER, PLAIN, Kind
+from tests.virtual_pi.kinds import BOOKWORM, IMAGER, PLAIN, Kind
 from tests.virtual_pi.lab import Lab
 from tests.virtual_pi.pi import Link, Pi
 
-__all__ = ["IMAGER", "PLAIN", "CommandError", "Kind", "Lab", "LabError", "Link", "Pi"]
+__all__ = ["BOOKWORM", "IMAGER", "PLAIN", "CommandError", "Kind", "Lab", "LabError", "Link", "Pi"]

@@ -29,10 +29,9 @@ class Archive:
     security: str | None
     options: tuple[str, ...]
 
-    @property
-    def sources(self) -> str:
-        """The Pi's apt sources, in the deb822 format that trixie uses."""
-        stanzas = [(self.main, "trixie"), (self.security, "trixie-security")]
+    def sources(self, suite: str) -> str:
+        """Return the apt sources of a Pi with this release of Debian, in the deb822 format."""
+        stanzas = [(self.main, suite), (self.security, f"{suite}-security")]
         return "\n".join(
             f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n"
             f"Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"

@@ -174,6 +174,13 @@ class Lab:
         pi.wait_for(lambda: self._answers(pi), timeout, "does not answer over SSH from the control network")
         self.log(f"{pi.name} answers at {pi.bootstrap_address} after {monotonic() - started:.1f} s")
 
+    def wait_until_configured(self, pi: Pi, timeout: float = 120) -> None:
+        """Wait until a Pi's first boot has configured it, and add its host keys to known_hosts.
+
+        For a Pi whose card `prepare` has prepared: it may have other addresses than a fresh one.
+        """
+        pi.wait_for(lambda: self._is_configured(pi), timeout, "was not configured by its first boot")
+
     def pi(self, name: str) -> Pi:
         """Return a Pi that was booted before. Raises LabError if the lab has no Pi of that name."""
         return Pi(PiState.load(self.name, name), self.password)

@@ -1,7 +1,7 @@
 """The root file systems that all Pis of a kind share.
 
-The plain one is bootstrapped; the imager's is a copy of it with more packages and other files. They are
-rebuilt when their recipe has changed or they get old.
+Each is bootstrapped, except that of the imager: a copy of the plain one with more packages and other files.
+They are rebuilt when their recipe has changed or they get old.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.virtual_pi import archive, cgroups, places
 from tests.virtual_pi.commands import SYSTEM_PATH, LabError, last_lines, run
-from tests.virtual_pi.kinds import IMAGER, PLAIN, Kind
+from tests.virtual_pi.kinds import IMAGER, KINDS, PLAIN, Kind
 
 # Old enough to be reused often, young enough that a Pi's first `apt-get upgrade` is short.
 MAX_AGE_DAYS = 14
@@ -56,7 +56,7 @@ def ready(log: Callable[[str], None], kind: Kind = PLAIN) -> Path:
     found = _current(source, kind)
     if found:
         return found
-    plain = ready(log) if kind != PLAIN else None
+    plain = ready(log) if kind == IMAGER else None
     _remove_leftovers()
     log(f"building the root file system of {kind.name} Pis (once; about a minute)")
     started = time.time()
@@ -66,16 +66,16 @@ def ready(log: Callable[[str], None], kind: Kind = PLAIN) -> Path:
     # Built under another name and then renamed, so that an incomplete one is never used.
     work = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=places.CACHE))
     work.chmod(0o755)
-    command = _extend(plain, work) if plain else _bootstrap(source, work)
+    command = _extend(plain, work) if plain else _bootstrap(source, kind, work)
     _build(command, work, root)
     log(f"built {root} in {time.time() - started:.0f} s")
-    _remove_unused({path for each in (PLAIN, IMAGER) if (path := _current(source, each))})
+    _remove_unused({path for each in KINDS.values() if (path := _current(source, each))})
     return root
 
 
 def flash_script(kind: Kind) -> str:
     """Return the script that runs inside a new Pi's root file system before its first boot."""
-    return (RECIPES / kind.name / "flash.sh").read_text()
+    return (RECIPES / kind.recipe / "flash.sh").read_text()
 
 
 def _current(source: archive.Archive, kind: Kind) -> Path | None:
@@ -88,9 +88,9 @@ def _current(source: archive.Archive, kind: Kind) -> Path | None:
 
 def _prefix(source: archive.Archive, kind: Kind) -> str:
     """Return what the names of the kind's root file systems begin with; the time of the build follows."""
-    digest = hashlib.sha256(f"{platform.machine()} {source}".encode())
-    # Each kind is made of the plain one.
-    folders = [RECIPES / name for name in sorted({PLAIN.name, kind.name})]
+    digest = hashlib.sha256(f"{platform.machine()} {kind.suite} {source}".encode())
+    # The imager's is made of the plain one.
+    folders = [RECIPES / name for name in sorted({PLAIN.recipe, kind.recipe})]
     for file in [*(file for folder in folders for file in sorted(folder.iterdir())), Path(__file__)]:
         digest.update(file.read_bytes())
     for file in source.authorities:
@@ -99,32 +99,32 @@ def _prefix(source: archive.Archive, kind: Kind) -> str:
 
 
 def _packages(kind: Kind) -> list[str]:
-    lines = (RECIPES / kind.name / "packages.txt").read_text().splitlines()
+    lines = (RECIPES / kind.recipe / "packages.txt").read_text().splitlines()
     return [name for line in lines if (name := line.partition("#")[0].strip())]
 
 
-def _bootstrap(source: archive.Archive, work: Path) -> list[str | Path]:
-    """Return the command that makes the plain root file system at work/root."""
+def _bootstrap(source: archive.Archive, kind: Kind, work: Path) -> list[str | Path]:
+    """Return the command that makes a root file system at work/root from Debian's packages."""
     sources = work / "debian.sources"
-    sources.write_text(source.sources)
+    sources.write_text(source.sources(kind.suite))
     hooks = [
         'rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*',
         f'install -D -m 644 "{sources}" "$1/etc/apt/sources.list.d/debian.sources"',
         *(f'install -D -m 644 "{file}" "$1{file}"' for file in source.authorities),
         *(['chroot "$1" update-ca-certificates'] if source.authorities else []),
-        f'"{RECIPES / PLAIN.name / "customize.sh"}" "$1"',
+        f'"{RECIPES / kind.recipe / "customize.sh"}" "$1"',
     ]
     command: list[str | Path] = ["mmdebstrap", "--variant=minbase"]
-    command += [f"--include={','.join(_packages(PLAIN))}", f"--keyring={_KEYRING}"]
+    command += [f"--include={','.join(_packages(kind))}", f"--keyring={_KEYRING}"]
     command += [f"--aptopt={line}" for line in source.options]
     command += [f"--customize-hook={hook}" for hook in hooks]
-    return [*command, "trixie", work / "root", sources]
+    return [*command, kind.suite, work / "root", sources]
 
 
 def _extend(plain: Path, work: Path) -> list[str | Path]:
     """Copy the plain root file system to work/root; return the command that makes the imager's of it."""
     run(["cp", "--archive", plain, work / "root"], timeout=600)
-    customize = RECIPES / IMAGER.name / "customize.sh"
+    customize = RECIPES / IMAGER.recipe / "customize.sh"
     # In a process namespace of its own, since packages' scripts look for running daemons.
     own = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _EXTEND, "extend"]
     return [*own, work / "root", customize, *_packages(IMAGER)]

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-PROGRAM = "/opt/smart-meter/current/bin/smart-meter"
+PROGRAM = "smart-meter"
 AS_ROOT = f"sudo {PROGRAM} doctor shows it"
 PROVISION = "from the controller: make provision LIMIT=NAME-OF-THIS-PI"
 

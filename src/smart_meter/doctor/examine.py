@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from smart_meter.config import Config, ConfigError, load
-from smart_meter.doctor import facts, installed, kernel, machine, network, network_facts, port, service, trail
+from smart_meter.doctor import (
+    facts,
+    installed,
+    kernel,
+    machine,
+    network,
+    network_facts,
+    ping,
+    port,
+    service,
+    trail,
+)
 from smart_meter.doctor.check import Check
 from smart_meter.log.audit.reader import RecordedEvent
 from smart_meter.net.listen import is_listening, port_holders
@@ -167,6 +178,7 @@ def _network_checks(config: Config, observed: _Service) -> Iterator[Check]:
     yield from network.judge_firewall(
         config.zones, observed.port(config), facts.firewall(), installed=facts.has_firewall()
     )
+    yield ping.judge_ping(network_facts.ping_rules())
 
 
 def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:

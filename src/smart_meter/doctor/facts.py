@@ -210,7 +210,9 @@ def firewall() -> Firewall | None:
     if os.geteuid() != 0:
         return None
     status, added = output_of("ufw", "status", "verbose"), output_of("ufw", "show", "added")
-    return None if status is None or added is None else Firewall(status, added)
+    if status is None or added is None:
+        return None
+    return Firewall(status, added, output_of("iptables", "-w", "5", "-S"))
 
 
 def answer(host: str, port: int, meter: MeterConfig) -> Answer:

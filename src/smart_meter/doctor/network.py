@@ -186,6 +186,8 @@ class Firewall:
     """Output of `ufw status verbose`."""
     added: str
     """Output of `ufw show added`."""
+    in_force: str | None = None
+    """Output of `iptables -S`; None if it failed. ufw's own output stays the same if somebody flushes it."""
 
 
 def judge_firewall(
@@ -201,14 +203,34 @@ def judge_firewall(
     if "Status: active" not in lines:
         return [bad(name, "inactive: every port is open", "active", "sudo ufw enable")]
     expected = "active, incoming denied by default"
+    rules = [rule for rule in map(_rule, firewall.added.splitlines()) if rule is not None]
     default = next((line for line in lines if line.startswith("Default:")), "")
     if default and "allow (incoming)" in default:
         found = "active, incoming allowed by default"
         checks = [warning(name, found, expected, "sudo ufw default deny incoming")]
+    elif firewall.in_force is not None and (gone := _flushed(firewall.in_force, any_rules=bool(rules))):
+        # `ufw reload` does not restore the rules of INPUT while ufw's own chains are there.
+        fix = (
+            "sudo sh -c 'iptables -F && iptables -X && ufw reload'; "
+            "if it is found again, another program changes the filter table"
+        )
+        checks = [bad(name, f"active, but not in force: {gone}", expected, fix)]
     else:
         checks = [ok(name, expected, expected)]
-    rules = [rule for rule in map(_rule, firewall.added.splitlines()) if rule is not None]
     return checks + [_judge_rules(zone, port, rules) for zone in zones]
+
+
+def _flushed(in_force: str, *, any_rules: bool) -> str:
+    """Return which of ufw's own parts is missing in the output of `iptables -S`; empty if none is."""
+    lines = in_force.splitlines()
+    if "-P INPUT DROP" not in lines:
+        return "INPUT accepts what no rule decides"
+    for chain, leads_to in (("INPUT", "ufw-before-input"), ("ufw-before-input", "ufw-user-input")):
+        if f"-A {chain} -j {leads_to}" not in lines:
+            return f"nothing leads from {chain} to {leads_to}"
+    if any_rules and not any(line.startswith("-A ufw-user-input ") for line in lines):
+        return "the chain ufw-user-input is empty"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A fact that is not available is None; the judging functions decide what that mea
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from smart_meter.config.small_file import read_small
 from smart_meter.doctor import neighbours
 from smart_meter.doctor.facts import output_of, text_of
 from smart_meter.doctor.network import PROFILES, Device
+from smart_meter.doctor.ping import UNIT, PingRules
 
 
 def network_devices() -> dict[str, Device] | None:
@@ -85,3 +87,13 @@ def country_of_command_line() -> str:
     """Return the Wi-Fi country that the kernel's command line sets, which has precedence; empty if none."""
     found = re.search(r"\bcfg80211\.ieee80211_regdom=(\w+)", text_of(Path("/proc/cmdline")) or "")
     return found[1] if found else ""
+
+
+def ping_rules() -> PingRules | None:
+    """Return the rules that limit ping; None if this user is not root, as iptables requires."""
+    if os.geteuid() != 0:
+        return None
+    # A kernel without IPv6 answers no ping of it.
+    commands = ["iptables", "ip6tables"] if Path("/proc/net/if_inet6").exists() else ["iptables"]
+    in_force = {command: output_of(command, "-w", "5", "-t", "raw", "-S") for command in commands}
+    return PingRules(text_of(Path("/etc/systemd/system", UNIT)), in_force)

@@ -212,18 +212,25 @@ def test_only_a_pi_that_does_not_answer_counts_as_off(fleet: Fleet, tmp_path: Pa
     assert scales(fleet) == {name: ["10", "10"] for name in ALL}
 
 
+def command(fleet: Fleet) -> str:
+    """Return the program that `smart-meter` runs on the first Pi."""
+    return fleet.pi(NORTH).run(["sh", "-c", 'readlink -f "$(command -v smart-meter)"']).stdout.strip()
+
+
 def test_a_new_release_is_activated_and_rolled_back_with_its_configuration(fleet: Fleet) -> None:
     before = release(fleet)
     set_scale(fleet, 1000)
     with another_release(fleet, "next", version("9.")):
         fleet.controller.playbook("site.yml", "--tags", "concentrator", "--limit", NORTH)
     assert release(fleet).startswith("9.")
+    assert command(fleet) == f"/opt/smart-meter/releases/{release(fleet)}/bin/smart-meter"
     assert release(fleet, "previous") == before
     assert scales(fleet)[NORTH] == ["1000", "1000"]
 
     fleet.controller.playbook("rollback.yml", "--limit", NORTH)
 
     assert release(fleet) == before
+    assert command(fleet) == f"/opt/smart-meter/releases/{before}/bin/smart-meter"
     assert release(fleet, "previous").startswith("9.")
     assert scales(fleet)[NORTH] == ["10", "10"]
 

@@ -198,6 +198,50 @@ def test_a_firewall_that_is_off_or_missing_is_bad() -> None:
     assert (missing.level, missing.found) == (Level.BAD, "ufw is not installed")
 
 
+IN_FORCE = """\
+-P INPUT DROP
+-P FORWARD DROP
+-P OUTPUT ACCEPT
+-N ufw-before-input
+-N ufw-user-input
+-A INPUT -j ufw-before-logging-input
+-A INPUT -j ufw-before-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -j ufw-user-input
+-A ufw-user-input -s 192.168.1.0/24 -d 192.168.1.100/32 -i wlan0 -p tcp -m tcp --dport 502 -j ACCEPT
+"""
+
+
+def in_force(rules: str | None, added: str = FIELD_RULE) -> tuple[Level, str]:
+    check = judge_firewall([FIELD_ZONE], 502, Firewall(ACTIVE, added, rules), installed=True)[0]
+    if check.level is Level.BAD:
+        assert check.fix.startswith("sudo sh -c 'iptables -F && iptables -X && ufw reload'; ")
+    return check.level, check.found
+
+
+@pytest.mark.parametrize("rules", [IN_FORCE, None])
+def test_rules_that_are_in_force_or_can_not_be_read_are_good(rules: str | None) -> None:
+    assert in_force(rules) == (Level.OK, "active, incoming denied by default")
+
+
+@pytest.mark.parametrize(
+    ("gone", "found"),
+    [
+        # iptables -F INPUT
+        ("-A INPUT -j ufw-before-input", "nothing leads from INPUT to ufw-before-input"),
+        ("-A ufw-before-input -j ufw-user-input", "nothing leads from ufw-before-input to ufw-user-input"),
+        (IN_FORCE.splitlines()[-1], "the chain ufw-user-input is empty"),
+        ("-P INPUT DROP", "INPUT accepts what no rule decides"),
+    ],
+)
+def test_flushed_rules_are_bad_although_ufw_is_active(gone: str, found: str) -> None:
+    assert in_force(IN_FORCE.replace(f"{gone}\n", "")) == (Level.BAD, f"active, but not in force: {found}")
+
+
+def test_without_rules_an_empty_chain_is_right() -> None:
+    assert in_force(IN_FORCE.replace(IN_FORCE.splitlines()[-1], ""), added="")[0] is Level.OK
+
+
 def test_a_firewall_that_allows_everything_by_default_is_a_warning() -> None:
     open_ = Firewall(ACTIVE.replace("deny (incoming)", "allow (incoming)"), FIELD_RULE)
     assert judge_firewall([FIELD_ZONE], 502, open_, installed=True)[0].level is Level.WARNING

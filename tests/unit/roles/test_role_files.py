@@ -217,7 +217,8 @@ READS = {
         "Compare | Compare the release's files with their recorded hashes",
     ]
 }
-UNIT = ["ActiveState=active", "NeedDaemonReload=no", "NRestarts=0", "Releases=1", "Left=0"]
+COMMAND = "Command=/opt/smart-meter/current/bin/smart-meter"
+UNIT = ["ActiveState=active", "NeedDaemonReload=no", "NRestarts=0", "Releases=1", "Left=0", COMMAND]
 STATE: dict[str, Any] = {
     "__concentrator_wheelhouse": {
         "stdout": json.dumps({"release": "0.1.0+1", "archive": "/w.tar", "installer": "pip.whl", "sum": ""})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.template import trust_as_template
 from roles.preflight.rules.settings import check_settings
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import load, provisioned, that_would_run
+from tests.unit.roles.test_role_files import load, provisioned, templar, that_would_run
 from tools.generate.templates import load_plugins, render
 
 SETTINGS = REPOSITORY / "templates/etc/ssh/sshd_config.d/10-smart-meter.conf.j2"
@@ -85,6 +87,36 @@ def test_without_the_option_the_shell_itself_ends(
         env={"SSH_CONNECTION": connection, "PATH": "/usr/bin:/bin"},
     )
     assert done.stdout == expected
+
+
+@pytest.mark.parametrize(
+    ("release", "runs", "command"),
+    [
+        ("13", True, ["/usr/sbin/sshd", "-G", "-f", "%s"]),
+        ("13", False, ["/usr/sbin/sshd", "-G", "-f", "%s"]),
+        ("12", True, ["/usr/sbin/sshd", "-t", "-f", "%s"]),
+    ],
+)
+def test_the_settings_are_checked_before_they_are_written(
+    release: str, runs: bool, command: list[str]
+) -> None:
+    assert _check(release, runs=runs) == command
+
+
+def test_debian_12_checks_them_without_host_keys_in_a_root_that_does_not_run() -> None:
+    shell, option, script, *rest = _check("12", runs=False)
+
+    assert [shell, option, *rest] == ["/bin/sh", "-c", "sh", "-f", "%s"]
+    assert script.startswith("mkdir -p /run/sshd && ")
+    assert script.endswith(' && exec /usr/sbin/sshd -t -h /run/sshd/key "$@"')
+    subprocess.run(["/bin/sh", "-n", "-c", script], check=True)
+
+
+def _check(release: str, *, runs: bool) -> list[str]:
+    """Return the words of the command that checks a file."""
+    look = {"systemd": runs, "release": {"version": release}}
+    text = templar(preflight_look=look).template(trust_as_template("{{ __appliance_sshd_check }} -f %s"))
+    return shlex.split(str(text))
 
 
 def test_the_settings_are_changed_with_rollback() -> None:
