@@ -113,8 +113,15 @@ class Connection:
 
     def __init__(self, port: int, host: str = "127.0.0.1", source: str | None = None) -> None:
         """source: the source address; None: chosen by the kernel."""
-        self.socket = socket.create_connection((host, port), PATIENCE, (source, 0) if source else None)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reset = False
+        try:
+            self.socket = socket.create_connection((host, port), PATIENCE, (source, 0) if source else None)
+        except ConnectionResetError:
+            # The server accepted it, and was quicker to reset it than connect() to return.
+            self.socket = socket.socket()
+            self._reset = True
+        else:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Connection:
         return self
@@ -142,6 +149,6 @@ class Connection:
     def is_closed(self) -> bool:
         """Wait for the next byte; return whether the connection was closed instead."""
         try:
-            return self.socket.recv(1) == b""
+            return self._reset or self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
