@@ -49,6 +49,16 @@ def test_a_second_run_changes_nothing(story: Story) -> None:
     assert "BAD" not in story.controller.playbook("verify.yml").output
 
 
+def test_avahi_is_stopped_and_masked_and_that_is_recorded(story: Story) -> None:
+    """The virtual Pi has it, as Raspberry Pi OS does. The record is for the removal of the appliance."""
+    units = ["avahi-daemon.service", "avahi-daemon.socket"]
+    for question, state in (("is-active", "inactive"), ("is-enabled", "masked")):
+        answer = story.pi.run(["systemctl", question, *units], check=False).stdout.split()
+        assert answer == [state, state], question
+    assert story.pi.run(["ls", "/var/lib/smart-meter-guard/masked"]).stdout.split() == units
+    assert ":5353" not in story.pi.run(["ss", "-lun"]).stdout
+
+
 def test_sshd_has_the_settings(story: Story) -> None:
     settings = story.pi.run(["/usr/sbin/sshd", "-T"]).stdout.splitlines()
     assert {
