@@ -204,6 +204,7 @@ def test_what_is_not_a_rule_is_refused(line: str) -> None:
 RUNNING = {"avahi-daemon.service": ["active", "enabled"], "avahi-daemon.socket": ["active", "enabled"]}
 STOPPED = {"avahi-daemon.service": ["inactive", "disabled"], "avahi-daemon.socket": ["inactive", "masked"]}
 MASKED = {unit: ["inactive", "masked"] for unit in RUNNING}
+ABSENT = {unit: ["", "not-found"] for unit in RUNNING}
 BOTH = ["avahi-daemon.socket", "avahi-daemon.service"]
 
 
@@ -214,6 +215,7 @@ BOTH = ["avahi-daemon.socket", "avahi-daemon.service"]
         pytest.param(STOPPED, False, ["avahi-daemon.service"], False, id="not masked"),
         pytest.param(MASKED, False, [], False, id="masked"),
         pytest.param({}, False, [], False, id="not installed"),
+        pytest.param(ABSENT, False, [], False, id="not installed in a root that does not run"),
         pytest.param(RUNNING, True, [], False, id="wanted"),
     ],
 )
