@@ -6,12 +6,16 @@ An MBR has room for four partitions, so the last one is extended and contains th
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.image import mbr
+
 MIB = 1024 * 1024
-ALIGN = "4M"  # An erase block of a card. genimage's default is 512 bytes.
+ALIGNMENT = 4 * MIB  # An erase block of a card. genimage's default is 512 bytes.
 FAT32, LINUX = 0x0C, 0x83
 TABLE = 440  # The byte of the first sector at which the disk signature and the partition table begin.
 _NAMESPACE = uuid.UUID("6f0f4c7e-1c1d-4f6a-8f0e-3a8f1f1f8a52")
@@ -89,7 +93,7 @@ def genimage_config(identity: Identity, name: str, boot_loader: bool) -> str:
         f"image {name} {{",
         "  hdimage {",
         '    partition-table-type = "mbr"',
-        f"    align = {ALIGN}",
+        f"    align = {ALIGNMENT // MIB}M",
         f"    disk-signature = 0x{identity.signature:08x}",
         f"    extended-partition = {EXTENDED}",
         "  }",
@@ -107,6 +111,22 @@ def genimage_config(identity: Identity, name: str, boot_loader: bool) -> str:
             "  }",
         ]
     return "\n".join([*lines, "}", ""])
+
+
+def layout_problems(entries: Sequence[mbr.Entry]) -> Iterator[str]:
+    """Yield what a disk's partition tables have that differs from the layout."""
+    found = {entry.number: entry for entry in entries if entry.number != EXTENDED}
+    if sorted(found) != [partition.number for partition in PARTITIONS]:
+        yield f"the disk has the partitions {sorted(found)}"
+        return
+    for partition in PARTITIONS:
+        entry = found[partition.number]
+        if (entry.type, entry.size) != (partition.type, partition.mib * MIB):
+            yield f"{partition.label}: type 0x{entry.type:02x} and {entry.size} bytes"
+        if entry.offset % ALIGNMENT:
+            yield f"{partition.label}: begins at {entry.offset}, which is not a multiple of 4 MiB"
+    if found[STATE.number].end != max(entry.end for entry in entries):
+        yield "the state partition is not the last one"
 
 
 def _outside(image: str, offset: str, size: str) -> list[str]:
@@ -130,6 +150,24 @@ def ext4_command(identity: Identity, partition: Partition, content: Path | None,
         *(["-d", str(content)] if content else []),
         *(str(file), f"{partition.mib}M"),
     ]
+
+
+def times_script(epoch: int, inodes: int) -> str:
+    """Return debugfs's commands that give the first `inodes` inodes one time of change and access.
+
+    mke2fs takes both from the folder, and older than 1.47.1 does not set them to SOURCE_DATE_EPOCH.
+    """
+    fields = ("ctime", "atime")
+    # The first ones are the file system's own, and lost+found.
+    return "".join(
+        f"set_inode_field <{inode}> {field} @{epoch}\n" for inode in range(12, inodes + 1) for field in fields
+    )
+
+
+def used_inodes(superblock: str) -> int:
+    """Return how many inodes a new file system uses, from the output of dumpe2fs -h."""
+    counts = dict(re.findall(r"^(Inode count|Free inodes): +(\d+)$", superblock, re.MULTILINE))
+    return int(counts["Inode count"]) - int(counts["Free inodes"])
 
 
 def fat_command(identity: Identity, partition: Partition, file: Path) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from tools.image import boot, disk
 from tools.image.disk import BOOT_A, BOOT_B, PARTITIONS, ROOT_A, ROOT_B, SITE, STATE, Identity
+from tools.image.mbr import Entry
 
 IDENTITY = Identity("digest of the inputs")
 
@@ -49,6 +52,43 @@ def test_a_boot_loader_lies_before_the_first_partition_and_around_the_table() ->
     assert re.search(r'image = "boot.img"\s+offset = 0\s+size = 440', text)
     assert re.search(r'image = "core.img"\s+offset = 512\s+size = 2M', text)
     assert text.count("in-partition-table = false") == 2
+
+
+def layout() -> list[Entry]:
+    """The partitions as genimage places them."""
+    entries, offset = [], 4 * disk.MIB
+    for partition in PARTITIONS:
+        if partition is ROOT_A:
+            entries.append(Entry(4, 0x0F, offset, 2130 * disk.MIB))
+        # A logical partition follows its table, which takes an erase block.
+        offset += 4 * disk.MIB if partition.number > 4 else 0
+        entries.append(Entry(partition.number, partition.type, offset, partition.mib * disk.MIB))
+        offset = entries[-1].end
+    extended = entries[3]
+    entries[3] = replace(extended, size=offset - extended.offset)
+    return entries
+
+
+def test_a_disk_with_the_layout_is_accepted() -> None:
+    assert list(disk.layout_problems(layout())) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "problem"),
+    [
+        (1, {"type": 0x83}, "site: type 0x83"),
+        (5, {"size": 512}, "root-a: type 0x83 and 512 bytes"),
+        (2, {"offset": 512}, "boot-a: begins at 512"),
+        (4, {"size": 1 << 40}, "the state partition is not the last one"),
+        (7, {"number": 8}, "the disk has the partitions [1, 2, 3, 5, 6, 8]"),
+    ],
+)
+def test_another_layout_is_refused(number: int, change: dict[str, int], problem: str) -> None:
+    entries = [replace(entry, **change) if entry.number == number else entry for entry in layout()]
+
+    [found] = disk.layout_problems(entries)
+
+    assert found.startswith(problem)
 
 
 def test_identities_depend_on_the_inputs_only() -> None:
