@@ -1,0 +1,92 @@
+"""Runs a command in a build space: what `space` starts inside the new namespaces.
+
+Everything of this machine is read-only there but the folders named with --writable. The kernel's settings
+are, too: most of them belong to no namespace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# linux/mount.h, linux/fcntl.h; the number is the same on all architectures.
+_SYS_MOUNT_SETATTR = 442
+_AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
+_MOUNT_ATTR_RDONLY = 1
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# ELF, 64 bits, little-endian, an executable or a library for AArch64 (machine 183), as in QEMU's own list.
+_AARCH64 = (
+    r":qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+    r":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{}:F"
+)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prepare the mounts, and run the command in place of this program."""
+    parser = argparse.ArgumentParser(prog="inside")
+    parser.add_argument("--writable", type=Path, action="append", default=[])
+    parser.add_argument("--emulator", type=Path)
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args(arguments)
+    _mount("-t", "proc", "proc", "/proc")
+    for folder in options.writable:
+        _mount("--bind", str(folder), str(folder))
+    _set_read_only("/", True)
+    for folder in options.writable:
+        _set_read_only(str(folder), False)
+    _mount("-t", "tmpfs", "tmpfs", "/dev/shm")  # noqa: S108 - of this namespace
+    if options.emulator:
+        _emulate(options.emulator)
+    if options.root:
+        _prepare_chroot(options.root)
+    os.execvp(options.command[0], options.command)  # noqa: S606
+
+
+def _prepare_chroot(root: Path) -> None:
+    _mount("-t", "proc", "proc", str(root / "proc"))
+    settings = str(root / "proc/sys")
+    _mount("--bind", settings, settings)
+    _set_read_only(settings, True)
+    for name in ("run", "tmp", "dev"):
+        _mount("-t", "tmpfs", "-o", f"mode={'1777' if name == 'tmp' else '755'}", "tmpfs", str(root / name))
+    for name in _DEVICES:
+        (root / "dev" / name).touch()
+        _mount("--bind", f"/dev/{name}", str(root / "dev" / name))
+    (root / "dev/fd").symlink_to("/proc/self/fd")
+    (root / "dev/shm").mkdir(mode=0o1777)
+
+
+def _emulate(emulator: Path) -> None:
+    """Run programs for arm64 with `emulator`, in this namespace only (Linux 6.7 or newer)."""
+    folder = "/proc/sys/fs/binfmt_misc"
+    _mount("-t", "binfmt_misc", "binfmt_misc", folder)
+    (Path(folder) / "register").write_text(_AARCH64.format(emulator))
+
+
+def _set_read_only(path: str, value: bool) -> None:
+    """Make a mount read-only, or writable, with all mounts below it."""
+    change = _MountAttr(**{"attr_set" if value else "attr_clr": _MOUNT_ATTR_RDONLY})
+    library = ctypes.CDLL(None, use_errno=True)
+    size = ctypes.c_size_t(ctypes.sizeof(change))
+    if library.syscall(
+        _SYS_MOUNT_SETATTR, _AT_FDCWD, path.encode(), _AT_RECURSIVE, ctypes.byref(change), size
+    ):
+        raise OSError(ctypes.get_errno(), f"{path} can't be made {'read-only' if value else 'writable'}")
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
