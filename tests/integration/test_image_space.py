@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tools.image.space import BuildError, Space
+from tools.image.process import BuildError
+from tools.image.space import Space
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: a build space maps this machine's users"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tools.image.build import Build
 from tools.image.compare import compare
+from tools.image.process import BuildError
 from tools.image.settings import ARCHITECTURES, KERNELS, REPOSITORY, Settings, SettingsError, source_epoch
-from tools.image.space import BuildError
 from tools.image.steps import Steps
 
-_STEPS = 9
+_STEPS = 10
 
 
 def main() -> int:

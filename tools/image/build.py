@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import boot, clean, disk, mbr, models, sbom, seal, sources
+from tools.image import boot, clean, disk, models, process, sbom, seal, sources, writing
+from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings
-from tools.image.space import BuildError, Space
+from tools.image.space import Space
 from tools.image.steps import Steps
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -21,7 +23,6 @@ _LOCK = REPOSITORY / "requirements/pi.txt"
 _PROGRAMS = ("mmdebstrap", "genimage", "mke2fs", "dumpe2fs", "debugfs", "mkfs.vfat", "mcopy", "xz", "unshare")
 # It never leaves the build: the profile that it is in is removed before the image is sealed.
 _PLACEHOLDER = "a-placeholder-of-the-image"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,9 @@ class Places:
         """The folder of the partitions' contents and files."""
         return self.work / "parts"
 
-    @property
-    def log(self) -> Path:
-        """What the tools printed."""
-        return self.work / "build.log"
+    def content(self, partition: disk.Partition) -> Path:
+        """Return the folder of what a partition contains."""
+        return self.parts / partition.label
 
 
 class Build:
@@ -65,15 +65,20 @@ class Build:
         self.places = Places(cache, settings.name)
         self.out = out
         self.steps = steps
+        self.tools = writing.Tools(self.places.work, settings.epoch, steps.note)
         self._emulator = None if settings.architecture == _debian_architecture() else _emulator()
         self._identity: disk.Identity | None = None
 
     def run(self) -> Path:
         """Build the image, and return its compressed file. Raises BuildError."""
         _require_machine()
-        shutil.rmtree(self.places.work, ignore_errors=True)
-        for folder in (self.places.work, self.places.packages, self.places.work / "tmp", self.places.parts):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.places.packages.mkdir(parents=True, exist_ok=True)
+        with self._only_build():
+            shutil.rmtree(self.places.work, ignore_errors=True)
+            self.places.parts.mkdir(parents=True)
+            return self._steps()
+
+    def _steps(self) -> Path:
         with self.steps.step("root file system from Debian's packages"):
             self.make_root()
         with self.steps.step("files of the roles (playbooks/image.yml)"):
@@ -82,10 +87,12 @@ class Build:
             self.pack_initrd()
         with self.steps.step("check of the promised models"):
             self.check_models()
-        with self.steps.step("seal"):
-            self.seal()
         with self.steps.step("manifest and SBOM"):
             self.write_manifest()
+        with self.steps.step("kernel and boot loader"):
+            self.write_boot_files()
+        with self.steps.step("seal"):
+            self.seal()
         with self.steps.step("partitions"):
             self.write_partitions()
         with self.steps.step("disk"):
@@ -106,44 +113,35 @@ class Build:
         if self.settings.kernel == "backports":
             kernel = self.settings.kernel_package
             names = [f"{name}/{sources.BACKPORTS}" if name == kernel else name for name in names]
-        space.run(
-            command,
-            self.places.log,
-            self._environment(
-                ARCHITECTURE=self.settings.architecture,
-                PACKAGES=",".join(names),
-                KEYRING=KEYRING,
-            ),
+        environment = self.tools.environment(
+            ARCHITECTURE=self.settings.architecture, PACKAGES=",".join(names), KEYRING=KEYRING
         )
+        space.run(command, self.tools.log, self.steps.note, environment)
 
     def apply_roles(self) -> None:
         """Play playbooks/image.yml over the root file system."""
         # What the roles install comes from this cache; the build space has no network.
         wheels = self.places.cache / "wheelhouse"
         fetch: list[str | Path] = [sys.executable, "tools/wheelhouse.py", "--fetch", "--cache", wheels]
-        _run(fetch, self.places.log)
+        # With the user's own settings of pip.
+        process.run(fetch, self.tools.log, self.steps.note)
         command: list[str | Path] = [
             *(sys.executable, "tools/playbook.py", "playbooks/image.yml"),
             *("--inventory", FOLDER / "inventory/hosts.yml"),
             *("--extra-vars", f"files_root={self.places.root} concentrator_cache={wheels}"),
             *("--extra-vars", f"image_placeholder_psk={_PLACEHOLDER}"),
         ]
-        self._in_root().run(
+        self._in_root(
             command,
-            self.places.log,
-            self._environment(
-                ANSIBLE_REMOTE_TEMP="/dev/shm/ansible",  # noqa: S108 - of the build space
-                ANSIBLE_CACHE_PLUGIN_CONNECTION=str(self.places.work / "facts"),
-                PYTHONDONTWRITEBYTECODE="1",
-            ),
+            ANSIBLE_REMOTE_TEMP="/dev/shm/ansible",  # noqa: S108 - of the build space
+            ANSIBLE_CACHE_PLUGIN_CONNECTION=str(self.places.work / "facts"),
+            PYTHONDONTWRITEBYTECODE="1",
         )
 
     def pack_initrd(self) -> None:
         """Pack the initrd and list its files."""
         files = self.places.work / "initrd.txt"
-        self._in_root().run(
-            [FOLDER / "initrd.sh", self.places.root, files], self.places.log, self._environment()
-        )
+        self._in_root([FOLDER / "initrd.sh", self.places.root, files])
 
     def check_models(self) -> None:
         """Compare the kernel with what each promised model needs."""
@@ -184,59 +182,58 @@ class Build:
         )
         self._result("cdx.json").write_text(document)
 
-    def write_partitions(self) -> None:
-        """Write each partition's file system to a file."""
-        parts, root = self.places.parts, self.places.root
-        contents = {partition: parts / partition.label for partition in disk.PARTITIONS}
-        for folder in contents.values():
-            folder.mkdir()
-        site, first = contents[disk.SITE], contents[disk.BOOT_A]
-        if self.settings.architecture == "arm64":
-            boot.write_pi(root, self.identity, site, first)
+    def write_boot_files(self) -> None:
+        """Write the content of the FAT partitions, and remove it from the root file system."""
+        root = self.places.root
+        for partition in disk.PARTITIONS:
+            self.places.content(partition).mkdir()
+        site, first = (self.places.content(partition) for partition in (disk.SITE, disk.BOOT_A))
+        if self._grub:
+            boot.write_pc(root, self.identity, self._grub, site, first)
         else:
-            boot.write_pc(root, self.identity, self.places.work / "grub", site, first)
+            boot.write_pi(root, self.identity, site, first)
         boot.write_fstab(root, self.identity)
         boot.remove_from_root(root)
-        for folder in (root, *contents.values()):
-            clean.set_times(folder, self.settings.epoch)
-        for partition, folder in contents.items():
+
+    def write_partitions(self) -> None:
+        """Write each partition's file system to a file."""
+        for partition in disk.PARTITIONS:
+            folder = self.places.content(partition)
+            file = self.places.parts / partition.file
             if partition.is_fat:
-                self._write_fat(partition, folder)
+                clean.set_times(folder, self.settings.epoch)
+                writing.write_fat(self.tools, self.identity, partition, folder, file)
             else:
-                self._write_ext4(partition, root if partition is disk.ROOT_A else None)
+                content = self.places.root if partition is disk.ROOT_A else None
+                writing.write_ext4(self.tools, self.identity, partition, content, file)
 
     def assemble(self) -> Path:
         """Make the disk of the partitions, and return its file."""
-        parts = self.places.parts
         name = f"{self.settings.name}.img"
-        grub = self.places.work / "grub"
-        if grub.is_dir():
-            # The partition table follows the boot loader in the first sector.
-            (parts / "boot.img").write_bytes((grub / "boot.img").read_bytes()[: disk.TABLE])
-            shutil.copyfile(grub / "core.img", parts / "core.img")
-        config = self.places.work / "genimage.cfg"
-        config.write_text(disk.genimage_config(self.identity, name, grub.is_dir()))
-        empty = self.places.work / "empty"
-        empty.mkdir(exist_ok=True)
-        command: list[str | Path] = ["genimage", "--config", config, "--rootpath", empty]
-        command += ["--inputpath", parts, "--outputpath", self.places.work]
-        command += ["--tmppath", self.places.work / "genimage"]
-        _run(command, self.places.log, self._environment())
-        image = self.places.work / name
-        if problems := list(disk.layout_problems(mbr.read(image))):
-            raise BuildError("genimage made another layout:\n" + "\n".join(problems))
-        return image
+        return writing.assemble(self.tools, self.identity, self.places.parts, name, self._grub)
 
     def publish(self, image: Path) -> Path:
         """Compress the disk, and write its SHA-256."""
         result = self._result("img.xz")
         # Blocks of a fixed size: the result does not depend on the number of processors.
         command = f"xz -3 --threads=2 --block-size=24MiB --stdout {image} > {result}"
-        _run(["sh", "-c", command], self.places.log)
+        self.tools.run(["sh", "-c", command])
         with result.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._result("img.xz.sha256").write_text(f"{digest}  {result.name}\n")
         return result
+
+    @contextmanager
+    def _only_build(self) -> Iterator[None]:
+        """Keep other builds out of the cache; the kernel releases it if this process dies."""
+        with (self.places.cache / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BuildError(
+                    f"another build uses {self.places.cache}: wait for it, or choose another folder (--cache)"
+                ) from None
+            yield
 
     @property
     def identity(self) -> disk.Identity:
@@ -244,70 +241,25 @@ class Build:
         assert self._identity is not None  # noqa: S101 - write_manifest comes first
         return self._identity
 
-    def _write_fat(self, partition: disk.Partition, folder: Path) -> None:
-        file = self.places.parts / partition.file
-        environment = self._environment()
-        _run(disk.fat_command(self.identity, partition, file), self.places.log, environment)
-        if entries := sorted(folder.iterdir()):
-            copy: list[str | Path] = ["mcopy", "-i", file, "-s", "-p", "-m", "-Q", *entries, "::"]
-            _run(copy, self.places.log, environment)
+    @property
+    def _grub(self) -> Path | None:
+        """The folder of GRUB, which a PC has instead of a Pi's boot firmware."""
+        return self.places.work / "grub" if self.settings.architecture == "amd64" else None
 
-    def _write_ext4(self, partition: disk.Partition, content: Path | None) -> None:
-        file = self.places.parts / partition.file
-        environment = self._environment()
-        _run(disk.ext4_command(self.identity, partition, content, file), self.places.log, environment)
-        read = subprocess.run(
-            ["dumpe2fs", "-h", str(file)], check=True, capture_output=True, text=True, env=environment
-        )
-        script = self.places.work / "times"
-        script.write_text(disk.times_script(self.settings.epoch, disk.used_inodes(read.stdout)))
-        # Its output repeats each command.
-        debugfs: list[str | Path] = ["sh", "-c", 'exec debugfs -w -f "$0" "$1" > /dev/null', script, file]
-        _run(debugfs, self.places.log, environment)
-
-    def _in_root(self) -> Space:
-        return Space((self.places.cache,), emulator=self._emulator, root=self.places.root)
-
-    def _environment(self, **more: str) -> dict[str, str]:
-        temporary = str(self.places.work / "tmp")
-        return {
-            "PATH": _PATH,
-            "HOME": temporary,
-            "TMPDIR": temporary,
-            "TZ": "UTC",
-            "LC_ALL": "C.UTF-8",
-            "DEBIAN_FRONTEND": "noninteractive",
-            "SOURCE_DATE_EPOCH": str(self.settings.epoch),
-            # mke2fs older than 1.47.1 does not know SOURCE_DATE_EPOCH.
-            "E2FSPROGS_FAKE_TIME": str(self.settings.epoch),
-            **more,
-        }
+    def _in_root(self, command: Sequence[str | Path], **environment: str) -> None:
+        """Run a command in a build space without a network, with the root prepared for a chroot."""
+        space = Space((self.places.cache,), emulator=self._emulator, root=self.places.root)
+        tools = self.tools
+        space.run(command, tools.log, tools.note, tools.environment(**environment))
 
     def _result(self, suffix: str) -> Path:
         return self.out / f"{self.settings.name}.{suffix}"
 
 
-def _run(command: Sequence[str | Path], log: Path, env: dict[str, str] | None = None) -> None:
-    words = [str(word) for word in command]
-    with log.open("ab") as output:
-        done = subprocess.run(
-            words,
-            check=False,
-            cwd=REPOSITORY,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    if done.returncode != 0:
-        last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise BuildError(f"{words[0]} failed with exit status {done.returncode} ({log}):\n{last}")
-
-
 def _require_machine() -> None:
     if os.geteuid() != 0:
         raise BuildError("an image is built as root, so that its files have their owners: use make image")
-    if missing := [name for name in _PROGRAMS if not shutil.which(name, path=_PATH)]:
+    if missing := [name for name in _PROGRAMS if not shutil.which(name, path=writing.PATH)]:
         raise BuildError(f"missing programs: {', '.join(missing)}; install them with: tools/setup image")
 
 

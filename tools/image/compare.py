@@ -8,11 +8,12 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from tools.image import disk, mbr
 
-_CHUNK = 4 * 1024 * 1024
+_CHUNK = 1024 * 1024
 
 
 def compare(first: Path, second: Path) -> Iterator[str]:
@@ -23,12 +24,11 @@ def compare(first: Path, second: Path) -> Iterator[str]:
         return
     if mbr.signature(first) != mbr.signature(second):
         yield "the disk signatures differ: the builds had other inputs"
-    before = [_digest(path, 0, tables[0][0].offset) for path in (first, second)]
-    if before[0] != before[1]:
+    if not _equal(first, second, 0, tables[0][0].offset):
         yield "the sectors before the first partition differ"
     for partition in disk.PARTITIONS:
         [entry] = [entry for entry in tables[0] if entry.number == partition.number]
-        if _digest(first, entry.offset, entry.size) != _digest(second, entry.offset, entry.size):
+        if not _equal(first, second, entry.offset, entry.size):
             yield from _compare_partition(partition, entry, first, second)
 
 
@@ -79,23 +79,35 @@ def _describe(path: Path) -> dict[str, object]:
     }
 
 
-def _digest(path: Path, offset: int, size: int) -> str:
-    digest = hashlib.sha256()
+def _equal(first: Path, second: Path, offset: int, size: int) -> bool:
+    chunks = (_content(path, offset, size) for path in (first, second))
+    return all(one == other for one, other in zip_longest(*chunks))
+
+
+def _content(path: Path, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield each chunk that is not all zeros, with its position. Holes of the file are skipped unread."""
+    end = offset + size
+    position = offset
     with path.open("rb") as file:
-        file.seek(offset)
-        while size > 0 and (chunk := file.read(min(size, _CHUNK))):
-            digest.update(chunk)
-            size -= len(chunk)
-    return digest.hexdigest()
+        while position < end:
+            try:
+                data = os.lseek(file.fileno(), position, os.SEEK_DATA)
+            except OSError:  # There is only a hole behind it.
+                return
+            # Both files are cut at the same positions, however their holes are.
+            position = max(position, data - (data - offset) % _CHUNK)
+            chunk = os.pread(file.fileno(), max(0, min(_CHUNK, end - position)), position)
+            if chunk.strip(b"\0"):
+                yield position - offset, chunk
+            position += _CHUNK
 
 
 def _cut(path: Path, entry: mbr.Entry, file: Path) -> None:
-    with path.open("rb") as source, file.open("wb") as target:
-        source.seek(entry.offset)
-        left = entry.size
-        while left > 0 and (chunk := source.read(min(left, _CHUNK))):
+    with file.open("wb") as target:
+        target.truncate(entry.size)
+        for position, chunk in _content(path, entry.offset, entry.size):
+            target.seek(position)
             target.write(chunk)
-            left -= len(chunk)
 
 
 def _unpack(partition: disk.Partition, file: Path, tree: Path) -> None:

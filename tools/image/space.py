@@ -11,18 +11,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
+from tools.image import process
+from tools.image.process import BuildError
+
 _NAMESPACES = ("--user", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
 # As many users as a Debian system has, from root to nobody.
 _USERS = "0 0 65536\n"
-
-
-class BuildError(Exception):
-    """The image can't be built. The text explains why, and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +43,22 @@ class Space:
         options += ["--root", str(self.root)] if self.root else []
         return [sys.executable, "-m", "tools.image.inside", *options, "--", *map(str, command)]
 
-    def run(self, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
-        """Run a command in the space until it ends; its output is appended to `log`.
-
-        Raises BuildError with the last lines if it fails.
-        """
+    def run(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        progress: Callable[[str], None] = lambda _: None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a command in the space until it ends, as `process.run` does. Raises BuildError if it fails."""
         reader, writer = os.pipe()
         # The shell waits until the users are mapped, and only then has a root that may mount.
-        wait = 'read go && exec "$@" < /dev/null'
-        words = ["sh", "-c", wait, "space", *self.command(command)]
+        words = ["sh", "-c", 'read go && exec "$@" < /dev/null', "space", *self.command(command)]
         network = [] if self.network else ["--net"]
         with log.open("ab") as output:
-            process = subprocess.Popen(
+            started = subprocess.Popen(
                 ["unshare", *_NAMESPACES, *network, *words],
-                cwd=_REPOSITORY,
+                cwd=process.REPOSITORY,
                 env={**os.environ, **(env or {})},
                 stdin=reader,
                 stdout=output,
@@ -66,22 +66,19 @@ class Space:
             )
             os.close(reader)
             try:
-                _map_users(process)
+                _map_users(started)
                 os.write(writer, b"go\n")
             finally:
                 os.close(writer)
-            code = process.wait()
-        if code != 0:
-            last = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise BuildError(f"{command[0]} failed with exit status {code} ({log}):\n{last}")
+            process.follow(started, str(command[0]), log, progress)
 
 
-def _map_users(process: subprocess.Popen[bytes]) -> None:
+def _map_users(started: subprocess.Popen[bytes]) -> None:
     own = os.readlink("/proc/self/ns/user")
     deadline = time.monotonic() + 10
-    while os.readlink(f"/proc/{process.pid}/ns/user") == own:
-        if process.poll() is not None or time.monotonic() > deadline:
+    while os.readlink(f"/proc/{started.pid}/ns/user") == own:
+        if started.poll() is not None or time.monotonic() > deadline:
             raise BuildError("this machine does not permit user namespaces (sysctl user.max_user_namespaces)")
         time.sleep(0.01)
     for name in ("gid_map", "uid_map"):
-        Path(f"/proc/{process.pid}/{name}").write_text(_USERS)
+        Path(f"/proc/{started.pid}/{name}").write_text(_USERS)

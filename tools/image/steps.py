@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+_WIDTH = 100
+
 
 class Steps:
     """Prints a line when a step begins and another when it ends."""
@@ -15,6 +17,7 @@ class Steps:
     def __init__(self, count: int, output: TextIO = sys.stdout) -> None:
         self.times: list[tuple[str, float]] = []
         self._count = count
+        self._started = time.monotonic()
         self._output = output
 
     @contextmanager
@@ -22,11 +25,16 @@ class Steps:
         """Time the block as a step of this title."""
         number = f"[{len(self.times) + 1}/{self._count}]"
         self._print(f"{number} {title} ...")
-        started = time.monotonic()
+        self._started = started = time.monotonic()
         yield
         seconds = time.monotonic() - started
         self.times.append((title, seconds))
         self._print(f"{number} {title}: {seconds:.0f} s")
+
+    def note(self, text: str) -> None:
+        """Print what the running step is doing."""
+        seconds = time.monotonic() - self._started
+        self._print(f"      {seconds:.0f} s: {text[:_WIDTH]}")
 
     @property
     def total(self) -> float:

@@ -152,6 +152,14 @@ def test_cleaning_keeps_the_folders_of_logs(root: Path) -> None:
     assert (root / "var/log/apt").is_dir()
 
 
+def test_the_first_boot_makes_nothing_again(root: Path) -> None:
+    clean.clean(root)
+
+    # systemd.unit(5), ConditionNeedsUpdate=
+    assert (root / "etc/.updated").is_file()
+    assert (root / "var/.updated").is_file()
+
+
 def test_nothing_is_newer_than_the_epoch(root: Path) -> None:
     (root / "etc/link").symlink_to("/nowhere")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from tools.image import settings
+from tools.image.process import BuildError, last_lines, run
 from tools.image.settings import Settings, SettingsError
 from tools.image.steps import Steps
 
@@ -58,6 +60,29 @@ def test_the_epoch_is_the_last_commits_or_what_is_asked_for(monkeypatch: pytest.
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "today")
     with pytest.raises(SettingsError, match="SOURCE_DATE_EPOCH"):
         settings.source_epoch()
+
+
+def test_a_step_that_takes_long_shows_what_it_does() -> None:
+    output = io.StringIO()
+    steps = Steps(1, output)
+
+    with steps.step("root"):
+        steps.note("Setting up dash " + 200 * "x")
+
+    assert output.getvalue().splitlines()[1].startswith("      0 s: Setting up dash xxx")
+    assert len(output.getvalue().splitlines()[1]) < 120
+
+
+def test_the_last_lines_of_a_log_are_printable(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(5000 * b"x" + b"\n\x1b[0;32mUnpacking\x1b[0m dash\r\nSetting up \xff\x07\n\n")
+
+    assert last_lines(log, 2) == "Unpacking dash\nSetting up \ufffd"
+
+
+def test_a_tool_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"(?s)sh failed with exit status 3 .*no such card"):
+        run(["sh", "-c", "echo no such card; exit 3"], tmp_path / "log", lambda _: None)
 
 
 def test_each_step_shows_its_number_and_its_time() -> None:
