@@ -18,7 +18,6 @@ from tools.image.settings import FOLDER, REPOSITORY, Settings
 from tools.image.space import Space
 from tools.image.steps import Steps
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _LOCK = REPOSITORY / "requirements/pi.txt"
 _PROGRAMS = ("mmdebstrap", "genimage", "mke2fs", "dumpe2fs", "debugfs", "mkfs.vfat", "mcopy", "xz", "unshare")
 # It never leaves the build: the profile that it is in is removed before the image is sealed.
@@ -102,10 +101,10 @@ class Build:
 
     def make_root(self) -> None:
         """Install the packages."""
-        apt = sources.of_local_machine()
+        archive = sources.of_local_machine()
         work = self.places.work
-        (work / "debian.sources").write_text(apt.sources(self.settings))
-        (work / "apt.conf").write_text("".join(f"{line}\n" for line in apt.options))
+        (work / "debian.sources").write_text(sources.apt_sources(archive, self.settings))
+        (work / "apt.conf").write_text("".join(f"{line}\n" for line in archive.options))
         (work / "modules").write_text("".join(f"{name}\n" for name in self.settings.modules()))
         space = Space((self.places.cache,), network=True, emulator=self._emulator)
         command = [FOLDER / "root.sh", self.places.root, work, self.places.packages]
@@ -114,7 +113,7 @@ class Build:
             kernel = self.settings.kernel_package
             names = [f"{name}/{sources.BACKPORTS}" if name == kernel else name for name in names]
         environment = self.tools.environment(
-            ARCHITECTURE=self.settings.architecture, PACKAGES=",".join(names), KEYRING=KEYRING
+            ARCHITECTURE=self.settings.architecture, PACKAGES=",".join(names), KEYRING=sources.KEYRING
         )
         space.run(command, self.tools.log, self.steps.note, environment)
 

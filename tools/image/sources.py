@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tests.virtual_pi import archive
+from tools import archive
+from tools.image.process import BuildError
 from tools.image.settings import SUITE, Settings
 
 BACKPORTS = f"{SUITE}-backports"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
-@dataclass(frozen=True)
-class Sources:
-    """main, security: URIs of the archives. options: lines of apt.conf that this machine needs for them."""
-
-    main: str
-    security: str | None
-    options: tuple[str, ...]
-
-    def sources(self, settings: Settings) -> str:
-        """Return apt's sources for a build, in the deb822 format."""
-        suites = [(self.main, SUITE), (self.main, f"{SUITE}-updates"), (self.security, f"{SUITE}-security")]
-        if settings.kernel == "backports":
-            suites.append((self.main, BACKPORTS))
-        return "\n".join(
-            # The Wi-Fi firmware of a Pi is in non-free-firmware.
-            f"Types: deb\nURIs: {uri}\nSuites: {suite}\n"
-            f"Components: main non-free-firmware\nSigned-By: {_KEYRING}\n"
-            for uri, suite in suites
-            if uri
-        )
+def of_local_machine() -> archive.Archive:
+    """Return the archive that apt on this machine uses. Raises BuildError if there is none."""
+    try:
+        return archive.of_local_machine(from_here=True)
+    except archive.ArchiveError as error:
+        raise BuildError(str(error)) from error
 
 
-def of_local_machine() -> Sources:
-    """Return the archives that apt on this machine uses."""
-    found = archive.of_local_machine()
-    return Sources(found.main, found.security, found.options)
+def apt_sources(found: archive.Archive, settings: Settings) -> str:
+    """Return apt's sources for a build, in the deb822 format."""
+    suites = [(found.main, SUITE), (found.main, f"{SUITE}-updates"), (found.security, f"{SUITE}-security")]
+    if settings.kernel == "backports":
+        suites.append((found.main, BACKPORTS))
+    return "\n".join(
+        # The Wi-Fi firmware of a Pi is in non-free-firmware.
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\n"
+        f"Components: main non-free-firmware\nSigned-By: {KEYRING}\n"
+        for uri, suite in suites
+        if uri
+    )
