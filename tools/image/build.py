@@ -144,9 +144,7 @@ class Build:
 
     def check_models(self) -> None:
         """Compare the kernel with what each promised model needs."""
-        if self.settings.architecture != "arm64":
-            return
-        promised = models.BACKPORTS if self.settings.kernel == "backports" else models.STABLE
+        promised = models.promised(self.settings.architecture, self.settings.kernel)
         version = models.kernel_version(self.places.root)
         files = (self.places.work / "initrd.txt").read_text().splitlines()
         kernel = models.read_kernel(self.places.root, version, files)

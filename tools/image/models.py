@@ -1,4 +1,4 @@
-"""The Pi models that an image promises to run on, and whether its kernel can keep the promise.
+"""The models that an image promises to run on, and whether its kernel can keep the promise.
 
 A model needs drivers for its card and its network in the kernel's configuration, those for the root file
 system in the initrd unless they are built in, and an enabled node for each in its device tree.
@@ -34,7 +34,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Model:
-    """A Pi model: its device tree's file, and the drivers for its card and its network."""
+    """A model: its device tree's file (a PC has none), and the drivers for its disk and its network."""
 
     name: str
     device_tree: str
@@ -92,6 +92,26 @@ STABLE = (
     # It has no Ethernet.
     Model("Raspberry Pi Zero 2 W", "bcm2837-rpi-zero-2-w.dtb", (*_ALWAYS, _CARD_PI_3, *_WIFI)),
 )
+PC = (
+    Model(
+        "PC or virtual machine",
+        "",
+        (
+            _EXT4,
+            Driver("VIRTIO_PCI", "virtio_pci", for_root=True),
+            Driver("VIRTIO_BLK", "virtio_blk", for_root=True),
+            Driver("SATA_AHCI", "ahci", for_root=True),
+            Driver("BLK_DEV_NVME", "nvme", for_root=True),
+            Driver("USB_STORAGE", "usb_storage", for_root=True),
+            Driver("HYPERV_STORAGE", "hv_storvsc", for_root=True),
+            Driver("VIRTIO_NET", "virtio_net"),
+            Driver("E1000E", "e1000e"),
+            Driver("R8169", "r8169"),
+            Driver("HYPERV_NET", "hv_netvsc"),
+            Driver("VMXNET3", "vmxnet3"),
+        ),
+    ),
+)
 BACKPORTS = (
     *STABLE,
     Model(
@@ -106,13 +126,20 @@ BACKPORTS = (
         ),
     ),
 )
-"""The models that an image promises, with Debian's own kernel and with that of backports."""
+"""The Pi models that an image promises, with Debian's own kernel and with that of backports."""
+
+
+def promised(architecture: str, kernel: str) -> tuple[Model, ...]:
+    """Return the models that an image for this architecture and with this kernel has to run on."""
+    if architecture == "amd64":
+        return PC
+    return BACKPORTS if kernel == "backports" else STABLE
 
 
 def missing(model: Model, kernel: Kernel) -> Iterator[str]:
     """Yield each thing that the model needs and the kernel does not have."""
     tree = kernel.device_trees.get(model.device_tree)
-    if tree is None:
+    if model.device_tree and tree is None:
         yield f"{model.name}: the kernel has no device tree {model.device_tree}"
     for driver in model.drivers:
         value = kernel.options.get(driver.option, "n")

@@ -11,6 +11,7 @@ from tools.image import boot, disk
 from tools.image.disk import BOOT_A, BOOT_B, PARTITIONS, ROOT_A, ROOT_B, SITE, STATE, Identity
 from tools.image.mbr import Entry
 
+REPOSITORY = Path(__file__).resolve().parents[4]
 IDENTITY = Identity("digest of the inputs")
 
 
@@ -23,6 +24,16 @@ def test_the_first_partition_is_the_one_that_a_pi_3_reads() -> None:
 def test_the_state_partition_is_the_last_so_that_it_can_grow() -> None:
     assert PARTITIONS[-1] is STATE
     assert [partition.number for partition in PARTITIONS] == [1, 2, 3, 5, 6, 7]
+
+
+def test_the_decision_shows_this_layout() -> None:
+    text = (REPOSITORY / "docs/decisions/0019-the-layout-of-the-card.md").read_text(encoding="utf-8")
+
+    rows = re.findall(r"^\| (\d) \| (\S+) \| \w+ \(0x(\w\w)\) \| (\d+) (MiB|GiB) \|", text, re.MULTILINE)
+    shown = [
+        (int(n), label, int(t, 16), int(size) * {"MiB": 1, "GiB": 1024}[u]) for n, label, t, size, u in rows
+    ]
+    assert shown == [(p.number, p.label, p.type, p.mib) for p in PARTITIONS]
 
 
 def test_both_systems_have_the_same_room() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tools.image import fdt, models
-from tools.image.models import BACKPORTS, STABLE, Driver, Kernel, Model
+from tools.image.models import BACKPORTS, PC, STABLE, Driver, Kernel, Model
 from tools.image.settings import Settings
 
 
@@ -51,14 +51,14 @@ TREE = blob(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("model", BACKPORTS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [*BACKPORTS, *PC], ids=lambda model: model.name)
 def test_a_kernel_with_all_of_it_keeps_the_promise(model: Model) -> None:
     assert list(models.missing(model, kernel_for(model))) == []
 
 
 @pytest.mark.parametrize(
     ("model", "driver"),
-    [(model, driver) for model in BACKPORTS for driver in model.drivers],
+    [(model, driver) for model in [*BACKPORTS, *PC] for driver in model.drivers],
     ids=lambda value: getattr(value, "name", getattr(value, "option", "")),
 )
 def test_each_driver_that_is_missing_is_named(model: Model, driver: Driver) -> None:
@@ -99,9 +99,18 @@ def test_each_model_has_a_card_and_a_network() -> None:
     assert [model.name for model in BACKPORTS if model not in STABLE] == ["Raspberry Pi 5"]
 
 
-def test_the_initrd_gets_what_any_model_needs_for_its_root() -> None:
-    listed = {name.replace("-", "_") for name in Settings("arm64", "stable", 0).modules()}
-    needed = {d.module.replace("-", "_") for model in BACKPORTS for d in model.drivers if d.for_root}
+def test_each_image_promises_its_models() -> None:
+    assert models.promised("arm64", "stable") == STABLE
+    assert models.promised("arm64", "backports") == BACKPORTS
+    assert models.promised("amd64", "stable") == PC
+
+
+@pytest.mark.parametrize(("architecture", "promised"), [("arm64", BACKPORTS), ("amd64", PC)])
+def test_the_initrd_gets_what_any_model_needs_for_its_root(
+    architecture: str, promised: tuple[Model, ...]
+) -> None:
+    listed = {name.replace("-", "_") for name in Settings(architecture, "stable", 0).modules()}
+    needed = {d.module.replace("-", "_") for model in promised for d in model.drivers if d.for_root}
 
     assert needed <= listed
 
