@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.image import boot, clean, disk, models, process, sbom, seal, sources, writing
+from tools.image.inside import EMULATED
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings
 from tools.image.space import Space
@@ -164,7 +165,7 @@ class Build:
         """Write the manifest and the SBOM. The identities of the disk follow from them."""
         packages = sbom.installed_packages((self.places.root / "var/lib/dpkg/status").read_text())
         packages += sbom.build_tools(self.places.work / "grub.tsv")
-        wheels = sbom.locked_wheels(_LOCK.read_text())
+        wheels = sbom.installed_wheels(self.places.root, sbom.locked_wheels(_LOCK.read_text()))
         text = sbom.manifest(packages, wheels)
         digest = self.settings.digest(text)
         self._identity = disk.Identity(digest)
@@ -247,6 +248,8 @@ class Build:
         """Run a command in a build space without a network, with the root prepared for a chroot."""
         space = Space((self.places.cache,), emulator=self._emulator, root=self.places.root)
         tools = self.tools
+        if self._emulator:
+            environment["PYTHONPATH"] = EMULATED
         space.run(command, tools.log, tools.note, tools.environment(**environment))
 
     def _result(self, suffix: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ _AARCH64 = (
     r":qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
     r":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{}:F"
 )
+
+
+# The folder of a root that PYTHONPATH names while its programs are emulated.
+EMULATED = "/run/emulated"
 
 
 class _MountAttr(ctypes.Structure):
@@ -49,6 +54,8 @@ def main(arguments: Sequence[str]) -> None:
         _emulate(options.emulator)
     if options.root:
         _prepare_chroot(options.root)
+        if options.emulator:
+            _cache_compiled(options.root / EMULATED.lstrip("/"))
     os.execvp(options.command[0], options.command)  # noqa: S606
 
 
@@ -64,6 +71,11 @@ def _prepare_chroot(root: Path) -> None:
         _mount("--bind", f"/dev/{name}", str(root / "dev" / name))
     (root / "dev/fd").symlink_to("/proc/self/fd")
     (root / "dev/shm").mkdir(mode=0o1777)
+
+
+def _cache_compiled(folder: Path) -> None:
+    (folder / "cache").mkdir(parents=True)
+    shutil.copy(Path(__file__).with_name("emulated") / "sitecustomize.py", folder)
 
 
 def _emulate(emulator: Path) -> None:

@@ -67,6 +67,20 @@ def locked_wheels(lock: str) -> list[Wheel]:
     )
 
 
+def installed_wheels(root: Path, lock: Iterable[Wheel]) -> list[Wheel]:
+    """Return the Python packages of the concentrator's releases in a root file system, sorted.
+
+    lock: gives the hashes; our own package has none.
+    """
+    locked = {(wheel.name, wheel.version): wheel for wheel in lock}
+    found = set()
+    for path in root.glob("opt/smart-meter/releases/*/lib/python3*/site-packages/*.dist-info"):
+        name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
+        plain = name.lower().replace("_", "-")
+        found.add(locked.get((plain, version), Wheel(plain, version)))
+    return sorted(found)
+
+
 def manifest(packages: Iterable[Package], wheels: Iterable[Wheel]) -> str:
     """Return the manifest: a line for each package with its name, version and architecture, sorted."""
     lines = [f"{p.name}\t{p.version}\t{p.architecture}\n" for p in packages]

@@ -61,6 +61,17 @@ def test_the_repositorys_own_lock_is_read() -> None:
     assert all(wheel.hashes for wheel in wheels)
 
 
+def test_the_concentrators_own_packages_are_those_that_are_installed(tmp_path: Path) -> None:
+    packages = tmp_path / "opt/smart-meter/releases/1.0+abc/lib/python3.13/site-packages"
+    for name in ("pip-26.3.dist-info", "smart_meter-1.0.0.dist-info", "smart_meter"):
+        (packages / name).mkdir(parents=True)
+
+    assert sbom.installed_wheels(tmp_path, [PIP, Wheel("pymodbus", "3.16.1")]) == [
+        PIP,
+        Wheel("smart-meter", "1.0.0"),
+    ]
+
+
 def test_the_manifest_has_a_line_for_each() -> None:
     assert sbom.manifest([SSH], [PIP]) == ("openssh-server\t1:10.0p1-7+deb13u4\tarm64\npip\t26.3\tpython\n")
 
