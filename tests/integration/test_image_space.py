@@ -59,6 +59,16 @@ def test_it_has_a_network_a_host_name_and_mounts_of_its_own(tmp_path: Path) -> N
     assert int(processes) < 10
 
 
+def test_it_has_neither_disks_nor_sockets_of_services(tmp_path: Path) -> None:
+    Space((tmp_path,)).run(
+        ["sh", "-euc", "ls /dev /run; echo > /dev/null; test -t 0 < /dev/ptmx"], tmp_path / "log"
+    )
+
+    found = (tmp_path / "log").read_text().split()
+    devices = {"fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty"}
+    assert set(found) <= devices | {"urandom", "zero", "/dev:", "/run:", "mount", "systemd", "resolvconf"}
+
+
 def test_its_own_folders_keep_what_it_wrote_and_the_owners(tmp_path: Path) -> None:
     Space((tmp_path,)).run(
         ["sh", "-euc", 'install -o 42 -m 600 /dev/null "$1/new"', "sh", tmp_path], tmp_path / "log"
