@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-cases test-wifi bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-cases test-wifi image test-image image-compare bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
@@ -88,6 +88,20 @@ bench-site: ## Show by role where the time of provisioning one virtual Pi goes (
 soak: ## Run the concentrator under faults and print what was lost (about 9 minutes; ARGS=--help)
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
+
+image: ## Build the image that is flashed to a card (image_architecture=amd64 for PCs, image_kernel=backports for a Pi 5)
+	@tools/setup image
+	@$(ROOT) $(PYTHON) -m tools.image build $(if $(image_architecture),--architecture $(image_architecture),) \
+		$(if $(image_kernel),--kernel $(image_kernel),) $(ARGS)
+
+test-image: ## Build the amd64 image and boot it in a virtual machine (about 10 minutes; not part of `make test`)
+	@$(MAKE) --no-print-directory image image_architecture=amd64 ARGS=
+	@tools/setup image-tests
+	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/image -v --durations=0 $(ARGS)
+
+image-compare: ## Compare two images, and name each file that differs (ARGS='first.img second.img')
+	@tools/setup image
+	@$(ROOT) $(PYTHON) -m tools.image compare $(ARGS)
 
 generate: ## Regenerate what is made from the code: argument specs, tables in docs/, golden files of the templates
 	@tools/setup venv

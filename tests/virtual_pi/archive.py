@@ -1,133 +1,26 @@
-"""Finds the Debian archive that this machine uses. The Pis use it too, so no host name is needed here."""
+"""The Debian archive that the Pis install packages from: the one that this machine uses."""
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
+from tools import archive
+from tools.archive import Archive, ArchiveError
 
-from tests.virtual_pi.commands import LabError, run
+from tests.virtual_pi.commands import LabError
 
-# The apt options that a Pi needs to reach the archive. Hooks, caches and the like only concern the machine.
-_ACQUIRE = re.compile(
-    r"Acquire::(https?::(?!Proxy-Auto-Detect)\S+|Check-Date|Check-Valid-Until|ForceIPv4|Max-FutureTime|Retries)"
-    r' ".+"'
-)
-_LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
-# For machines whose apt is not configured with a Debian archive.
-_ENVIRONMENT = ("VIRTUAL_PI_ARCHIVE", "VIRTUAL_PI_SECURITY_ARCHIVE")
-
-
-@dataclass(frozen=True)
-class Archive:
-    """How to fetch packages. `main` and `security` are URIs, `options` are lines of apt.conf."""
-
-    main: str
-    security: str | None
-    options: tuple[str, ...]
-
-    def sources(self, suite: str) -> str:
-        """Return the apt sources of a Pi with this release of Debian, in the deb822 format."""
-        stanzas = [(self.main, suite), (self.security, f"{suite}-security")]
-        return "\n".join(
-            f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: main\n"
-            f"Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-            for uri, suite in stanzas
-            if uri
-        )
-
-    @property
-    def authorities(self) -> tuple[Path, ...]:
-        """The machine's local certificate authorities, if the archive or its proxy is reached over https."""
-        encrypted = any("https:" in text for text in (self.main, self.security or "", *self.options))
-        return tuple(sorted(_LOCAL_AUTHORITIES.rglob("*.crt"))) if encrypted else ()
-
-    @property
-    def proxies(self) -> tuple[str, ...]:
-        return tuple(
-            match[1]
-            for line in self.options
-            if (match := re.match(r'Acquire::https?::Proxy\S* "(\w+://.+)";', line))
-        )
-
-    def first_hops(self) -> list[tuple[str, int]]:
-        """Return the IPv4 address and port of each server that a Pi connects to for packages.
-
-        These are the proxies, or the archives if there is no proxy.
-        Raises LabError if a name can't be resolved.
-        """
-        hops: set[tuple[str, int]] = set()
-        for uri in self.proxies or (self.main, self.security):
-            parts = urlsplit(uri or "")
-            if not parts.hostname:
-                continue
-            port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 80)
-            try:
-                found = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
-            except OSError as error:
-                raise LabError(
-                    f"{uri}: {parts.hostname} has no IPv4 address: {error}; is the network up?"
-                ) from error
-            hops.update((str(entry[4][0]), port) for entry in found)
-        return sorted(hops)
+__all__ = ["Archive", "first_hops", "of_local_machine"]
 
 
 def of_local_machine() -> Archive:
-    """Read the machine's apt configuration."""
-    main, security = (os.environ.get(name) for name in _ENVIRONMENT)
-    if main is None:
-        main, security = _from_apt()
-    options = [line for line in run(["apt-config", "dump"]).stdout.splitlines() if _ACQUIRE.match(line)]
-    options += [
-        f'Acquire::{scheme}::Proxy "{proxy}";'
-        for scheme in ("http", "https")
-        if (proxy := os.environ.get(f"{scheme}_proxy"))
-    ]
-    # A Pi can't reach a proxy on the machine's loopback; it connects to the archive directly.
-    options = [line for line in options if not re.search(r"//(localhost|127\.|\[::1\])", line)]
-    return Archive(main, security, tuple(options))
+    """Read the machine's apt configuration. Raises LabError if it has no archive."""
+    try:
+        return archive.of_local_machine()
+    except ArchiveError as error:
+        raise LabError(str(error)) from error
 
 
-def _from_apt() -> tuple[str, str | None]:
-    found: dict[bool, str] = {}
-    for target, release in [*_declared_debian_archives(), *_guessed_debian_archives()]:
-        uri = _over_http(target)
-        is_security = release.endswith("-security")
-        if uri and (is_security or "-" not in release):
-            found.setdefault(is_security, uri)
-    if False not in found:
-        raise LabError(
-            "apt on this machine has no Debian archive over http(s) (see: apt-get --print-uris update); "
-            f"set one in the environment: {_ENVIRONMENT[0]}=URI {_ENVIRONMENT[1]}=URI"
-        )
-    return found[False], found.get(True)
-
-
-def _declared_debian_archives() -> list[tuple[str, str]]:
-    """Return (URI, release) of each source with the origin Debian; none before the first apt update."""
-    columns = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)"
-    listing = run(["apt-get", "indextargets", "--format", columns, "Created-By: Packages"]).stdout
-    rows = [line.split("|") for line in listing.splitlines()]
-    return [
-        (uri, release)
-        for uri, release, component, origin in rows
-        if (component, origin) == ("main", "Debian")
-    ]
-
-
-def _guessed_debian_archives() -> list[tuple[str, str]]:
-    """Return (URI, release) of each configured source whose path looks like Debian's."""
-    listing = run(["apt-get", "--print-uris", "update"]).stdout
-    rows = re.findall(r"^'(\S+)/dists/([^/']+)/InRelease'", listing, re.MULTILINE)
-    return [(uri, release) for uri, release in rows if "debian" in urlsplit(uri).path]
-
-
-def _over_http(uri: str) -> str | None:
-    """Return an http(s) URI, or the first one of a mirror list (which Debian's cloud images use)."""
-    if uri.startswith("mirror+file:"):
-        lines = Path(urlsplit(uri).path.rstrip("/")).read_text().split()
-        uri = next((line for line in lines if line.startswith("http")), "")
-    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else None
+def first_hops() -> list[tuple[str, int]]:
+    """Return what a Pi connects to for packages. Raises LabError if a name can't be resolved."""
+    try:
+        return archive.of_local_machine().first_hops()
+    except ArchiveError as error:
+        raise LabError(str(error)) from error

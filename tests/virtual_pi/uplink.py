@@ -35,7 +35,7 @@ def create(lab: str) -> None:
     router = places.namespace(lab, places.ROUTER)
     link = places.host_link(lab)
     outer, inner = _free_network(lab)
-    hops = archive.of_local_machine().first_hops()
+    hops = archive.first_hops()
 
     run(["ip", "link", "add", link, "type", "veth", "peer", "name", _LINK, "netns", router])
     ipv6 = Path(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6")

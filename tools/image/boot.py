@@ -1,0 +1,113 @@
+"""The files of the FAT partitions: what a Pi's ROM, its boot firmware and GRUB read, and the kernels."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tools.image import models
+from tools.image.disk import BOOT_A, ROOT_A, SITE, Identity
+
+_FIRMWARE = "usr/lib/raspi-firmware"
+# The smallest firmware of each generation, without camera and debugging. The Pi 5 has its own in its EEPROM.
+_PI_FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
+
+_KERNEL_ARGUMENTS = "ro rootwait fsck.repair=yes net.ifnames=0 panic=10"
+
+# autoboot.txt is read from the first FAT partition. A Pi 4's and 5's EEPROM, and bootcode.bin, follow it.
+AUTOBOOT = f"""\
+[all]
+boot_partition={BOOT_A.number}
+"""
+
+CONFIG = """\
+# Read by the boot firmware. Do not edit: an update of the image replaces it.
+arm_64bit=1
+kernel=vmlinuz
+initramfs initrd.img followkernel
+enable_uart=1
+# The device tree is that of Debian's kernel, without the firmware's overlays.
+upstream_kernel=1
+disable_splash=1
+"""
+
+GRUB = """\
+serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set timeout=0
+search --no-floppy --fs-uuid --set=boot {boot}
+menuentry "Smart Meter concentrator, system a" {{
+    linux ($boot)/vmlinuz {arguments}
+    initrd ($boot)/initrd.img
+}}
+"""
+
+
+def kernel_arguments(identity: Identity, console: str) -> str:
+    """Return the kernel's command line for the first system. console: the serial console."""
+    root = f"root=PARTUUID={identity.partuuid(ROOT_A)} rootfstype=ext4"
+    return f"{root} {_KERNEL_ARGUMENTS} console=tty0 console={console},115200"
+
+
+def write_pi(root: Path, identity: Identity, site: Path, boot: Path) -> None:
+    """Write the folders of the first and the boot partition for a Raspberry Pi."""
+    version = models.kernel_version(root)
+    firmware = root / _FIRMWARE
+    # A Pi 3's and Zero 2 W's ROM reads bootcode.bin from the first FAT partition only.
+    shutil.copyfile(firmware / "bootcode.bin", site / "bootcode.bin")
+    (site / "autoboot.txt").write_text(AUTOBOOT)
+    for name in _PI_FIRMWARE:
+        shutil.copyfile(firmware / name, boot / name)
+    for tree in device_trees(root, version):
+        shutil.copyfile(tree, boot / tree.name)
+    (boot / "config.txt").write_text(CONFIG)
+    (boot / "cmdline.txt").write_text(kernel_arguments(identity, "ttyS1") + "\n")
+    _copy_kernel(root, version, boot)
+
+
+def write_pc(root: Path, identity: Identity, grub: Path, site: Path, boot: Path) -> None:
+    """Write the folders of the first and the boot partition for a PC. grub: what customize.sh has made."""
+    version = models.kernel_version(root)
+    (site / "EFI/BOOT").mkdir(parents=True)
+    (site / "grub").mkdir()
+    shutil.copyfile(grub / "bootx64.efi", site / "EFI/BOOT/BOOTX64.EFI")
+    text = GRUB.format(boot=identity.volume_id(BOOT_A), arguments=kernel_arguments(identity, "ttyS0"))
+    (site / "grub/grub.cfg").write_text(text)
+    _copy_kernel(root, version, boot)
+
+
+def device_trees(root: Path, version: str) -> list[Path]:
+    """Return the kernel's device trees of all Raspberry Pi models."""
+    found = [
+        path
+        for pattern in models.DEVICE_TREE_FOLDERS
+        for path in sorted((root / pattern.format(version=version)).glob("*-rpi-*.dtb"))
+    ]
+    if not found:
+        raise ValueError(f"the kernel {version} has no device trees of the Raspberry Pi")
+    return found
+
+
+def _copy_kernel(root: Path, version: str, boot: Path) -> None:
+    shutil.copyfile(root / f"boot/vmlinuz-{version}", boot / "vmlinuz")
+    shutil.copyfile(root / f"boot/initrd.img-{version}", boot / "initrd.img")
+
+
+def write_fstab(root: Path, identity: Identity) -> None:
+    """Write /etc/fstab of the first system."""
+    (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
+    (root / "etc/fstab").write_text(
+        f"PARTUUID={identity.partuuid(ROOT_A)}\t/\text4\tdefaults,noatime\t0\t1\n"
+        f"PARTUUID={identity.partuuid(SITE)}\t/boot/firmware\tvfat\tro,noatime,nofail,umask=0077\t0\t2\n"
+    )
+
+
+def remove_from_root(root: Path) -> None:
+    """Remove what the boot partition has from the root file system."""
+    for pattern in ("vmlinuz*", "initrd.img*", "boot/vmlinuz-*", "boot/initrd.img-*", "boot/firmware/*"):
+        for path in root.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -1,0 +1,277 @@
+"""Builds an image, step by step."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.image import boot, clean, disk, models, process, sbom, seal, sources, writing
+from tools.image.inside import EMULATED
+from tools.image.process import BuildError
+from tools.image.settings import FOLDER, REPOSITORY, Settings
+from tools.image.space import Space
+from tools.image.steps import Steps
+
+_LOCK = REPOSITORY / "requirements/pi.txt"
+_PROGRAMS = ("mmdebstrap", "genimage", "mke2fs", "dumpe2fs", "debugfs", "mkfs.vfat", "mcopy", "xz", "unshare")
+# It never leaves the build: the profile that it is in is removed before the image is sealed.
+_PLACEHOLDER = "a-placeholder-of-the-image"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a build works: everything is below one folder, which keeps the downloaded packages."""
+
+    cache: Path
+    name: str
+
+    @property
+    def work(self) -> Path:
+        """The folder of this image, which each build begins by removing."""
+        return self.cache / self.name
+
+    @property
+    def root(self) -> Path:
+        """The root file system."""
+        return self.work / "root"
+
+    @property
+    def packages(self) -> Path:
+        """The downloaded packages of all builds."""
+        return self.cache / "packages"
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the partitions' contents and files."""
+        return self.work / "parts"
+
+    def content(self, partition: disk.Partition) -> Path:
+        """Return the folder of what a partition contains."""
+        return self.parts / partition.label
+
+
+class Build:
+    """A build of one image. `run` does all of it."""
+
+    def __init__(self, settings: Settings, cache: Path, out: Path, steps: Steps) -> None:
+        self.settings = settings
+        self.places = Places(cache, settings.name)
+        self.out = out
+        self.steps = steps
+        self.tools = writing.Tools(self.places.work, settings.epoch, steps.note)
+        self._emulator = None if settings.architecture == _debian_architecture() else _emulator()
+        self._identity: disk.Identity | None = None
+
+    def run(self) -> Path:
+        """Build the image, and return its compressed file. Raises BuildError."""
+        _require_machine()
+        self.places.packages.mkdir(parents=True, exist_ok=True)
+        with self._only_build():
+            shutil.rmtree(self.places.work, ignore_errors=True)
+            self.places.parts.mkdir(parents=True)
+            return self._steps()
+
+    def _steps(self) -> Path:
+        with self.steps.step("root file system from Debian's packages"):
+            self.make_root()
+        with self.steps.step("files of the roles (playbooks/image.yml)"):
+            self.apply_roles()
+        with self.steps.step("initrd"):
+            self.pack_initrd()
+        with self.steps.step("check of the promised models"):
+            self.check_models()
+        with self.steps.step("manifest and SBOM"):
+            self.write_manifest()
+        with self.steps.step("kernel and boot loader"):
+            self.write_boot_files()
+        with self.steps.step("seal"):
+            self.seal()
+        with self.steps.step("partitions"):
+            self.write_partitions()
+        with self.steps.step("disk"):
+            image = self.assemble()
+        with self.steps.step("compression and SHA-256"):
+            return self.publish(image)
+
+    def make_root(self) -> None:
+        """Install the packages."""
+        archive = sources.of_local_machine()
+        work = self.places.work
+        (work / "debian.sources").write_text(sources.apt_sources(archive, self.settings))
+        (work / "apt.conf").write_text("".join(f"{line}\n" for line in archive.options))
+        (work / "modules").write_text("".join(f"{name}\n" for name in self.settings.modules()))
+        space = Space((self.places.cache,), network=True, emulator=self._emulator)
+        command = [FOLDER / "root.sh", self.places.root, work, self.places.packages]
+        names = self.settings.packages()
+        if self.settings.kernel == "backports":
+            kernel = self.settings.kernel_package
+            names = [f"{name}/{sources.BACKPORTS}" if name == kernel else name for name in names]
+        environment = self.tools.environment(
+            ARCHITECTURE=self.settings.architecture, PACKAGES=",".join(names), KEYRING=sources.KEYRING
+        )
+        space.run(command, self.tools.log, self.steps.note, environment)
+
+    def apply_roles(self) -> None:
+        """Play playbooks/image.yml over the root file system."""
+        # What the roles install comes from this cache; the build space has no network.
+        wheels = self.places.cache / "wheelhouse"
+        fetch: list[str | Path] = [sys.executable, "tools/wheelhouse.py", "--fetch", "--cache", wheels]
+        # With the user's own settings of pip.
+        process.run(fetch, self.tools.log, self.steps.note)
+        command: list[str | Path] = [
+            *(sys.executable, "tools/playbook.py", "playbooks/image.yml"),
+            *("--inventory", FOLDER / "inventory/hosts.yml"),
+            *("--extra-vars", f"files_root={self.places.root} concentrator_cache={wheels}"),
+            *("--extra-vars", f"image_placeholder_psk={_PLACEHOLDER}"),
+        ]
+        self._in_root(
+            command,
+            ANSIBLE_REMOTE_TEMP="/dev/shm/ansible",  # noqa: S108 - of the build space
+            ANSIBLE_CACHE_PLUGIN_CONNECTION=str(self.places.work / "facts"),
+            PYTHONDONTWRITEBYTECODE="1",
+        )
+
+    def pack_initrd(self) -> None:
+        """Pack the initrd and list its files."""
+        files = self.places.work / "initrd.txt"
+        self._in_root([FOLDER / "initrd.sh", self.places.root, files])
+
+    def check_models(self) -> None:
+        """Compare the kernel with what each promised model needs."""
+        promised = models.promised(self.settings.architecture, self.settings.kernel)
+        version = models.kernel_version(self.places.root)
+        files = (self.places.work / "initrd.txt").read_text().splitlines()
+        kernel = models.read_kernel(self.places.root, version, files)
+        if problems := [problem for model in promised for problem in models.missing(model, kernel)]:
+            raise BuildError(
+                f"the kernel {version} does not run on all promised models:\n" + "\n".join(problems)
+            )
+
+    def seal(self) -> None:
+        """Remove the traces of the build, and check that nothing breaks the seal."""
+        clean.clean(self.places.root)
+        clean.set_times(self.places.root, self.settings.epoch)
+        if problems := seal.broken(self.places.root):
+            raise BuildError("the image can't be sealed:\n" + "\n".join(map(str, problems)))
+
+    def write_manifest(self) -> None:
+        """Write the manifest and the SBOM. The identities of the disk follow from them."""
+        packages = sbom.installed_packages((self.places.root / "var/lib/dpkg/status").read_text())
+        packages += sbom.build_tools(self.places.work / "grub.tsv")
+        wheels = sbom.installed_wheels(self.places.root, sbom.locked_wheels(_LOCK.read_text()))
+        text = sbom.manifest(packages, wheels)
+        digest = self.settings.digest(text)
+        self._identity = disk.Identity(digest)
+        serial = self._identity.uuid("sbom")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._result("manifest.tsv").write_text(text)
+        document = sbom.cyclonedx(
+            *(self.settings.name, packages, wheels),
+            version=digest[:12],
+            epoch=self.settings.epoch,
+            serial=serial,
+        )
+        self._result("cdx.json").write_text(document)
+
+    def write_boot_files(self) -> None:
+        """Write the content of the FAT partitions, and remove it from the root file system."""
+        root = self.places.root
+        for partition in disk.PARTITIONS:
+            self.places.content(partition).mkdir()
+        site, first = (self.places.content(partition) for partition in (disk.SITE, disk.BOOT_A))
+        if self._grub:
+            boot.write_pc(root, self.identity, self._grub, site, first)
+        else:
+            boot.write_pi(root, self.identity, site, first)
+        boot.write_fstab(root, self.identity)
+        boot.remove_from_root(root)
+
+    def write_partitions(self) -> None:
+        """Write each partition's file system to a file."""
+        for partition in disk.PARTITIONS:
+            folder = self.places.content(partition)
+            file = self.places.parts / partition.file
+            if partition.is_fat:
+                clean.set_times(folder, self.settings.epoch)
+                writing.write_fat(self.tools, self.identity, partition, folder, file)
+            else:
+                content = self.places.root if partition is disk.ROOT_A else None
+                writing.write_ext4(self.tools, self.identity, partition, content, file)
+
+    def assemble(self) -> Path:
+        """Make the disk of the partitions, and return its file."""
+        name = f"{self.settings.name}.img"
+        return writing.assemble(self.tools, self.identity, self.places.parts, name, self._grub)
+
+    def publish(self, image: Path) -> Path:
+        """Compress the disk, and write its SHA-256."""
+        result = self._result("img.xz")
+        # Blocks of a fixed size: the result does not depend on the number of processors.
+        command = f"xz -3 --threads=2 --block-size=24MiB --stdout {image} > {result}"
+        self.tools.run(["sh", "-c", command])
+        with result.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._result("img.xz.sha256").write_text(f"{digest}  {result.name}\n")
+        return result
+
+    @contextmanager
+    def _only_build(self) -> Iterator[None]:
+        """Keep other builds out of the cache; the kernel releases it if this process dies."""
+        with (self.places.cache / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BuildError(
+                    f"another build uses {self.places.cache}: wait for it, or choose another folder (--cache)"
+                ) from None
+            yield
+
+    @property
+    def identity(self) -> disk.Identity:
+        """The identity of the build's inputs, known once the packages are."""
+        assert self._identity is not None  # noqa: S101 - write_manifest comes first
+        return self._identity
+
+    @property
+    def _grub(self) -> Path | None:
+        """The folder of GRUB, which a PC has instead of a Pi's boot firmware."""
+        return self.places.work / "grub" if self.settings.architecture == "amd64" else None
+
+    def _in_root(self, command: Sequence[str | Path], **environment: str) -> None:
+        """Run a command in a build space without a network, with the root prepared for a chroot."""
+        space = Space((self.places.cache,), emulator=self._emulator, root=self.places.root)
+        tools = self.tools
+        if self._emulator:
+            environment["PYTHONPATH"] = EMULATED
+        space.run(command, tools.log, tools.note, tools.environment(**environment))
+
+    def _result(self, suffix: str) -> Path:
+        return self.out / f"{self.settings.name}.{suffix}"
+
+
+def _require_machine() -> None:
+    if os.geteuid() != 0:
+        raise BuildError("an image is built as root, so that its files have their owners: use make image")
+    if missing := [name for name in _PROGRAMS if not shutil.which(name, path=writing.PATH)]:
+        raise BuildError(f"missing programs: {', '.join(missing)}; install them with: tools/setup image")
+
+
+def _debian_architecture() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+
+def _emulator() -> Path:
+    """Return QEMU for arm64 programs, which tools/setup unpacks without registering it on this machine."""
+    folder = REPOSITORY / ".cache/emulator/usr/bin"
+    # Debian 12 and 13 name it differently.
+    for path in (folder / "qemu-aarch64-static", folder / "qemu-aarch64"):
+        if path.exists():
+            return path.resolve()
+    raise BuildError("missing program: qemu-aarch64-static; install it with: tools/setup image")

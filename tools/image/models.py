@@ -1,0 +1,181 @@
+"""The models that an image promises to run on, and whether its kernel can keep the promise.
+
+A model needs drivers for its card and its network in the kernel's configuration, those for the root file
+system in the initrd unless they are built in, and an enabled node for each in its device tree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.image import fdt
+
+# Where Debian's kernels have their device trees: up to 6.12, and from 7.x on.
+DEVICE_TREE_FOLDERS = ("usr/lib/linux-image-{version}/broadcom", "usr/lib/modules/{version}/dtb/broadcom")
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver that a model needs.
+
+    option: in the kernel's configuration, without CONFIG_. module: its name if it is not built in.
+    compatible: of the device tree's node. Empty: the device is found in another way, such as by its USB ids.
+    for_root: needed before the root file system is mounted.
+    """
+
+    option: str
+    module: str
+    compatible: str = ""
+    for_root: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its device tree's file (a PC has none), and the drivers for its disk and its network."""
+
+    name: str
+    device_tree: str
+    drivers: tuple[Driver, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel package offers.
+
+    options: each option of the configuration with its value, without CONFIG_. initrd: the names of its
+    modules. device_trees: the `compatible` values of the enabled nodes in each device tree file.
+    """
+
+    version: str
+    options: dict[str, str]
+    initrd: frozenset[str]
+    device_trees: dict[str, frozenset[str]] = field(default_factory=dict)
+
+
+_EXT4 = Driver("EXT4_FS", "ext4", for_root=True)
+_CARD_PI_3 = Driver("MMC_BCM2835", "bcm2835", "brcm,bcm2835-sdhost", for_root=True)
+_CARD_PI_4 = Driver("MMC_SDHCI_IPROC", "sdhci-iproc", "brcm,bcm2711-emmc2", for_root=True)
+_CARD_PI_5 = Driver("MMC_SDHCI_BRCMSTB", "sdhci-brcmstb", "brcm,bcm2712-sdhci", for_root=True)
+_BLOCK = Driver("MMC_BLOCK", "mmc_block", for_root=True)
+_USB_HOST = Driver("USB_DWC2", "dwc2", "brcm,bcm2835-usb")
+_WIFI = (
+    Driver("BRCMFMAC", "brcmfmac", "brcm,bcm4329-fmac"),
+    # The radio's bus on a Pi 3, 4 and Zero 2 W.
+    Driver("MMC_SDHCI_IPROC", "sdhci-iproc"),
+)
+_ALWAYS = (_EXT4, _BLOCK)
+
+STABLE = (
+    Model(
+        "Raspberry Pi 3 B",
+        "bcm2837-rpi-3-b.dtb",
+        (*_ALWAYS, _CARD_PI_3, _USB_HOST, Driver("USB_NET_SMSC95XX", "smsc95xx", "usb424,ec00"), *_WIFI),
+    ),
+    Model(
+        "Raspberry Pi 3 B+",
+        "bcm2837-rpi-3-b-plus.dtb",
+        (*_ALWAYS, _CARD_PI_3, _USB_HOST, Driver("USB_LAN78XX", "lan78xx", "usb424,7800"), *_WIFI),
+    ),
+    Model(
+        "Raspberry Pi 4 B",
+        "bcm2711-rpi-4-b.dtb",
+        (
+            *(*_ALWAYS, _CARD_PI_4),
+            Driver("BCMGENET", "genet", "brcm,bcm2711-genet-v5"),
+            Driver("BROADCOM_PHY", "broadcom"),
+            *_WIFI,
+        ),
+    ),
+    # It has no Ethernet.
+    Model("Raspberry Pi Zero 2 W", "bcm2837-rpi-zero-2-w.dtb", (*_ALWAYS, _CARD_PI_3, *_WIFI)),
+)
+PC = (
+    Model(
+        "PC or virtual machine",
+        "",
+        (
+            _EXT4,
+            Driver("VIRTIO_PCI", "virtio_pci", for_root=True),
+            Driver("VIRTIO_BLK", "virtio_blk", for_root=True),
+            Driver("SATA_AHCI", "ahci", for_root=True),
+            Driver("BLK_DEV_NVME", "nvme", for_root=True),
+            Driver("USB_STORAGE", "usb_storage", for_root=True),
+            Driver("HYPERV_STORAGE", "hv_storvsc", for_root=True),
+            Driver("VIRTIO_NET", "virtio_net"),
+            Driver("E1000E", "e1000e"),
+            Driver("R8169", "r8169"),
+            Driver("HYPERV_NET", "hv_netvsc"),
+            Driver("VMXNET3", "vmxnet3"),
+        ),
+    ),
+)
+BACKPORTS = (
+    *STABLE,
+    Model(
+        "Raspberry Pi 5",
+        "bcm2712-rpi-5-b.dtb",
+        (
+            *(*_ALWAYS, _CARD_PI_5),
+            # Its Ethernet is part of RP1, a chip on PCIe.
+            Driver("PCIE_BRCMSTB", "pcie-brcmstb", "brcm,bcm2712-pcie"),
+            Driver("MISC_RP1", "rp1-pci", "pci1de4,1"),
+            Driver("MACB", "macb", "raspberrypi,rp1-gem"),
+        ),
+    ),
+)
+"""The Pi models that an image promises, with Debian's own kernel and with that of backports."""
+
+
+def promised(architecture: str, kernel: str) -> tuple[Model, ...]:
+    """Return the models that an image for this architecture and with this kernel has to run on."""
+    if architecture == "amd64":
+        return PC
+    return BACKPORTS if kernel == "backports" else STABLE
+
+
+def missing(model: Model, kernel: Kernel) -> Iterator[str]:
+    """Yield each thing that the model needs and the kernel does not have."""
+    tree = kernel.device_trees.get(model.device_tree)
+    if model.device_tree and tree is None:
+        yield f"{model.name}: the kernel has no device tree {model.device_tree}"
+    for driver in model.drivers:
+        value = kernel.options.get(driver.option, "n")
+        if value not in ("y", "m"):
+            yield f"{model.name}: CONFIG_{driver.option} is not set"
+        elif value == "m" and driver.for_root and _plain(driver.module) not in kernel.initrd:
+            yield f"{model.name}: the initrd has no {driver.module}, which the root file system needs"
+        if tree is not None and driver.compatible and driver.compatible not in tree:
+            yield f"{model.name}: {model.device_tree} has no enabled node {driver.compatible}"
+
+
+def read_kernel(root: Path, version: str, initrd: Collection[str]) -> Kernel:
+    """Return what the kernel of this version offers in a root file system. initrd: the paths of its files."""
+    text = (root / f"boot/config-{version}").read_text(encoding="utf-8")
+    options = dict(re.findall(r"^CONFIG_(\w+)=(.*)$", text, re.MULTILINE))
+    trees: dict[str, frozenset[str]] = {}
+    for pattern in DEVICE_TREE_FOLDERS:
+        for path in sorted((root / pattern.format(version=version)).glob("*.dtb")):
+            trees[path.name] = frozenset(fdt.parse(path.read_bytes()).enabled_compatibles())
+    return Kernel(version, options, modules_in(initrd), trees)
+
+
+def modules_in(paths: Collection[str]) -> frozenset[str]:
+    """Return the names of the kernel modules among these paths."""
+    found = (re.search(r"([^/]+)\.ko(\.(xz|zst|gz))?$", path) for path in paths)
+    return frozenset(_plain(match[1]) for match in found if match)
+
+
+def kernel_version(root: Path) -> str:
+    """Return the version of the root file system's only kernel. Raises ValueError if there is not one."""
+    found = [path.name.removeprefix("vmlinuz-") for path in sorted((root / "boot").glob("vmlinuz-*"))]
+    if len(found) != 1:
+        raise ValueError(f"the root file system has {len(found)} kernels instead of one: {', '.join(found)}")
+    return found[0]
+
+
+def _plain(module: str) -> str:
+    """Return a module's name as the kernel compares it: hyphens and underscores are the same."""
+    return module.replace("-", "_")

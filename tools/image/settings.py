@@ -1,0 +1,96 @@
+"""What an image is built for, and everything that a build depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parent
+ARCHITECTURES = ("arm64", "amd64")
+KERNELS = ("stable", "backports")
+SUITE = "trixie"
+
+
+class SettingsError(Exception):
+    """The image can't be built like this. The text gives the setting, and how to fix it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """architecture: Debian's name. kernel: stable, or backports for the Pi 5. epoch: no file is newer."""
+
+    architecture: str
+    kernel: str
+    epoch: int
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise SettingsError(
+                f"image_architecture: {self.architecture!r} is not one of {', '.join(ARCHITECTURES)}"
+            )
+        if self.kernel not in KERNELS:
+            raise SettingsError(f"image_kernel: {self.kernel!r} is not one of {', '.join(KERNELS)}")
+
+    @property
+    def name(self) -> str:
+        """The beginning of the names of the image's files."""
+        suffix = "" if self.kernel == "stable" else f"-{self.kernel}"
+        return f"smart-meter-{self.architecture}{suffix}"
+
+    @property
+    def kernel_package(self) -> str:
+        """The name of the package that depends on the current kernel."""
+        return f"linux-image-{self.architecture}"
+
+    def packages(self) -> list[str]:
+        """Return the packages that the root is made of; the others are their dependencies."""
+        names = [*_listed("packages/common.txt"), *_listed(f"packages/{self.architecture}.txt")]
+        return sorted({*names, self.kernel_package})
+
+    def modules(self) -> list[str]:
+        """Return the kernel modules of the initrd; a kernel that has one built in skips it."""
+        return _listed(f"modules/{self.architecture}.txt")
+
+    def digest(self, manifest: str) -> str:
+        """Return what identifies a build's inputs: settings, packages with versions, and this repository."""
+        digest = hashlib.sha256(f"{self.architecture} {self.kernel} {self.epoch}\n{manifest}".encode())
+        for path in _tracked():
+            digest.update(path.encode() + b"\0" + (REPOSITORY / path).read_bytes() + b"\0")
+        return digest.hexdigest()
+
+
+def source_epoch() -> int:
+    """Return SOURCE_DATE_EPOCH, or the time of this repository's last commit (reproducible-builds.org)."""
+    value = os.environ.get("SOURCE_DATE_EPOCH")
+    if value is None:
+        value = _git("log", "-1", "--format=%ct").strip()
+    if not value.isdigit():
+        raise SettingsError(f"SOURCE_DATE_EPOCH: {value!r} is not a number of seconds since 1970")
+    return int(value)
+
+
+def _tracked() -> list[str]:
+    """Return the files that reach the image, or decide what does."""
+    folders = ("src", "roles", "templates", "playbooks", "tools", "requirements", "pyproject.toml")
+    names = _git("ls-files", "-z", "--", *folders).split("\0")
+    return sorted(name for name in names if name and (REPOSITORY / name).is_file())
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(REPOSITORY), *arguments], check=True, capture_output=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SettingsError(f"git {arguments[0]} failed: build from a clone, with git installed") from error
+    return done.stdout
+
+
+def _listed(name: str) -> list[str]:
+    """Return the names in a list with comments."""
+    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+    return [word for line in lines if (word := line.partition("#")[0].strip())]
