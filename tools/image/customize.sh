@@ -13,11 +13,6 @@ install -d "$root/etc/initramfs-tools/conf.d"
 printf 'MODULES=list\nCOMPRESS=zstd\n' > "$root/etc/initramfs-tools/conf.d/smart-meter"
 cp "$WORK/modules" "$root/etc/initramfs-tools/modules"
 
-# It is not installed. The roles mask it on a Pi, and can't do so for a unit that does not exist.
-for unit in socket service; do
-    ln -s /dev/null "$root/etc/systemd/system/avahi-daemon.$unit"
-done
-
 # GRUB for a PC's BIOS and UEFI. Only what it makes here gets into the image.
 if [ "$ARCHITECTURE" = amd64 ]; then
     packages="grub-common grub-pc-bin grub-efi-amd64-bin"
