@@ -95,10 +95,10 @@ def _copy_kernel(root: Path, version: str, boot: Path) -> None:
 
 
 def write_fstab(root: Path, identity: Identity) -> None:
-    """Write /etc/fstab of the first system."""
+    """Write /etc/fstab of the first system. The initrd mounts everything else (places.txt)."""
     (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
     (root / "etc/fstab").write_text(
-        f"PARTUUID={identity.partuuid(ROOT_A)}\t/\text4\tdefaults,noatime\t0\t1\n"
+        f"PARTUUID={identity.partuuid(ROOT_A)}\t/\text4\tro,noatime\t0\t0\n"
         f"PARTUUID={identity.partuuid(SITE)}\t/boot/firmware\tvfat\tro,noatime,nofail,umask=0077\t0\t2\n"
     )
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import boot, clean, disk, models, process, sbom, seal, sources, writing
+from tools.image import boot, clean, disk, install, models, process, sbom, seal, sources, writing
 from tools.image.inside import EMULATED
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings
@@ -83,7 +83,8 @@ class Build:
             self.make_root()
         with self.steps.step("files of the roles (playbooks/image.yml)"):
             self.apply_roles()
-        with self.steps.step("initrd"):
+        with self.steps.step("folders that change, and initrd"):
+            self.install_state()
             self.pack_initrd()
         with self.steps.step("check of the promised models"):
             self.check_models()
@@ -137,6 +138,12 @@ class Build:
             ANSIBLE_CACHE_PLUGIN_CONNECTION=str(self.places.work / "facts"),
             PYTHONDONTWRITEBYTECODE="1",
         )
+
+    def install_state(self) -> None:
+        """Install the programs for the state partition, and make the folders on which it is mounted."""
+        install.install(self.places.root, self.settings)
+        if problems := install.problems(self.places.root):
+            raise BuildError("the folders that change are not as listed:\n" + "\n".join(problems))
 
     def pack_initrd(self) -> None:
         """Pack the initrd and list its files."""
@@ -201,6 +208,8 @@ class Build:
             if partition.is_fat:
                 clean.set_times(folder, self.settings.epoch)
                 writing.write_fat(self.tools, self.identity, partition, folder, file)
+            elif partition.is_empty:
+                writing.write_empty(partition, file)
             else:
                 content = self.places.root if partition is disk.ROOT_A else None
                 writing.write_ext4(self.tools, self.identity, partition, content, file)

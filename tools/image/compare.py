@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from tools.image import disk, mbr
+from tools.image import disk
+from tools.image.state import mbr
 
 _CHUNK = 1024 * 1024
 

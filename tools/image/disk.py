@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import mbr
+from tools.image.state import devices, filesystem, mbr
 
 MIB = 1024 * 1024
 ALIGNMENT = 4 * MIB  # An erase block of a card. genimage's default is 512 bytes.
@@ -29,6 +29,9 @@ class Partition:
     label: str
     mib: int
     type: int
+
+    is_empty: bool = False
+    """Whether it has no file system yet."""
 
     @property
     def is_fat(self) -> bool:
@@ -47,9 +50,11 @@ BOOT_B = Partition(3, "boot-b", 128, FAT32)
 EXTENDED = 4
 ROOT_A = Partition(5, "root-a", 1024, LINUX)
 ROOT_B = Partition(6, "root-b", 1024, LINUX)
-STATE = Partition(7, "state", 64, LINUX)
+# It replaces a state partition that can't be repaired.
+SPARE = Partition(devices.SPARE, "spare", 256, LINUX, is_empty=True)
+STATE = Partition(devices.STATE, "state", 64, LINUX)
 # The state partition is the last one: it grows at the first boot, and no other does.
-PARTITIONS = (SITE, BOOT_A, BOOT_B, ROOT_A, ROOT_B, STATE)
+PARTITIONS = (SITE, BOOT_A, BOOT_B, ROOT_A, ROOT_B, SPARE, STATE)
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,7 @@ def ext4_command(identity: Identity, partition: Partition, content: Path | None,
     return [
         *("mke2fs", "-q", "-t", "ext4", "-L", partition.label, "-m", "1"),
         *("-U", identity.uuid(partition.label)),
+        *(filesystem.MAKE if partition is STATE else ()),
         *("-E", f"hash_seed={seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"),
         *(["-d", str(content)] if content else []),
         *(str(file), f"{partition.mib}M"),

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import disk, mbr, process
+from tools.image import disk, process
 from tools.image.process import BuildError
+from tools.image.state import mbr
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -78,6 +79,12 @@ def write_ext4(
     script.write_text(disk.times_script(tools.epoch, inodes))
     # Its output repeats each command.
     tools.run(["sh", "-c", 'exec debugfs -w -f "$0" "$1" > /dev/null', script, file])
+
+
+def write_empty(partition: disk.Partition, file: Path) -> None:
+    """Write a partition that has no file system yet."""
+    with file.open("wb") as opened:
+        opened.truncate(partition.mib * disk.MIB)
 
 
 def assemble(tools: Tools, identity: disk.Identity, parts: Path, name: str, grub: Path | None) -> Path:

@@ -7,9 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
-from tools.image import disk, mbr
+from tools.image import disk
 from tools.image.compare import compare, compare_trees
-from tools.image.mbr import Entry
+from tools.image.state import mbr
+from tools.image.state.mbr import Entry
 
 MIB = 1024 * 1024
 
@@ -26,7 +27,8 @@ def image(path: Path) -> Path:
         0: table((0x0C, 8, 1), (0x0C, 9, 1), (0x0C, 10, 1), (0x0F, 16, 16)),
         16: table((0x83, 1, 1), (0x05, 4, 4)),
         20: table((0x83, 1, 1), (0x05, 8, 4)),
-        24: table((0x83, 1, 1)),
+        24: table((0x83, 1, 1), (0x05, 12, 4)),
+        28: table((0x83, 1, 1)),
     }
     content = b"".join(sectors.get(number, bytes(512)) for number in range(32))
     path.write_bytes(content[:440] + struct.pack("<I", 0x12345678) + content[444:])
@@ -44,6 +46,7 @@ def test_primary_and_logical_partitions_are_numbered_as_linux_does(tmp_path: Pat
         Entry(5, 0x83, 17 * 512, 512),
         Entry(6, 0x83, 21 * 512, 512),
         Entry(7, 0x83, 25 * 512, 512),
+        Entry(8, 0x83, 29 * 512, 512),
     ]
     assert mbr.signature(disk_file) == 0x12345678
 

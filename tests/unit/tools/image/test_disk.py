@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tools.image import boot, disk
 from tools.image.disk import BOOT_A, BOOT_B, PARTITIONS, ROOT_A, ROOT_B, SITE, STATE, Identity
-from tools.image.mbr import Entry
+from tools.image.state.mbr import Entry
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 IDENTITY = Identity("digest of the inputs")
@@ -23,7 +23,7 @@ def test_the_first_partition_is_the_one_that_a_pi_3_reads() -> None:
 
 def test_the_state_partition_is_the_last_so_that_it_can_grow() -> None:
     assert PARTITIONS[-1] is STATE
-    assert [partition.number for partition in PARTITIONS] == [1, 2, 3, 5, 6, 7]
+    assert [partition.number for partition in PARTITIONS] == [1, 2, 3, 5, 6, 7, 8]
 
 
 def test_the_decision_shows_this_layout() -> None:
@@ -91,7 +91,7 @@ def test_a_disk_with_the_layout_is_accepted() -> None:
         (5, {"size": 512}, "root-a: type 0x83 and 512 bytes"),
         (2, {"offset": 512}, "boot-a: begins at 512"),
         (4, {"size": 1 << 40}, "the state partition is not the last one"),
-        (7, {"number": 8}, "the disk has the partitions [1, 2, 3, 5, 6, 8]"),
+        (8, {"number": 9}, "the disk has the partitions [1, 2, 3, 5, 6, 7, 9]"),
     ],
 )
 def test_another_layout_is_refused(number: int, change: dict[str, int], problem: str) -> None:

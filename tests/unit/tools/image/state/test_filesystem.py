@@ -1,0 +1,85 @@
+"""The file system of a state partition, on files."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.unit.tools.image.state.card import MIB, TOOLS, put
+from tools.image import disk
+from tools.image.state import filesystem
+from tools.image.state.filesystem import Health
+
+pytestmark = TOOLS
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    file = tmp_path / "state"
+    with file.open("wb") as opened:
+        opened.truncate(64 * MIB)
+    filesystem.make(file, "state")
+    return file
+
+
+def test_a_new_file_system_is_clean_and_as_large_as_its_partition(device: Path) -> None:
+    assert filesystem.check(device)[0] is Health.CLEAN
+    assert not filesystem.is_smaller(device)
+
+
+def test_it_has_large_blocks_although_it_begins_small(device: Path) -> None:
+    shown = subprocess.run(["/usr/sbin/dumpe2fs", "-h", device], capture_output=True, text=True, check=True)
+
+    assert "Block size:               4096" in shown.stdout
+    assert "Filesystem volume name:   state" in shown.stdout
+
+
+@pytest.mark.parametrize(("mib", "smaller"), [(64, False), (67, False), (68, True), (30_000, True)])
+def test_it_may_grow_if_four_mebibytes_are_free_behind_it(device: Path, mib: int, smaller: bool) -> None:
+    with device.open("r+b") as file:
+        file.truncate(mib * MIB)
+
+    assert filesystem.is_smaller(device) is smaller
+
+
+def test_after_growing_it_is_as_large_as_its_partition(device: Path) -> None:
+    with device.open("r+b") as file:
+        file.truncate(1500 * MIB)
+    # A file system that is not mounted is checked completely first.
+    subprocess.run(["/usr/sbin/e2fsck", "-fp", device], check=True, capture_output=True)
+
+    filesystem.grow(device)
+
+    assert not filesystem.is_smaller(device)
+    assert filesystem.check(device)[0] is Health.CLEAN
+
+
+def test_a_command_that_fails_is_an_error_with_its_message(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"resize2fs .*: "):
+        filesystem.grow(tmp_path / "none")
+    with pytest.raises(OSError, match=r"mke2fs .*: "):
+        filesystem.make(tmp_path / "folder/none", "state")
+    assert filesystem.check(tmp_path / "none")[0] is Health.BROKEN
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4096), b"\xff" * 4096])
+def test_what_is_no_ext4_has_no_size(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "device").write_bytes(content)
+
+    with pytest.raises(ValueError, match="no ext4"):
+        filesystem.is_smaller(tmp_path / "device")
+
+
+def test_the_build_makes_the_state_as_a_fresh_one_is_made() -> None:
+    command = disk.ext4_command(disk.Identity("inputs"), disk.STATE, None, Path("state.img"))
+    text = " ".join(command)
+
+    assert " ".join(filesystem.MAKE) in text
+    assert "-b" not in disk.ext4_command(disk.Identity("inputs"), disk.ROOT_A, None, Path("root-a.img"))
+
+
+def test_files_survive_a_check(device: Path) -> None:
+    put(device, "kept", "content")
+
+    assert filesystem.check(device)[0] is Health.CLEAN

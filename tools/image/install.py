@@ -1,0 +1,59 @@
+"""Writes into a root file system what only an image has: the state's folders and the programs for them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tools.image.settings import FOLDER, Settings
+from tools.image.state import places
+
+PROGRAMS = Path("usr/lib/smart-meter")
+MARKER = PROGRAMS / "image"
+"""The file that shows that a system is an image. It is on the read-only root."""
+_KEYS = "smart-meter-keys.service"
+
+
+def install(root: Path, settings: Settings) -> None:
+    """Copy the programs and units, and make the folders on which something is mounted."""
+    _copy(FOLDER / "files", root)
+    _copy(FOLDER / "state", root / PROGRAMS / "state")
+    wants = root / "usr/lib/systemd/system/ssh.service.wants"
+    _make(wants)
+    (wants / _KEYS).unlink(missing_ok=True)
+    (wants / _KEYS).symlink_to(f"../{_KEYS}")
+    for path in ("state", *(place.path.lstrip("/") for place in places.read())):
+        _make(root / path)
+    (root / MARKER).write_text(json.dumps({"name": settings.name, "epoch": settings.epoch}) + "\n")
+
+
+def problems(root: Path) -> list[str]:
+    """Return which places are not as places.txt describes them."""
+    found = []
+    for place in places.read():
+        folder = root / place.path.lstrip("/")
+        if not folder.is_dir() or folder.is_symlink():
+            found.append(f"{place.path} is not a folder")
+        elif place.kind == "own" and any(folder.iterdir()):
+            found.append(f"{place.path} has files, which its mount would hide: make it a layer")
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder into another one. The modes depend on no umask, and folders that exist keep theirs."""
+    for path in sorted(path for path in source.rglob("*") if "__pycache__" not in path.parts):
+        copied = target / path.relative_to(source)
+        if path.is_dir():
+            _make(copied)
+        else:
+            _make(copied.parent)
+            shutil.copyfile(path, copied)
+            copied.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def _make(folder: Path) -> None:
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)

@@ -1,0 +1,84 @@
+"""Checks, makes and grows the ext4 file system of a state partition, on a device or a file."""
+
+from __future__ import annotations
+
+import enum
+import os
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import growth
+
+# The partition begins small and grows: without these, mke2fs would choose blocks of 1 KiB, a journal of
+# 4 MiB and an inode for each 4 KiB.
+MAKE = ("-b", "4096", "-i", "32768", "-J", "size=16")
+MOUNT = "noatime,commit=60,errors=remount-ro"
+"""Every program that needs its data on the card calls fsync, so the other data may wait for a minute."""
+
+_SUPERBLOCK, _MAGIC = 1024, 0xEF53
+_64BIT = 0x80  # s_feature_incompat
+_CORRECTED = 2  # e2fsck's exit status: up to this one, no error is left.
+
+
+class Health(enum.Enum):
+    """The result of a check."""
+
+    CLEAN = "clean"
+    REPAIRED = "repaired"
+    BROKEN = "broken"
+
+
+def check(device: Path) -> tuple[Health, str]:
+    """Check a file system that is not mounted, and repair it; return its health, and e2fsck's last words."""
+    printed = ""
+    for option in ("-p", "-y"):
+        done = _run("e2fsck", option, str(device))
+        printed = _last_line(done.stdout + done.stderr)
+        if done.returncode == 0:
+            return (Health.CLEAN if option == "-p" else Health.REPAIRED), printed
+        if done.returncode <= _CORRECTED:
+            return Health.REPAIRED, printed
+    return Health.BROKEN, printed
+
+
+def make(device: Path, label: str) -> None:
+    """Make an empty file system in place of what is there. Raises OSError."""
+    done = _run("mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-m", "1", *MAKE, str(device))
+    if done.returncode:
+        raise OSError(f"mke2fs {device}: {_last_line(done.stderr)}")
+
+
+def is_smaller(device: Path) -> bool:
+    """Return whether the file system could grow by 4 MiB or more. Raises ValueError."""
+    with device.open("rb") as file:
+        file.seek(_SUPERBLOCK)
+        content = file.read(1024)
+        size = file.seek(0, os.SEEK_END)
+    if len(content) < 1024 or struct.unpack_from("<H", content, 56)[0] != _MAGIC:
+        raise ValueError(f"{device} has no ext4 file system")
+    count, shift = (struct.unpack_from("<I", content, offset)[0] for offset in (4, 24))
+    if struct.unpack_from("<I", content, 96)[0] & _64BIT:
+        count |= struct.unpack_from("<I", content, 0x150)[0] << 32
+    # resize2fs leaves less than that unused, since a group of blocks would have no room for its own tables.
+    return bool(size - count * (1024 << shift) >= growth.ALIGNMENT)
+
+
+def grow(device: Path) -> None:
+    """Grow a mounted file system to the end of its device. Raises OSError; it can be called again."""
+    done = _run("resize2fs", str(device))
+    if done.returncode:
+        raise OSError(f"resize2fs {device}: {_last_line(done.stderr)}")
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def _last_line(text: str) -> str:
+    lines: Sequence[str] = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
