@@ -177,7 +177,8 @@ def units(names: list[str], shown: list[Command]) -> tuple[dict[str, list[str]],
 
 def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
     """Return whether the root file system is an overlay, and whether changes are lost at the next restart."""
-    ours = (root / "etc/smart-meter/image").exists()
+    # On the read-only root, where only a build can write it (tools/image/install.py).
+    ours = (root / "usr/lib/smart-meter/image").exists()
     mounts = []
     for line in text_of(root / "proc/self/mountinfo").split("\n"):
         left, _, right = line.partition(" - ")

@@ -216,6 +216,21 @@ def test_what_apt_kept_is_removed_by_the_installation_or_by_a_task(missing: list
     assert that_would_run("appliance", look).count("Packages | Clear apt's package cache") == tasks
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_on_an_image_packages_come_by_an_update_of_the_image(check: bool) -> None:
+    look = changed(provisioned("appliance"), {"packages": [], "root.ours": True})
+
+    tasks = that_would_run("appliance", look, ansible_check_mode=check)
+
+    assert tasks == ["Packages | Report those that only an update of the image can bring"]
+
+
+def test_on_an_image_no_package_cache_is_cleared() -> None:
+    look = changed(provisioned("appliance"), {"root.ours": True})
+    look["files"]["/etc/apt/apt.conf.d/52smart-meter"] = None
+    assert that_would_run("appliance", look) == ["Files | Write those that differ"]
+
+
 def changed(look: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return the look with other values, by their places."""
     for place, value in changes.items():

@@ -361,7 +361,7 @@ def test_a_root_whose_changes_are_lost_is_noticed(
     root = pi.look().root
 
     assert (root.overlay, root.volatile, root.why, root.ours) == (*expected, False)
-    pi.write("etc/smart-meter/image", "")
+    pi.write("usr/lib/smart-meter/image", "")
     assert pi.look().root.ours
 
 
