@@ -38,7 +38,7 @@ For each topic, a task file `verify_TOPIC.yml` of a role lets the controller jud
 have a counterpart that the controller always makes, or come in addition.
 """
 OPERATION = re.compile(
-    r"clock|disk, .*|card's wear|temperature|supply voltage|meter .*, unit \d+|.* (?:heard|reading)"
+    r"clock|disk, .*|card's (?:wear|life)|temperature|supply voltage|meter .*, unit \d+|.* (?:heard|reading)"
     r"|last 24 hours.*|restart"
 )
 """Names of the checks of a Pi in operation, which `make doctor` shows. They decide nothing here.

@@ -11,7 +11,7 @@ from tests.integration.pi_story import EXAMPLE, Story
 PROGRAM = "/opt/smart-meter/current/bin/smart-meter"
 SECONDS = 20.0
 # A virtual Pi has no own clock, card or firmware, and its host's disk may be full.
-HARDWARE = {"clock", "card's wear", "temperature", "supply voltage", "disk, /"}
+HARDWARE = {"clock", "card's wear", "card's life", "temperature", "supply voltage", "disk, /"}
 
 
 class Report(dict[str, dict[str, str]]):

@@ -12,6 +12,7 @@ from typing import Any
 from smart_meter.config import Config, ConfigError, load
 from smart_meter.doctor import (
     facts,
+    image,
     installed,
     kernel,
     machine,
@@ -214,7 +215,11 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
         yield machine.judge_disk(disk)
     yield machine.judge_journal(facts.journal())
     yield machine.judge_boot_partition(facts.passphrases())
-    yield machine.judge_card(facts.card(), facts.uptime())
+    if image.is_image():
+        yield image.judge_state(image.report())
+    card, uptime = facts.card(), facts.uptime()
+    yield machine.judge_card(card, uptime)
+    yield machine.judge_life(card, uptime)
     yield machine.judge_restart(facts.restart_due())
     yield machine.judge_temperature(facts.temperature())
     yield machine.judge_power(facts.throttled())

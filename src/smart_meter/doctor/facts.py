@@ -25,6 +25,7 @@ from typing import Any
 from smart_meter.concentrator import probe
 from smart_meter.config import Config, MeterConfig
 from smart_meter.config.small_file import read_small
+from smart_meter.doctor import image
 from smart_meter.doctor.machine import Card, Disk
 from smart_meter.doctor.network import Firewall, Interface
 from smart_meter.doctor.port import PortFile
@@ -329,8 +330,11 @@ def journal() -> list[str] | None:
 
 
 def disks(config: Config | None) -> list[Disk]:
-    """Return the file systems of `/`, of the history and of the audit trail, without duplicates."""
-    paths = ["/"]
+    """Return the file systems of `/`, of the history and of the audit trail, without duplicates.
+
+    The root of an image is read-only and full, as it is built: its state partition stands for it.
+    """
+    paths = [image.STATE if image.is_image() else "/"]
     if config is not None:
         files = config.history.path, config.events.path
         paths += [os.path.dirname(path) for path in files if path]
@@ -374,6 +378,7 @@ def card() -> Card | None:
         # One number for each type of memory in the device; the worse one counts.
         life=max((int(part, 16) for part in life), default=None),
         end_of_life=_number(folder / "device" / "pre_eol_info", 16),
+        size=(_number(folder / "size") or 0) * _SECTOR or None,
     )
 
 

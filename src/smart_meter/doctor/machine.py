@@ -12,6 +12,11 @@ _LOW_SHARE, _LOWEST_SHARE, _LOWEST_BYTES = 0.10, 0.02, 100e6
 _THROTTLES, _HOT = 80.0, 85.0  # A Raspberry Pi throttles its processor from 80 °C, and more from 85 °C.
 _MUCH_A_DAY = 20e9
 _DAY = 86400.0
+_YEAR = 365.25 * _DAY
+_LEAST_YEARS = 5
+# A cell of a common card can be written about 1,000 times, and its controller writes about ten times what it
+# is given, since it erases whole blocks for small writes.
+_OVERWRITES = 100
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = (
     1,
     2,
@@ -110,6 +115,8 @@ class Card:
     """Only eMMC: tenths of its life that are used up, 1 to 11 (over)."""
     end_of_life: int | None = None
     """Only eMMC: 1 normal, 2 most of the reserve is used up, 3 nearly all of it."""
+    size: int | None = None
+    """Its capacity in bytes."""
 
 
 def judge_card(card: Card | None, uptime: float | None) -> Check:
@@ -138,6 +145,27 @@ def judge_card(card: Card | None, uptime: float | None) -> Check:
         return warning(name, found, expected, fix)
     if card.life is None:
         found += "; an SD card does not report its wear"
+    return ok(name, found, expected)
+
+
+def judge_life(card: Card | None, uptime: float | None) -> Check:
+    """Project how long the card lasts, if it is written as it was since boot. uptime: seconds since boot."""
+    name = "card's life"
+    expected = f"at least {_LEAST_YEARS} years at the present rate"
+    if card is None or card.written is None or not card.size or not uptime:
+        return unknown(name, "what is written to the card is not known", expected)
+    if not card.name.startswith("mmcblk"):
+        return ok(name, f"{card.name} is not a card", expected)
+    if uptime < _DAY / 4:
+        # What booting writes is not the usual rate.
+        return ok(name, "the rate is known six hours after a start", expected)
+    a_year = card.written / uptime * _YEAR
+    years = card.size * _OVERWRITES / a_year if a_year else float("inf")
+    lasts = "over 100 years" if years > 100 else f"{years:.0f} years" if years >= 2 else f"{years:.1f} years"
+    found = f"{size(a_year)} a year at the rate since boot: a card of {size(card.size)} lasts {lasts}"
+    if years < _LEAST_YEARS:
+        fix = "sudo apt-get install iotop; sudo iotop -ao shows which program writes; or use a larger card"
+        return warning(name, found, expected, fix)
     return ok(name, found, expected)
 
 

@@ -17,6 +17,7 @@ from smart_meter.doctor.machine import (
     judge_clock,
     judge_disk,
     judge_journal,
+    judge_life,
     judge_power,
     judge_restart,
     judge_temperature,
@@ -111,6 +112,53 @@ def test_wear(card: Card | None, level: Level, found: str) -> None:
 
 def test_what_booting_wrote_is_not_taken_for_the_usual_rate() -> None:
     assert judge_card(replace(SD, written=int(1e9)), 60.0).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("card", "uptime", "level", "found"),
+    [
+        (
+            replace(SD, size=int(32e9), written=int(0.2e9)),
+            DAY,
+            Level.OK,
+            "73.0 GB a year at the rate since boot: a card of 32.0 GB lasts 44 years",
+        ),
+        (
+            replace(SD, size=int(8e9), written=int(1e9)),
+            DAY,
+            Level.WARNING,
+            "365.2 GB a year at the rate since boot: a card of 8.0 GB lasts 2 years",
+        ),
+        (
+            replace(SD, size=int(8e9), written=int(3e9)),
+            DAY,
+            Level.WARNING,
+            "1.1 TB a year at the rate since boot: a card of 8.0 GB lasts 0.7 years",
+        ),
+        (
+            replace(SD, size=int(32e9), written=0),
+            DAY,
+            Level.OK,
+            "0 MB a year at the rate since boot: a card of 32.0 GB lasts over 100 years",
+        ),
+        (
+            replace(SD, size=int(8e9), written=int(1e9)),
+            600.0,
+            Level.OK,
+            "the rate is known six hours after a start",
+        ),
+        (Card("sda", written=int(9e12), size=int(1e12)), DAY, Level.OK, "sda is not a card"),
+        (SD, DAY, Level.UNKNOWN, "what is written to the card is not known"),
+        (replace(SD, size=1), None, Level.UNKNOWN, "what is written to the card is not known"),
+        (None, DAY, Level.UNKNOWN, "what is written to the card is not known"),
+    ],
+)
+def test_the_life_that_is_left_for_a_card(
+    card: Card | None, uptime: float | None, level: Level, found: str
+) -> None:
+    check = judge_life(card, uptime)
+    assert (check.level, check.found) == (level, found)
+    assert bool(check.fix) is (level is Level.WARNING)
 
 
 @pytest.mark.parametrize(

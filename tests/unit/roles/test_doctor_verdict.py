@@ -105,6 +105,7 @@ def test_a_warning_is_shown_and_does_not_fail() -> None:
         "disk, /",
         "disk, /var/lib/smart-meter",
         "card's wear",
+        "card's life",
         "temperature",
         "restart",
         "supply voltage",
