@@ -13,6 +13,14 @@ PROGRAMS = Path("usr/lib/smart-meter")
 MARKER = PROGRAMS / "image"
 """The file that shows that a system is an image. It is on the read-only root."""
 _KEYS = "smart-meter-keys.service"
+# They look after packages and LVM, of which an image has none that change.
+_UNUSED = (
+    "timers.target.wants/apt-daily.timer",
+    "timers.target.wants/apt-daily-upgrade.timer",
+    "timers.target.wants/dpkg-db-backup.timer",
+    "timers.target.wants/e2scrub_all.timer",
+    "multi-user.target.wants/e2scrub_reap.service",
+)
 
 
 def install(root: Path, settings: Settings) -> None:
@@ -23,6 +31,8 @@ def install(root: Path, settings: Settings) -> None:
     _make(wants)
     (wants / _KEYS).unlink(missing_ok=True)
     (wants / _KEYS).symlink_to(f"../{_KEYS}")
+    for name in _UNUSED:
+        (root / "etc/systemd/system" / name).unlink(missing_ok=True)
     for path in ("state", *(place.path.lstrip("/") for place in places.read())):
         _make(root / path)
     (root / MARKER).write_text(json.dumps({"name": settings.name, "epoch": settings.epoch}) + "\n")

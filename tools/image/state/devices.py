@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from .mbr import SECTOR
+
 SPARE, STATE = 7, 8
 """The numbers of the partitions (docs/decisions/0019-the-layout-of-the-card.md)."""
+
+_BLKPG, _RESIZE = 0x1269, 3  # linux/fs.h, linux/blkpg.h
+
+
+class _Partition(ctypes.Structure):
+    """struct blkpg_partition: start and length in bytes."""
+
+    _fields_ = (
+        ("start", ctypes.c_longlong),
+        ("length", ctypes.c_longlong),
+        ("number", ctypes.c_int),
+        ("names", ctypes.c_char * 128),
+    )
+
+
+class _Argument(ctypes.Structure):
+    """struct blkpg_ioctl_arg."""
+
+    _fields_ = (
+        ("operation", ctypes.c_int),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_int),
+        ("data", ctypes.c_void_p),
+    )
 
 
 @dataclass(frozen=True)
@@ -39,11 +66,15 @@ class Disk:
         return int((self._folder(number) / "size").read_text())
 
     def resize(self, number: int, sectors: int) -> None:
-        """Give the kernel the size of a partition that has grown. Raises OSError."""
-        command = ["/usr/sbin/resizepart", str(self.device), str(number), str(sectors)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OSError(f"resizepart {self.device} {number}: {done.stderr.strip()}")
+        """Give the kernel the size of a partition that has grown. Raises OSError.
+
+        The kernel reads the tables of a disk only while none of its partitions is mounted.
+        """
+        start = int((self._folder(number) / "start").read_text())
+        partition = _Partition(start * SECTOR, sectors * SECTOR, number)
+        argument = _Argument(_RESIZE, 0, ctypes.sizeof(partition), ctypes.addressof(partition))
+        with self.device.open("rb") as disk:
+            fcntl.ioctl(disk, _BLKPG, bytes(argument))
 
     def _folder(self, number: int) -> Path:
         for file in sorted(self.sys.glob("*/partition")):

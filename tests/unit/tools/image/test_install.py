@@ -24,6 +24,10 @@ def root(tmp_path: Path) -> Path:
     for name in ("etc", "usr/lib/systemd/system", "var/log", "root"):
         (root / name).mkdir(parents=True)
     (root / "root").chmod(0o700)
+    timers = root / "etc/systemd/system/timers.target.wants"
+    timers.mkdir(parents=True)
+    for name in ("apt-daily.timer", "fstrim.timer"):
+        (timers / name).symlink_to(f"/usr/lib/systemd/system/{name}")
     before = os.umask(0o077)
     try:
         install.install(root, SETTINGS)
@@ -60,6 +64,13 @@ def test_ssh_waits_for_its_keys(root: Path) -> None:
 
     assert link.resolve() == (units / "smart-meter-keys.service").resolve()
     assert "Before=ssh.service" in link.read_text().replace("ssh.service ssh.socket", "ssh.service")
+
+
+def test_nothing_looks_after_packages(root: Path) -> None:
+    timers = root / "etc/systemd/system/timers.target.wants"
+
+    # The one that trims the card stays.
+    assert [path.name for path in timers.iterdir()] == ["fstrim.timer"]
 
 
 def test_the_unit_runs_if_one_of_the_keys_is_missing(root: Path) -> None:
