@@ -20,11 +20,16 @@ class MachineError(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """A running machine. port: on this machine's loopback, it leads to the concentrator's port 502."""
+    """A running machine. Both ports are on this machine's loopback.
+
+    port: it leads to the concentrator's port 502. ssh_port: to sshd. key: of the user pi, if it has one.
+    """
 
     process: subprocess.Popen[bytes]
     console: Path
     port: int
+    ssh_port: int
+    key: Path | None = None
 
     def wait_for_line(self, text: str, timeout: float = BOOT_SECONDS) -> None:
         """Wait until the console has shown this text."""
@@ -42,6 +47,32 @@ class Machine:
         self._wait(is_answered, timeout, "does not answer on port 502")
         return replies[0]
 
+    def run(self, command: str, timeout: float = BOOT_SECONDS) -> str:
+        """Run a command over SSH as soon as that is possible, and return its output."""
+        assert self.key is not None
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60")
+        words = ["ssh", "-q", "-F", "none", "-i", str(self.key), "-p", str(self.ssh_port)]
+        words += [word for option in options for word in ("-o", option)]
+        done: list[subprocess.CompletedProcess[str]] = []
+
+        def is_done() -> bool:
+            done.append(
+                subprocess.run(
+                    [*words, "pi@127.0.0.1", command],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            )
+            # 255 is ssh's own.
+            return done[-1].returncode != 255
+
+        self._wait(is_done, timeout, "does not accept SSH")
+        if done[-1].returncode:
+            raise MachineError(f"{command}: {done[-1].stdout}{done[-1].stderr}")
+        return done[-1].stdout
+
     @property
     def shown(self) -> str:
         """What the console has shown so far."""
@@ -56,31 +87,41 @@ class Machine:
 
 
 @contextmanager
-def booted(disk: Path, folder: Path, uefi: Path | None = None) -> Iterator[Machine]:
-    """Boot a disk image, and switch the machine off at the end. The image stays as it is.
+def booted(
+    disk: Path, folder: Path, uefi: Path | None = None, *, keep: bool = False, key: Path | None = None
+) -> Iterator[Machine]:
+    """Boot a disk image, and switch the machine off at the end, as a power cut does.
 
-    uefi: the firmware; without it, the machine has a BIOS.
+    uefi: the firmware; without it, the machine has a BIOS. keep: whether the image gets what the machine
+    writes; otherwise it stays as it is. key: of the user pi.
     """
     console = folder / "console"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    network = f"net=192.168.2.0/24,host=192.168.2.10,hostfwd=tcp:127.0.0.1:{port}-192.168.2.100:502"
+    port, ssh_port = _free_ports()
+    forwards = ((port, 502), (ssh_port, 22))
+    forwarded = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-192.168.2.100:{there}" for here, there in forwards)
+    network = f"net=192.168.2.0/24,host=192.168.2.10,{forwarded}"
     command = [
         *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
         # One processor, as in tests/wifi: two emulated ones can make the kernel panic.
         *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-nodefaults", "-display", "none"),
         *("-serial", f"file:{console}"),
         *(("-bios", str(uefi)) if uefi else ()),
-        *("-drive", f"file={disk},format=raw,if=virtio,snapshot=on,cache=unsafe"),
+        *("-drive", f"file={disk},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache=unsafe"),
         *("-nic", f"user,model=virtio-net-pci,restrict=on,{network}"),
     ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
-        yield Machine(process, console, port)
+        yield Machine(process, console, port, ssh_port, key)
     finally:
         process.kill()
         process.wait()
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as first, socket.socket() as second:
+        for free in (first, second):
+            free.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
 
 
 def _exchange(port: int, pdu: bytes) -> bytes:

@@ -14,7 +14,7 @@ from . import growth
 # The partition begins small and grows: without these, mke2fs would choose blocks of 1 KiB, a journal of
 # 4 MiB and an inode for each 4 KiB.
 MAKE = ("-b", "4096", "-i", "32768", "-J", "size=16")
-MOUNT = "noatime,commit=60,errors=remount-ro"
+MOUNT = "noatime,lazytime,commit=60,errors=remount-ro"
 """Every program that needs its data on the card calls fsync, so the other data may wait for a minute."""
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53

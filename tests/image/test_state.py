@@ -1,0 +1,163 @@
+"""What an image does with its card: the first boot, a restart, a power cut, a state that is broken.
+
+SSH's key and the right to become root are put on the state partition beforehand, as a site card does it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tools.image import disk as layout
+
+from tests.image import state
+from tests.image.machine import Machine, booted
+from tests.image.test_boot import IMAGE
+
+CARD = 4 * 1024**3
+FC03 = bytes.fromhex("03 0000 0008")
+YEAR = 365.25 * 86400
+IDLE_SECONDS = 600
+IDLE_BYTES = 10e9
+"""The most that the card may be written in a year in which nothing happens."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("card")
+
+
+@pytest.fixture(scope="module")
+def key(folder: Path) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
+    return folder / "key"
+
+
+@pytest.fixture(scope="module")
+def card(folder: Path, key: Path) -> Path:
+    """A card of 4 GiB on which the image was written."""
+    path = folder / "card.img"
+    with path.open("wb") as file:
+        subprocess.run(["xz", "--decompress", "--stdout", IMAGE], check=True, stdout=file)
+    os.truncate(path, CARD)
+    public = key.with_suffix(".pub").read_text()
+    state.put(
+        path,
+        {
+            "/home/pi/.ssh/authorized_keys": state.File(
+                public, 0o600, 1000, {"/home/pi": 0o700, "/home/pi/.ssh": 0o700}
+            ),
+            "/etc/sudoers.d/pi": state.File("pi ALL=(ALL) NOPASSWD: ALL\n", 0o440),
+        },
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def machine(card: Path, key: Path, folder: Path) -> Iterator[Machine]:
+    with booted(card, folder, keep=True, key=key) as machine:
+        assert machine.request(FC03) == bytes.fromhex("03 10") + bytes(16)
+        yield machine
+
+
+def test_the_first_boot_makes_the_state_as_large_as_the_card(machine: Machine) -> None:
+    [size] = machine.run("findmnt --noheadings --bytes --output SIZE /state").split()
+    report = json.loads(machine.run("cat /run/smart-meter-image/state.json"))
+
+    assert report == {**report, "kind": "state", "device": "vda8", "problems": [], "repaired": False}
+    used = layout.MIB * 1024 * 2.5
+    assert int(size) > (CARD - used) * 0.8
+
+
+def test_the_root_is_read_only_and_there_is_no_swap(machine: Machine) -> None:
+    assert machine.run("findmnt --noheadings --output OPTIONS /").split(",")[0] == "ro"
+    assert machine.run("cat /proc/swaps").count("\n") == 1
+    assert "noatime" in machine.run("findmnt --noheadings --output OPTIONS /state")
+    assert machine.run("sudo touch /usr/x 2>/dev/null || echo refused") == "refused\n"
+
+
+def test_no_unit_has_failed_and_the_journal_is_on_the_card(machine: Machine) -> None:
+    assert machine.run("systemctl list-units --failed --plain --no-legend") == ""
+    assert "/var/log/journal/" in machine.run("journalctl --header | grep 'File path'")
+
+
+@pytest.fixture(scope="module")
+def before(machine: Machine) -> list[str]:
+    """What must be the same after a restart."""
+    return identity(machine)
+
+
+def identity(machine: Machine) -> list[str]:
+    return machine.run("cat /etc/machine-id /etc/ssh/*.pub; cat /etc/hostname").splitlines()
+
+
+def test_what_was_changed_is_there_after_a_restart(machine: Machine, before: list[str]) -> None:
+    assert len(before[0]) == 32
+    boot = machine.run("cat /proc/sys/kernel/random/boot_id")
+    machine.run("sudo sh -c 'hostnamectl hostname pi-north && echo kept > /etc/kept && sync'")
+    machine.run("sudo systemctl --no-block reboot")
+    machine.process.poll()
+    while True:
+        now = machine.run("cat /proc/sys/kernel/random/boot_id")
+        if now != boot:
+            break
+
+    assert identity(machine)[:-1] == before[:-1]
+    assert machine.run("cat /etc/hostname /etc/kept; hostname").split() == ["pi-north", "kept", "pi-north"]
+    assert machine.run("sudo journalctl --list-boots | wc -l") == "2\n"
+    assert machine.request(FC03)[:2] == bytes.fromhex("03 10")
+
+
+def test_an_idle_pi_hardly_writes_to_its_card(machine: Machine) -> None:
+    # In one command, since a login leaves lines in the journal. What is pending is written by then.
+    count = "set -- $(cat /sys/block/vda/stat); echo $7"
+    shown = machine.run(f"sleep 360; {count}; sleep {IDLE_SECONDS}; {count}")
+
+    first, second = map(int, shown.split())
+    year = (second - first) * 512 / IDLE_SECONDS * YEAR
+    print(f"idle: {(second - first) * 512} bytes in {IDLE_SECONDS} s, {year / 1e9:.1f} GB a year")
+    assert year <= IDLE_BYTES
+
+
+def test_doctor_shows_the_state(machine: Machine) -> None:
+    text = machine.run("sudo smart-meter doctor || true")
+
+    assert "state partition" in text
+    assert "vda8" in text
+
+
+def test_a_state_that_cannot_be_repaired_is_replaced_and_left_as_it_is(
+    card: Path, key: Path, folder: Path, machine: Machine
+) -> None:
+    machine.run("sudo systemctl --no-block poweroff")
+    machine.process.wait(600)
+    entry = state.entry(card)
+    assert entry.end > CARD - 8 * layout.MIB
+    with card.open("r+b") as file:
+        file.seek(entry.offset)
+        for _ in range(0, entry.size, layout.MIB):
+            file.write(b"\xa5" * layout.MIB)
+    other = folder / "other"
+    other.mkdir()
+    shutil.copy(card, other / "card.img")
+
+    with booted(other / "card.img", other, keep=True) as broken:
+        assert broken.request(FC03) == bytes.fromhex("03 10") + bytes(16)
+        broken.wait_for_line("login:")
+
+    with (other / "card.img").open("rb") as file:
+        file.seek(entry.offset)
+        assert file.read(layout.MIB) == b"\xa5" * layout.MIB
+    with state.partition(other / "card.img", layout.SPARE.number) as spare:
+        done = subprocess.run(
+            ["/usr/sbin/debugfs", "-R", "cat set-aside.json", spare],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert "can't be repaired" in json.loads(done.stdout)["why"]
