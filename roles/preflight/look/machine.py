@@ -175,10 +175,14 @@ def units(names: list[str], shown: list[Command]) -> tuple[dict[str, list[str]],
     return found, processes
 
 
+def is_image(root: Path) -> bool:
+    """Return whether the system is an image of ours: the file is on the read-only root (tools/image)."""
+    return (root / "usr/lib/smart-meter/image").exists()
+
+
 def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
     """Return whether the root file system is an overlay, and whether changes are lost at the next restart."""
-    # On the read-only root, where only a build can write it (tools/image/install.py).
-    ours = (root / "usr/lib/smart-meter/image").exists()
+    ours = is_image(root)
     mounts = []
     for line in text_of(root / "proc/self/mountinfo").split("\n"):
         left, _, right = line.partition(" - ")

@@ -105,7 +105,7 @@ def _ask_for_units(names: list[str], *, runs: bool) -> list[tuple[str, ...]]:
 
 
 def _system(root: Path, *, runs: bool) -> dict[str, Any]:
-    space = os.statvfs(root)
+    space = os.statvfs(root / "state" if machine.is_image(root) else root)
     return {
         "clock": time.time(),
         "user_id": os.geteuid(),

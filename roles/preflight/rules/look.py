@@ -165,16 +165,17 @@ class Release:
 class Look:
     """The state of a Pi.
 
-    clock: Unix time. user_id: the user that the look ran as. free_bytes: on /. connection: SSH_CONNECTION,
-    empty without SSH. claimed: by a run that changes the Pi. files, users: those that the roles manage; of a
-    user, group, home, shell and comment. packages: the installed ones. zone: the time zone.
-    units: ActiveState and UnitFileState; the former is empty in a root that does not run. journal: the files
-    that journald has open. country, cmdline_country: the Wi-Fi country in force, and the one that the
-    kernel's command line sets. sysctl_files: by key, each file that sets it, and the value, in the order in
-    which they are applied. port: who listens on the concentrator's port: smart-meter, or such as
-    nginx (pid 99). byport: the owners of authbind's files, by port. machine: the kernel's architecture. bits:
-    the word size of programs. init: the name of process 1. systemd: whether it runs. profiles: the UUID in
-    the keyfile of each zone. failed: commands that took too long or printed too much; their fields are empty.
+    clock: Unix time. user_id: the user that the look ran as. free_bytes: on /, or on the state partition of
+    an image. connection: SSH_CONNECTION, empty without SSH. claimed: by a run that changes the Pi. files,
+    users: those that the roles manage; of a user, group, home, shell and comment. packages: the installed
+    ones. zone: the time zone. units: ActiveState and UnitFileState; the former is empty in a root that does
+    not run. journal: the files that journald has open. country, cmdline_country: the Wi-Fi country in
+    force, and the one that the kernel's command line sets. sysctl_files: by key, each file that sets it,
+    and the value, in the order in which they are applied. port: who listens on the concentrator's port:
+    smart-meter, or such as nginx (pid 99). byport: the owners of authbind's files, by port. machine: the
+    kernel's architecture. bits: the word size of programs. init: the name of process 1. systemd: whether it
+    runs. profiles: the UUID in the keyfile of each zone. failed: commands that took too long or printed too
+    much; their fields are empty.
     """
 
     layout: Literal[1]

@@ -14,6 +14,7 @@ OLDEST_PYTHON = (3, 11)
 ARCHITECTURES = ("aarch64", "x86_64")
 CLOCK_WARNING_SECONDS = 300
 CLOCK_LIMIT_SECONDS = 86400
+_IMAGE_MEGABYTES = 100
 
 
 def examine(look: Look, clock_ahead: float, values: Values) -> tuple[list[Problem], list[str]]:
@@ -24,7 +25,7 @@ def examine(look: Look, clock_ahead: float, values: Values) -> tuple[list[Proble
     problems = [
         *(Problem((), message) for message in _check_system(look)),
         *_check_interfaces(look.interfaces, values),
-        *(Problem((), message) for message in _check_disk(look.free_bytes, values)),
+        *(Problem((), message) for message in _check_disk(look, values)),
         *conflicts(look, values),
         *(Problem((), f"{failure}; run again, or find out why") for failure in look.failed),
     ]
@@ -86,9 +87,17 @@ def _check_interfaces(interfaces: Sequence[str], values: Values) -> Iterator[Pro
             yield problem(name, message)
 
 
-def _check_disk(free_bytes: int, values: Values) -> Iterator[str]:
-    needed = int(values.get("preflight_disk_megabytes", 0))
-    if free_bytes < needed * 1_000_000:
+def _check_disk(look: Look, values: Values) -> Iterator[str]:
+    free_bytes, needed = look.free_bytes, int(values.get("preflight_disk_megabytes", 0))
+    if look.root.ours:
+        # It gets no packages, and its spare partition is small.
+        needed = min(needed, _IMAGE_MEGABYTES)
+        if free_bytes < needed * 1_000_000:
+            yield (
+                f"has {free_bytes // 1_000_000} MB free on its state partition, and {needed} MB are needed;"
+                " see what takes them (sudo du -xh /state | sort -h | tail), or take a larger card"
+            )
+    elif free_bytes < needed * 1_000_000:
         yield (
             f"has {free_bytes // 1_000_000} MB free on /, and {needed} MB are needed; free some"
             " (sudo apt clean), grow the file system (sudo raspi-config --expand-rootfs), or take a larger"

@@ -362,6 +362,7 @@ def test_a_root_whose_changes_are_lost_is_noticed(
 
     assert (root.overlay, root.volatile, root.why, root.ours) == (*expected, False)
     pi.write("usr/lib/smart-meter/image", "")
+    (pi.root / "state").mkdir()
     assert pi.look().root.ours
 
 

@@ -79,6 +79,13 @@ def test_the_card_has_to_have_room() -> None:
     assert problems_of({"free_bytes": 500_000_000}) == ([], [])
 
 
+def test_an_image_needs_room_for_a_release_only() -> None:
+    image = {"overlay": False, "volatile": False, "why": "", "ours": True}
+    [problem], _ = problems_of({"free_bytes": 99_999_999, "root": image})
+    assert problem.startswith("has 99 MB free on its state partition, and 100 MB are needed; see what takes")
+    assert problems_of({"free_bytes": 100_000_000, "root": image}) == ([], [])
+
+
 def test_sudo_has_to_lead_to_root() -> None:
     [problem], _ = problems_of({"user_id": 1000})
     assert problem.startswith("commands run as user 1000 and not as root")
