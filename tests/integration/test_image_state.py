@@ -23,8 +23,7 @@ MOUNT = """
 from pathlib import Path
 from state import boot, mounts, places
 problems = []
-mounts.prepare(places.read(), Path("/state"))
-mounts.mount_all(places.read(), Path("/state"), problems.append)
+mounts.mount_all(places.read(), Path("/state"), Path("/tmp/memory"), problems.append)
 boot.make_machine_id(Path("/etc/machine-id"))
 assert not problems, problems
 """

@@ -10,6 +10,7 @@ from . import boot, filesystem, keys, mounts, places
 from .devices import SPARE, STATE, Disk
 
 _FOLDER = Path("/state")
+_MEMORY = Path("/run/smart-meter-image/memory")
 _ERROR, _NOTICE = 3, 5  # sd-daemon(3)
 
 
@@ -30,13 +31,11 @@ def _boot() -> int:
     mounter = boot.Mounter(_FOLDER, _mount, _unmount, _mount_memory)
     try:
         report = boot.mount_state(Disk.of_root(), (STATE, SPARE), mounter)
-        mounts.prepare(listed, _FOLDER)
     except Exception as error:  # whatever it is, the Pi has to boot
         _unmount()
         _mount_memory()
         report = boot.Report("memory", why=repr(error))
-        mounts.prepare(listed, _FOLDER)
-    mounts.mount_all(listed, _FOLDER, report.problems.append)
+    mounts.mount_all(listed, _FOLDER, _MEMORY, report.problems.append)
     try:
         if boot.make_machine_id(Path("/etc/machine-id")):
             _log(_NOTICE, "first boot: made the machine-id")

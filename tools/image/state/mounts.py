@@ -20,42 +20,51 @@ def mount(*arguments: str) -> None:
         raise OSError(f"mount {arguments[-1]}: {done.stderr.strip() or 'no message'}")
 
 
-def commands(places: Iterable[Place], state: Path) -> Iterable[list[str]]:
-    """Yield mount(8)'s arguments for each place, in their order. state: where the partition is mounted."""
-    for place in places:
-        if place.kind == "layer":
-            upper, work = (state / "layers" / place.name / part for part in ("upper", "work"))
-            options = f"lowerdir={place.path},upperdir={upper},workdir={work}"
-            yield ["-t", "overlay", "-o", options, place.name, place.path]
-        elif place.kind == "own":
-            yield ["--bind", str(state / "own" / place.name), place.path]
-        else:
-            mode = f"{(Path(place.path).stat().st_mode & 0o7777):o}"
-            yield ["-t", "tmpfs", "-o", f"mode={mode},{_MEMORY}", place.name, place.path]
+def command(place: Place, state: Path) -> list[str]:
+    """Return the arguments of mount(8) for a place. state: where the state partition is mounted."""
+    if place.kind == "layer":
+        upper, work = (state / "layers" / place.name / part for part in ("upper", "work"))
+        options = f"lowerdir={place.path},upperdir={upper},workdir={work}"
+        return ["-t", "overlay", "-o", options, place.name, place.path]
+    if place.kind == "own":
+        return ["--bind", str(state / "own" / place.name), place.path]
+    mode = f"{(Path(place.path).stat().st_mode & 0o7777):o}"
+    return ["-t", "tmpfs", "-o", f"mode={mode},{_MEMORY}", place.name, place.path]
 
 
-def prepare(places: Iterable[Place], state: Path, root: Path = Path("/")) -> None:
-    """Make the folders that are missing on a state partition, with the mode and owner of the image's own."""
-    for place in places:
-        source = root / place.path.lstrip("/")
-        if place.kind == "layer":
-            folder = state / "layers" / place.name
-            _make(folder / "upper", source)
-            # The kernel empties it at each mount.
-            (folder / "work").mkdir(parents=True, exist_ok=True)
-        elif place.kind == "own":
-            _make(state / "own" / place.name, source)
+def prepare(place: Place, state: Path, root: Path = Path("/")) -> None:
+    """Make the folders that a place lacks on the state partition. Raises OSError.
+
+    They get the mode and the owner of the image's own folder.
+    """
+    source = root / place.path.lstrip("/")
+    if place.kind == "layer":
+        folder = state / "layers" / place.name
+        _make(folder / "upper", source)
+        # The kernel empties it at each mount.
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+    elif place.kind == "own":
+        _make(state / "own" / place.name, source)
 
 
 def mount_all(
-    places: list[Place], state: Path, problem: Callable[[str], None], call: Callable[..., None] = mount
+    places: Iterable[Place],
+    state: Path,
+    memory: Path,
+    problem: Callable[[str], None],
+    call: Callable[..., None] = mount,
 ) -> None:
-    """Mount every place. One that can't be mounted is reported, and does not stop the others."""
-    for arguments in commands(places, state):
-        try:
-            call(*arguments)
-        except OSError as error:
-            problem(str(error))
+    """Mount every place from the state partition. One that can't be is kept below `memory`, and reported."""
+    for place in places:
+        for folder in (state, memory):
+            try:
+                prepare(place, folder)
+                call(*command(place, folder))
+            except OSError as error:
+                where = "read-only" if folder is memory else "kept in memory until the next restart"
+                problem(f"{place.path} is {where}: {error}")
+            else:
+                break
 
 
 def _make(folder: Path, source: Path) -> None:

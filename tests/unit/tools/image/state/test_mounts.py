@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ STATE = Path("/state")
 
 
 def test_a_layer_is_an_overlay_over_the_images_own_folder() -> None:
-    [arguments] = mounts.commands([Place("layer", "/opt/smart-meter")], STATE)
+    arguments = mounts.command(Place("layer", "/opt/smart-meter"), STATE)
 
     layer = "/state/layers/opt-smart-meter"
     options = f"lowerdir=/opt/smart-meter,upperdir={layer}/upper,workdir={layer}/work"
@@ -20,7 +21,7 @@ def test_a_layer_is_an_overlay_over_the_images_own_folder() -> None:
 
 
 def test_an_own_folder_is_a_bind_mount_of_the_partition() -> None:
-    [arguments] = mounts.commands([Place("own", "/var/log/journal")], STATE)
+    arguments = mounts.command(Place("own", "/var/log/journal"), STATE)
 
     assert arguments == ["--bind", "/state/own/var-log-journal", "/var/log/journal"]
 
@@ -28,7 +29,7 @@ def test_an_own_folder_is_a_bind_mount_of_the_partition() -> None:
 def test_a_folder_in_memory_has_the_images_mode_and_a_limit(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
 
-    [arguments] = mounts.commands([Place("memory", str(tmp_path))], STATE)
+    arguments = mounts.command(Place("memory", str(tmp_path)), STATE)
 
     assert arguments[:2] == ["-t", "tmpfs"]
     assert arguments[3].startswith("mode=1777,size=64m,")
@@ -52,7 +53,8 @@ def test_missing_folders_get_the_mode_of_the_images_own(tmp_path: Path, image: P
     state = tmp_path / "state"
     state.mkdir()
 
-    mounts.prepare(PLACES, state, image)
+    for place in PLACES:
+        mounts.prepare(place, state, image)
 
     assert (state / "layers/root/upper").stat().st_mode & 0o7777 == 0o700
     assert (state / "own/var-log-journal").stat().st_mode & 0o7777 == 0o2755
@@ -72,7 +74,8 @@ def test_what_is_there_stays_as_it_is(tmp_path: Path, image: Path) -> None:
     upper.chmod(0o711)
     (upper / "file").write_text("kept")
 
-    mounts.prepare(PLACES, tmp_path / "state", image)
+    for place in PLACES:
+        mounts.prepare(place, tmp_path / "state", image)
 
     assert upper.stat().st_mode & 0o777 == 0o711
     assert (upper / "file").read_text() == "kept"
@@ -82,23 +85,62 @@ def test_a_folder_that_a_power_cut_left_half_made_is_made_again(tmp_path: Path, 
     half = tmp_path / "state/layers/root/upper.new"
     half.mkdir(parents=True)
 
-    mounts.prepare(PLACES, tmp_path / "state", image)
+    for place in PLACES:
+        mounts.prepare(place, tmp_path / "state", image)
 
     assert (tmp_path / "state/layers/root/upper").stat().st_mode & 0o777 == 0o700
     assert not half.exists()
 
 
-def test_a_mount_that_fails_is_reported_and_stops_no_other() -> None:
+ETC, LOG = Place("layer", "/etc"), Place("own", "/var/log")
+
+
+def mounted(state: Path, memory: Path, fails: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Return what was mounted, and the problems. fails: by the words of a call of mount(8)."""
     called: list[str] = []
     problems: list[str] = []
 
     def call(*arguments: str) -> None:
-        called.append(arguments[-1])
-        if arguments[-1] == "/etc":
-            raise OSError("mount /etc: stale file handle")
+        words = " ".join(arguments)
+        if fails(words):
+            raise OSError("stale file handle")
+        called.append(words)
 
-    places = [Place("layer", "/etc"), Place("own", "/var/log/journal")]
-    mounts.mount_all(places, STATE, problems.append, call)
+    mounts.mount_all([ETC, LOG], state, memory, problems.append, call)
+    return called, problems
 
-    assert called == ["/etc", "/var/log/journal"]
-    assert problems == ["mount /etc: stale file handle"]
+
+def test_a_place_that_cannot_be_mounted_is_kept_in_memory_and_stops_no_other(tmp_path: Path) -> None:
+    state, memory = tmp_path / "state", tmp_path / "memory"
+
+    called, problems = mounted(state, memory, lambda words: f"upperdir={state}" in words)
+
+    first, second = called
+    assert f"upperdir={memory}/layers/etc/upper" in first
+    assert second == f"--bind {state}/own/var-log /var/log"
+    assert problems == ["/etc is kept in memory until the next restart: stale file handle"]
+
+
+def test_a_state_partition_without_room_for_a_folder_keeps_the_others(tmp_path: Path) -> None:
+    state, memory = tmp_path / "state", tmp_path / "memory"
+    state.mkdir()
+    # Nothing can be made below it.
+    (state / "own").write_text("")
+
+    called, [problem] = mounted(state, memory, lambda _: False)
+
+    assert f"upperdir={state}/layers/etc/upper" in called[0]
+    assert called[1] == f"--bind {memory}/own/var-log /var/log"
+    assert problem.startswith("/var/log is kept in memory until the next restart: ")
+
+
+def test_a_place_that_cannot_be_kept_anywhere_is_read_only(tmp_path: Path) -> None:
+    called, problems = mounted(tmp_path / "state", tmp_path / "memory", lambda _: True)
+
+    assert called == []
+    assert [problem.split(":")[0] for problem in problems] == [
+        "/etc is kept in memory until the next restart",
+        "/etc is read-only",
+        "/var/log is kept in memory until the next restart",
+        "/var/log is read-only",
+    ]
