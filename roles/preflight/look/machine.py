@@ -182,16 +182,19 @@ def is_image(root: Path) -> bool:
 
 def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
     """Return whether the root file system is an overlay, and whether changes are lost at the next restart."""
-    ours = is_image(root)
     mounts = []
     for line in text_of(root / "proc/self/mountinfo").split("\n"):
         left, _, right = line.partition(" - ")
         if len(left.split(" ")) > 4 and len(right.split(" ")) > 2:
             mounts.append((left.split(" ")[4], right.split(" ")[0], right.split(" ")[2]))
+    if is_image(root):
+        kind = next((kind for at, kind, _ in reversed(mounts) if at == "/state"), "")
+        why = "" if kind == "ext4" else "the state partition is not in use"
+        return {"overlay": False, "volatile": bool(why), "why": why, "ours": True}
     kind, options = next(((kind, options) for at, kind, options in reversed(mounts) if at == "/"), ("", ""))
     if kind != "overlay":
         why = f"a {kind}" if kind in ("tmpfs", "ramfs") else ""
-        return {"overlay": False, "volatile": bool(why), "why": why, "ours": ours}
+        return {"overlay": False, "volatile": bool(why), "why": why, "ours": False}
     upper = re.search(r"(?:^|,)upperdir=([^,]+)", options)
     # The longest mount point that the folder is below; the overlay itself does not count.
     below = [each for each in mounts if upper and each[0] != "/" and f"{upper[1]}/".startswith(f"{each[0]}/")]
@@ -202,7 +205,7 @@ def root_file_system(root: Path, words: list[str]) -> dict[str, Any]:
         why = next(word for word in words if word.startswith("overlayroot="))
     elif below and max(below, key=lambda each: len(each[0]))[1] == "tmpfs":
         why = "upperdir on a tmpfs"
-    return {"overlay": True, "volatile": bool(why), "why": clean(why), "ours": ours}
+    return {"overlay": True, "volatile": bool(why), "why": clean(why), "ours": False}
 
 
 def has_passphrase(root: Path) -> bool:

@@ -36,7 +36,10 @@ def conflicts(look: Look, values: Values) -> Iterator[Problem]:
 
 
 def _check_root(look: Look) -> Iterator[Problem]:
-    if look.root.volatile and not look.root.ours:
+    if look.root.volatile and look.root.ours:
+        fix = "replace the card (sudo smart-meter doctor shows more), and provision it again"
+        yield Problem((), f"loses all changes at the next restart: {look.root.why}; {fix}")
+    elif look.root.volatile:
         fix = "sudo raspi-config nonint disable_overlayfs, restart it, and provision it again"
         yield Problem((), f"loses all changes at the next restart: / is {_why_volatile(look)}; {fix}")
 

@@ -130,7 +130,10 @@ class Ufw:
 
 @dataclass(frozen=True, slots=True)
 class RootFileSystem:
-    """volatile: changes are lost at the next restart; why: what shows that; ours: that of our own image."""
+    """volatile: changes are lost at the next restart; why: what shows that; ours: that of our own image.
+
+    An image's own is read-only. Its changes are on the state partition, or are lost.
+    """
 
     overlay: bool
     volatile: bool

@@ -14,6 +14,7 @@ from smart_meter.doctor.check import Check, bad, ok, warning
 MARKER = Path("/usr/lib/smart-meter/image")
 REPORT = Path("/run/smart-meter-image/state.json")
 STATE = "/state"
+_RELEASED = 1_780_000_000  # Unix time, before the first image
 
 
 def is_image(marker: Path = MARKER) -> bool:
@@ -51,6 +52,7 @@ def judge_state(found: Mapping[str, Any] | None) -> Check:
 
 
 def _when(seconds: object) -> str:
-    if not isinstance(seconds, int | float) or not 0 <= seconds < 2**33:
+    # A Pi without a clock of its own may have had none yet.
+    if not isinstance(seconds, int | float) or not _RELEASED <= seconds < 2**33:
         return ""
     return f"on {datetime.fromtimestamp(seconds, UTC).date().isoformat()} "

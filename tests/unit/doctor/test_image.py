@@ -28,12 +28,12 @@ from smart_meter.doctor.image import judge_state, report
             "mount /home: no room; x",
         ),
         (
-            {"kind": "spare", "device": "mmcblk0p7", "why": "it can't be repaired: x", "set_aside": 1.78e9},
+            {"kind": "spare", "device": "mmcblk0p7", "why": "it can't be repaired: x", "set_aside": 1.8e9},
             Level.WARNING,
-            "set aside on 2026-05-28 (it can't be repaired: x); the spare partition mmcblk0p7 replaces it",
+            "set aside on 2027-01-15 (it can't be repaired: x); the spare partition mmcblk0p7 replaces it",
         ),
         (
-            {"kind": "spare", "device": "mmcblk0p7", "why": "x", "set_aside": "yesterday"},
+            {"kind": "spare", "device": "mmcblk0p7", "why": "x", "set_aside": 17.0},
             Level.WARNING,
             "set aside (x); the spare partition mmcblk0p7 replaces it",
         ),

@@ -361,9 +361,25 @@ def test_a_root_whose_changes_are_lost_is_noticed(
     root = pi.look().root
 
     assert (root.overlay, root.volatile, root.why, root.ours) == (*expected, False)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "volatile"),
+    [
+        ("22 1 179:8 / /state rw - ext4 /dev/mmcblk0p8 rw\n", False),
+        ("22 1 0:9 / /state rw - tmpfs state rw\n", True),
+        ("", True),
+    ],
+)
+def test_an_image_keeps_its_changes_on_its_state_partition(pi: FakePi, mounts: str, volatile: bool) -> None:
     pi.write("usr/lib/smart-meter/image", "")
     (pi.root / "state").mkdir()
-    assert pi.look().root.ours
+    pi.write("proc/self/mountinfo", f"21 1 179:5 / / ro - ext4 /dev/root ro\n{mounts}")
+
+    root = pi.look().root
+
+    assert (root.ours, root.overlay, root.volatile) == (True, False, volatile)
+    assert root.why == ("the state partition is not in use" if volatile else "")
 
 
 def test_files_that_set_kernel_settings_come_in_the_order_of_their_names(pi: FakePi) -> None:

@@ -43,7 +43,7 @@ def sysctl(key: str, *files: tuple[str, str]) -> dict[str, Any]:
         {"nm.devices": {}},
         # A virtual Pi, and the appliance's own image.
         {"root": {"overlay": True, "volatile": False, "why": "", "ours": False}},
-        {"root": {"overlay": True, "volatile": True, "why": "upperdir on a tmpfs", "ours": True}},
+        {"root": {"overlay": False, "volatile": False, "why": "", "ours": True}},
         # Ours comes after these, has the same values, or does not care.
         sysctl("net.ipv4.ip_forward", ("/etc/sysctl.d/99-x.conf", "1")),
         sysctl("net.ipv4.ip_forward", ("/etc/sysctl.d/zz-smart-meter.conf", "0")),
@@ -69,6 +69,14 @@ def test_a_root_in_memory_is_refused(why: str, overlay: bool, words: str) -> Non
     [problem] = problems_of({"root": {"overlay": overlay, "volatile": True, "why": why, "ours": False}})
     assert problem.startswith("loses all changes at the next restart: ")
     assert words in problem
+
+
+def test_an_image_whose_state_is_in_memory_is_refused() -> None:
+    root = {"overlay": False, "volatile": True, "why": "the state partition is not in use", "ours": True}
+    [problem] = problems_of({"root": root})
+    assert problem.startswith(
+        "loses all changes at the next restart: the state partition is not in use; replace"
+    )
 
 
 def test_a_port_that_another_program_has_is_refused_with_its_name() -> None:
