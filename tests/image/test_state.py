@@ -6,7 +6,6 @@ SSH's key and the right to become root are put on the state partition beforehand
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,46 +15,14 @@ import pytest
 from tools.image import disk as layout
 
 from tests.image import state
+from tests.image.conftest import CARD
 from tests.image.machine import Machine, booted
-from tests.image.test_boot import IMAGE
 
-CARD = 4 * 1024**3
 FC03 = bytes.fromhex("03 0000 0008")
 YEAR = 365.25 * 86400
 IDLE_SECONDS = 600
 IDLE_BYTES = 10e9
 """The most that the card may be written in a year in which nothing happens."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("card")
-
-
-@pytest.fixture(scope="module")
-def key(folder: Path) -> Path:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
-    return folder / "key"
-
-
-@pytest.fixture(scope="module")
-def card(folder: Path, key: Path) -> Path:
-    """A card of 4 GiB on which the image was written."""
-    path = folder / "card.img"
-    with path.open("wb") as file:
-        subprocess.run(["xz", "--decompress", "--stdout", IMAGE], check=True, stdout=file)
-    os.truncate(path, CARD)
-    public = key.with_suffix(".pub").read_text()
-    state.put(
-        path,
-        {
-            "/home/pi/.ssh/authorized_keys": state.File(
-                public, 0o600, 1000, {"/home/pi": 0o700, "/home/pi/.ssh": 0o700}
-            ),
-            "/etc/sudoers.d/pi": state.File("pi ALL=(ALL) NOPASSWD: ALL\n", 0o440),
-        },
-    )
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +92,7 @@ def test_an_idle_pi_hardly_writes_to_its_card(machine: Machine) -> None:
 
 
 def test_doctor_shows_the_state(machine: Machine) -> None:
-    text = machine.run("sudo smart-meter doctor || true")
+    text = machine.run("sudo /opt/smart-meter/current/bin/smart-meter doctor || true")
 
     assert "state partition" in text
     assert "vda8" in text
