@@ -47,6 +47,9 @@ def clean(root: Path) -> None:
             path.unlink()
     # systemd fills an empty file at the first boot. Without a file, it would reset which units are enabled.
     (root / "etc/machine-id").write_bytes(b"")
+    # systemd-tmpfiles can't make it in a root that is read-only.
+    if (root / "var/lib/dbus").is_dir():
+        (root / "var/lib/dbus/machine-id").symlink_to("/etc/machine-id")
     # Users, linker cache and journal catalog are up to date: the first boot need not make them again.
     for name in ("etc/.updated", "var/.updated"):
         (root / name).write_bytes(b"")

@@ -144,6 +144,16 @@ def test_secrets_are_not_removed_in_silence(root: Path) -> None:
     assert {broken.rule for broken in seal.broken(root)} == {"passwords", "secrets"}
 
 
+def test_dbus_uses_the_machine_id_of_the_system(root: Path) -> None:
+    (root / "var/lib/dbus").mkdir(parents=True, exist_ok=True)
+    (root / "var/lib/dbus/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+
+    clean.clean(root)
+
+    assert str((root / "var/lib/dbus/machine-id").readlink()) == "/etc/machine-id"
+    assert seal.broken(root) == []
+
+
 def test_cleaning_keeps_the_folders_of_logs(root: Path) -> None:
     write(root / "var/log/apt/term.log", "x")
 
