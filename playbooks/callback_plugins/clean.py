@@ -94,9 +94,10 @@ class CallbackModule(Default):  # type: ignore[misc] # Ansible ships no type inf
         """Print the result, and the paths of what was written."""
         self._end(result)
         super().v2_runner_on_ok(result)
-        # Of the module managed_files.
-        for path in result._result.get("written", ()):
-            self._display.display(f"  {path}")
+        written = result._result.get("written")
+        if result._task.action == "managed_files" and isinstance(written, list):
+            for path in written:
+                self._display.display("  " + escape(str(path)).replace("\n", "\\n"))
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """Print the failure."""

@@ -101,9 +101,9 @@ class Writer:
         before = _bytes(path) if there and stat.S_ISREG(there.st_mode) else None
         if before == text and there and _rights(there) == _wanted_rights(wanted):
             return
-        if before == text and there:
+        if there and _rights(there) != _wanted_rights(wanted):
             self._note(path, _rights(there), _wanted_rights(wanted))
-        else:
+        if before != text:
             self._note(path, (before or b"").decode("utf-8", "replace"), wanted["text"])
         if self._check:
             return
@@ -156,7 +156,8 @@ class Writer:
         return new
 
     def _note(self, path: str, before: str, after: str) -> None:
-        self.written.append(path)
+        if path not in self.written:
+            self.written.append(path)
         headers = {"before_header": path, "after_header": path}
         self.differences.append({**headers, "before": before, "after": after})
 
@@ -201,7 +202,8 @@ def _rights(there: os.stat_result) -> str:
         owner = pwd.getpwuid(there.st_uid).pw_name
     with suppress(KeyError):
         group = grp.getgrgid(there.st_gid).gr_name
-    return f"mode {stat.S_IMODE(there.st_mode):04o}, owner {owner}, group {group}\n"
+    kind = "a link, " if stat.S_ISLNK(there.st_mode) else ""
+    return f"{kind}mode {stat.S_IMODE(there.st_mode):04o}, owner {owner}, group {group}\n"
 
 
 def main() -> None:

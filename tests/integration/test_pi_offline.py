@@ -29,7 +29,7 @@ _OF_THIS_MACHINE = (
     "ls /etc/systemd/system /etc/ufw /etc/sysctl.d /usr/local/bin /usr/local/sbin 2>&1",
 )
 # What cloud-init sets at the first boot, after the card was prepared: the time zone in Imager's user-data.
-_BROUGHT_BY_THE_FIRST_BOOT = {IMAGER: ["appliance : Files | Write those that differ"]}
+_BROUGHT_BY_THE_FIRST_BOOT = {IMAGER: ["appliance : Files | Write the others that differ"]}
 
 
 @dataclass(frozen=True)

@@ -186,8 +186,8 @@ class Firewall:
     """Output of `ufw status verbose`."""
     added: str
     """Output of `ufw show added`."""
-    in_force: str | None = None
-    """Output of `iptables -S`; None if it failed. ufw's own output stays the same if somebody flushes it."""
+    in_force: str | None
+    """Output of `iptables -S`; None if it failed. ufw's own output does not show that rules were flushed."""
 
 
 def judge_firewall(
@@ -208,10 +208,14 @@ def judge_firewall(
     if default and "allow (incoming)" in default:
         found = "active, incoming allowed by default"
         checks = [warning(name, found, expected, "sudo ufw default deny incoming")]
-    elif firewall.in_force is not None and (gone := _flushed(firewall.in_force, any_rules=bool(rules))):
+    elif firewall.in_force is None:
+        found = "active; whether its rules are in force is not known: iptables -S fails"
+        checks = [unknown(name, found, expected, AS_ROOT)]
+    elif gone := _flushed(firewall.in_force, any_rules=bool(rules)):
         # `ufw reload` does not restore the rules of INPUT while ufw's own chains are there.
         fix = (
-            "sudo sh -c 'iptables -F && iptables -X && ufw reload'; "
+            "sudo sh -c 'iptables -F && (iptables -X || true) && ufw reload'; "
+            "it also removes rules of other programs; "
             "if it is found again, another program changes the filter table"
         )
         checks = [bad(name, f"active, but not in force: {gone}", expected, fix)]
@@ -221,8 +225,15 @@ def judge_firewall(
 
 
 def _flushed(in_force: str, *, any_rules: bool) -> str:
-    """Return which of ufw's own parts is missing in the output of `iptables -S`; empty if none is."""
+    """Return which part of ufw is missing or bypassed in the output of `iptables -S`; empty if none is."""
     lines = in_force.splitlines()
+    for line in lines:
+        if line == "-A INPUT -j ufw-before-input":
+            break
+        if line == "-A INPUT -j ACCEPT":
+            return "a rule before ufw's accepts everything"
+    if "-A ufw-before-input -j ACCEPT" in lines or "-A ufw-user-input -j ACCEPT" in lines:
+        return "a rule among ufw's accepts everything"
     if "-P INPUT DROP" not in lines:
         return "INPUT accepts what no rule decides"
     for chain, leads_to in (("INPUT", "ufw-before-input"), ("ufw-before-input", "ufw-user-input")):

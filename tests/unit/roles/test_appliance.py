@@ -9,7 +9,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from tests.unit.roles.loaded import ROLES
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.roles.test_role_files import provisioned, that_would_be_written, that_would_run
+from tests.unit.roles.test_role_files import provisioned, tasks_of, that_would_be_written, that_would_run
 from tests.unit.roles.test_role_files import templar as of_all_roles
 
 INTERNAL = REPOSITORY / "roles/appliance/vars/main.yml"
@@ -99,12 +99,12 @@ WATCHDOG, OLD_WATCHDOG = (f"/etc/systemd/system.conf.d/{number}-smart-meter.conf
         ({}, [], []),
         ({}, [OLD_WATCHDOG], ["Watchdog | Remove what no longer applies"]),
         ({}, [WATCHDOG], ["Watchdog | Remove what no longer applies"]),
-        ({"appliance_watchdog_seconds": 10}, [], ["Files | Write those that differ"]),
-        ({"appliance_watchdog_off": True}, [], ["Files | Write those that differ"]),
+        ({"appliance_watchdog_seconds": 10}, [], ["Files | Write the others that differ"]),
+        ({"appliance_watchdog_off": True}, [], ["Files | Write the others that differ"]),
         (
             {"appliance_watchdog_seconds": 10},
             [OLD_WATCHDOG, WATCHDOG],
-            ["Files | Write those that differ", "Watchdog | Remove what no longer applies"],
+            ["Files | Write the others that differ", "Watchdog | Remove what no longer applies"],
         ),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_pi_that_has_it_all_takes_no_round_trip() -> None:
     ("changes", "tasks"),
     [
         ({"name.node": "raspberrypi"}, ["Name | Add the present name and the new one to /etc/hosts"]),
-        ({"zone": ""}, ["Files | Write those that differ"]),
+        ({"zone": ""}, ["Files | Write the others that differ"]),
         (
             {"packages": ["authbind", "systemd-timesyncd", "unattended-upgrades"]},
             [
@@ -206,6 +206,20 @@ def test_a_program_starts_again_with_what_it_reads(path: str, handlers: list[str
         __appliance_differs=[path], appliance_watchdog_seconds=10, preflight_look=provisioned("appliance")
     )
     assert now.template(trust_as_template("{{ __appliance_handlers }}")) == handlers
+
+
+def test_what_has_a_handler_is_written_only_once_all_packages_are_there() -> None:
+    """If one can't be installed, the run ends: no file may count as written whose handler has not run."""
+    look = provisioned("appliance")
+    look["files"] = {
+        path: None if isinstance(found, list) else found for path, found in look["files"].items()
+    }
+    look["packages"] = []
+    names = that_would_run("appliance", look, appliance_watchdog_seconds=10)
+    before, then = "Files | Write those that come before the packages", "Files | Write the others that differ"
+    assert names.index(before) < names.index("Packages | Install missing packages") < names.index(then)
+    [task] = [task for task, _ in tasks_of("appliance") if task["name"] == before]
+    assert "notify" not in task
 
 
 @pytest.mark.parametrize(("missing", "tasks"), [([], 1), (["iw"], 0)])

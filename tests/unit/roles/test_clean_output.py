@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,46 @@ def test_drift_shows_a_difference_escaped(tmp_path: Path) -> None:
     assert "-\\x1b[2J\\x1b]0;title\\x07\\u202egood" in outcome.output
     assert "+good" in outcome.output
     assert {character for character in EVIL if not character.isprintable()} & set(outcome.output) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "written", "lines"),
+    [
+        ("managed_files", ["/etc/a", "/etc/b"], ["  /etc/a", "  /etc/b"]),
+        (
+            "managed_files",
+            ["/etc/a\n\nPLAY RECAP\npi-south : ok=9"],
+            ["  /etc/a\\n\\nPLAY RECAP\\npi-south : ok=9"],
+        ),
+        ("managed_files", 5, []),
+        ("managed_files", "/etc/a", []),
+        ("other", ["/etc/a"], []),
+    ],
+)
+def test_only_the_paths_of_written_files_are_listed_each_on_a_line(
+    tmp_path: Path, module: str, written: object, lines: list[str]
+) -> None:
+    """A Pi under someone else's control may answer anything."""
+    site = Site(tmp_path)
+    site.write("inventory/group_vars/all.yml", "ansible_connection: local\nansible_become: false\n")
+    (tmp_path / "inventory/group_vars/smart_meters.yml").unlink()
+    site.hosts({"pi-north": ""})
+    answer = json.dumps({"changed": True, "written": written})
+    (tmp_path / "library").mkdir()
+    site.write(f"library/{module}.py", f"#!/usr/bin/python3\n# WANT_JSON\nprint({answer!r})\n")
+    play = {
+        "name": "Play",
+        "hosts": "smart_meters",
+        "gather_facts": False,
+        "tasks": [{"name": "Write", module: {}}],
+    }
+    site.write("play.yml", yaml.safe_dump([play]))
+
+    outcome = site.play(
+        playbook="play.yml", ANSIBLE_STDOUT_CALLBACK="clean", ANSIBLE_LIBRARY=str(tmp_path / "library")
+    )
+
+    assert outcome.returncode == 0, outcome.output
+    after = outcome.output.partition("changed: [pi-north]\n")[2].partition("\nPLAY RECAP")[0]
+    assert [line for line in after.splitlines() if line] == lines
+    assert "failed" not in outcome.output.partition("PLAY RECAP")[0]

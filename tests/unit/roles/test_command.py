@@ -41,6 +41,8 @@ def test_anything_else_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "smart-meter").write_text("#!/bin/sh\n")
     assert found(tmp_path / "smart-meter") == "in the way"
     assert found(tmp_path) == "in the way"
+    (tmp_path / "by-pipx").symlink_to(tmp_path / "smart-meter")
+    assert found(tmp_path / "by-pipx") == "in the way"
 
 
 def run_with(command: str) -> list[str]:
@@ -54,6 +56,7 @@ def run_with(command: str) -> list[str]:
     [
         (PROGRAM, []),
         ("", [LINKS]),
+        # It leads nowhere.
         ("/home/pi/.venv/bin/smart-meter", [LINKS]),
         # Another one's program is neither replaced nor kept secret.
         ("in the way", [REPORTS]),

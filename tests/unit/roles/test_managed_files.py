@@ -109,6 +109,7 @@ def test_only_the_mode_is_corrected_and_shown(tmp_path: Path) -> None:
 def test_in_check_mode_the_difference_is_shown_and_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.conf"
     path.write_text("old\n", encoding="utf-8")
+    path.chmod(0o640)
     # Its folder, and its owner, may be made by the run.
     new = {"path": str(tmp_path / "new/b.conf"), "text": TEXT, "owner": "nobody-knows"}
     writer = write([{"path": str(path), "text": TEXT}, new], check=True)
@@ -122,23 +123,106 @@ def refuse(wanted: Mapping[str, str]) -> None:
     raise NotWrittenError(f"{wanted['path']}: refused")
 
 
-@pytest.mark.parametrize("reason", ["refused", "missing", "owner", "folder"])
-def test_a_problem_with_one_file_leaves_all_as_they_were(tmp_path: Path, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("refused", r"b\.conf: refused"),
+        ("missing", "No such file or directory"),
+        ("owner", "its owner or group is not on the Pi"),
+        ("folder", "is a folder; move it away"),
+    ],
+)
+def test_a_problem_with_one_file_leaves_all_as_they_were(tmp_path: Path, reason: str, message: str) -> None:
     path, other = tmp_path / "a.conf", tmp_path / "b.conf"
     path.write_text("old\n", encoding="utf-8")
-    bad = {"path": str(other), "text": TEXT, "validate": "check %s"}
-    if reason == "missing":
+    bad = {"path": str(other), "text": TEXT}
+    if reason == "refused":
+        bad["validate"] = "check %s"
+    elif reason == "missing":
         bad["path"] = str(tmp_path / "missing/b.conf")
     elif reason == "owner":
         bad["owner"] = "nobody-knows"
-    elif reason == "folder":
+    else:
         other.mkdir()
 
-    with pytest.raises((NotWrittenError, OSError)):
+    with pytest.raises((NotWrittenError, OSError), match=message):
         write([{"path": str(path), "text": TEXT}, bad], validate=refuse)
 
     assert path.read_text(encoding="utf-8") == "old\n"
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"a.conf", "b.conf"}
+    assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["a.conf"]
+
+
+def test_nobody_else_can_read_a_file_before_it_has_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    change = os.fchmod
+
+    def noted(file: int, mode: int) -> None:
+        seen.append(stat.S_IMODE(os.fstat(file).st_mode))
+        change(file, mode)
+
+    monkeypatch.setattr(os, "fchmod", noted)
+    before = os.umask(0)
+    try:
+        write([{"path": str(tmp_path / "psk.conf"), "text": TEXT}])
+    finally:
+        os.umask(before)
+
+    assert seen == [0o600]
+
+
+def test_all_files_are_stored_before_the_first_is_put_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    rename = os.rename
+
+    def noted(old: str, new: str) -> None:
+        steps.append(Path(new).name)
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", lambda _: steps.append("stored"))
+    monkeypatch.setattr(os, "rename", noted)
+    write([{"path": str(tmp_path / name), "text": TEXT} for name in ("b", "a")])
+
+    assert steps == ["stored", "stored", "b", "a"], "in the order of the role"
+
+
+def test_owner_and_group_are_those_that_are_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.conf"
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "fchown", lambda file, owner, group: asked.append((owner, group)))
+    monkeypatch.setattr(os, "chown", lambda folder, owner, group: asked.append((owner, group)))
+    writer = write([{"path": str(path), "text": TEXT, "owner": "daemon", "group": "games"}])
+    writer.prepare_folder({"path": str(tmp_path / "f"), "mode": "0700", "owner": "daemon", "group": "games"})
+
+    assert asked == [(pwd.getpwnam("daemon").pw_uid, grp.getgrnam("games").gr_gid)] * 2
+
+
+def test_a_wrong_mode_is_shown_also_if_the_text_differs_and_a_link_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("old\n", encoding="utf-8")
+    path.chmod(0o666)
+    rights, text = write([{"path": str(path), "text": TEXT}]).differences
+    assert "mode 0666" in rights["before"]
+    assert text["before"] == "old\n"
+
+    path.unlink()
+    path.symlink_to("/nowhere")
+    writer = write([{"path": str(path), "text": TEXT}])
+    assert "a link" in writer.differences[0]["before"]
+    assert writer.written == [str(path)]
+
+
+def test_in_check_mode_no_folder_and_no_link_is_made(tmp_path: Path) -> None:
+    writer = Writer(True, accept)
+    writer.prepare_folder({**OWN, "path": str(tmp_path / "folder"), "mode": "0750"})
+    writer.prepare_link({"path": str(tmp_path / "current"), "target": "releases/not-there-yet"})
+    writer.put_in_place()
+
+    assert writer.written == [str(tmp_path / "folder"), str(tmp_path / "current")]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_cut_off_run_has_left_is_written_over(tmp_path: Path) -> None:
@@ -154,7 +238,7 @@ def test_of_a_file_that_is_too_large_only_the_beginning_is_read(tmp_path: Path) 
     path = tmp_path / "502"
     path.touch()
     os.truncate(path, 2**40)
-    [difference] = write([{"path": str(path), "text": TEXT}]).differences
+    difference = write([{"path": str(path), "text": TEXT}]).differences[-1]
 
     assert len(difference["before"]) == 2**20 + 1
     assert path.read_text(encoding="utf-8") == TEXT

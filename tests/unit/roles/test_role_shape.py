@@ -154,9 +154,24 @@ def test_a_template_is_that_of_a_file_which_a_role_manages(template: Path) -> No
 
 
 def test_only_the_module_managed_files_writes_what_the_look_compares() -> None:
-    using = [path for path in TASK_FILES for task in tasks_in(path) if "ansible.builtin.template" in task]
+    using = {
+        path.name: task
+        for path in TASK_FILES
+        for task in tasks_in(path)
+        if "ansible.builtin.template" in task
+    }
     # To compare a file with the inventory, in check mode.
-    assert {path.name for path in using} <= {"verify.yml"}
+    assert list(using) == ["verify.yml"]
+    copying = {path.name for path in TASK_FILES for task in tasks_in(path) if "ansible.builtin.copy" in task}
+    # The archive of wheels, and copies on the Pi itself.
+    assert copying == {"install.yml", "save.yml", "rollback.yml"}
+
+
+def test_no_text_of_a_file_goes_to_the_journal() -> None:
+    writing = [(path, task) for path in TASK_FILES for task in tasks_in(path) if "managed_files" in task]
+    assert len(writing) > 10
+    for path, task in writing:
+        assert task["vars"]["ansible_no_target_syslog"] is True, (path, task["name"])
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: str(p.relative_to(REPOSITORY)))

@@ -148,8 +148,8 @@ def test_the_settings_are_changed_with_rollback() -> None:
     ("differs", "check", "systemd", "expected"),
     [
         (True, False, True, ["SSH | Change the settings, with rollback"]),
-        (True, True, True, ["Files | Write those that differ"]),
-        (True, False, False, ["Files | Write those that differ"]),
+        (True, True, True, ["Files | Write the others that differ"]),
+        (True, False, False, ["Files | Write the others that differ"]),
         (False, False, True, []),
         (False, True, True, []),
     ],
@@ -163,7 +163,7 @@ def test_the_frame_is_entered_only_on_a_pi_that_differs(
     if differs:
         look["files"]["/etc/ssh/sshd_config.d/10-smart-meter.conf"] = None
     ran = that_would_run("appliance", look, file="main.yml", ansible_check_mode=check, ansible_user="pi")
-    frame, outside = "SSH | Change the settings, with rollback", "Files | Write those that differ"
+    frame, outside = "SSH | Change the settings, with rollback", "Files | Write the others that differ"
     assert [name for name in ran if name in (frame, outside)] == expected
 
 
