@@ -177,7 +177,9 @@ def _toml(value: object) -> str:
 
 def _long(text: str) -> str:
     """Return a text as TOML's string of several lines, in which it can be read."""
-    escaped = "\n".join(_toml(line)[1:-1] for line in text.split("\n"))
+    lines = (_toml(line)[1:-1] for line in text.split("\n"))
+    # Single quotation marks need no backslash there.
+    escaped = "\n".join(line if '\\"\\"' in line else line.replace('\\"', '"') for line in lines)
     return f'"""\n{escaped}"""'
 
 

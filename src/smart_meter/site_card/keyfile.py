@@ -75,6 +75,11 @@ def with_passphrase(text: str, passphrase: str) -> str:
     return re.sub(rf"(?m)^{NO_PSK}$", lambda _: PSK + passphrase, text)
 
 
+def without_passphrase(text: str) -> str:
+    """Return a profile's text as it is on a card."""
+    return re.sub(rf"(?m)^{PSK}.*$", NO_PSK, text)
+
+
 def passphrase_of(text: str) -> str:
     """Return the passphrase of a profile's text as the keyfile spells it; empty if there is none."""
     found = re.search(rf"(?m)^{PSK}(.+)$", text)

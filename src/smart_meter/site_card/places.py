@@ -188,6 +188,7 @@ OF_THE_IMAGE = frozenset(
         "/etc/NetworkManager/dispatcher.d/50-smart-meter",
         f"{_UNITS}/smart-meter-guard.service",
         f"{_UNITS}/smart-meter-guard@.service",
+        f"{_UNITS}/smart-meter-site-card.service",
         "/usr/local/sbin/smart-meter-guard",
     }
 )
