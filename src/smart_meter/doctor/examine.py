@@ -20,6 +20,7 @@ from smart_meter.doctor import (
     ping,
     port,
     service,
+    site_card,
     trail,
 )
 from smart_meter.doctor.check import Check
@@ -214,6 +215,8 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
         yield machine.judge_disk(disk)
     yield machine.judge_journal(facts.journal())
     yield machine.judge_boot_partition(facts.passphrases())
+    if (card := site_card.judge(site_card.collect())) is not None:
+        yield card
     yield machine.judge_card(facts.card(), facts.uptime())
     yield machine.judge_restart(facts.restart_due())
     yield machine.judge_temperature(facts.temperature())
