@@ -86,6 +86,47 @@ def test_a_card_sets_every_file_with_the_programs_own_path_and_mode(pi: VirtualP
             assert mode_of(pi, place.copy) == 0o600
 
 
+def test_each_file_gets_the_programs_own_owner(pi: VirtualPi, monkeypatch: pytest.MonkeyPatch) -> None:
+    pi.write(
+        "/etc/passwd", pi.text("/etc/passwd") + "smart-meter:x:990:980::/nonexistent:/usr/sbin/nologin\n"
+    )
+    pi.write("/etc/group", pi.text("/etc/group") + "smart-meter:x:980:\nshadow:x:42:\n")
+    owners: dict[str, tuple[int, int]] = {}
+
+    def chown(path: Path | int, user: int, group: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{path}")) if isinstance(path, int) else path
+        owners[f"/{place.relative_to(pi.root)}".replace("/.", "/").removesuffix(".new")] = (user, group)
+
+    recorder = _Full(os.fsync)
+    recorder.chown = recorder.fchown = chown  # type: ignore[attr-defined]
+    monkeypatch.setattr(staging, "os", recorder)
+    pi.put(data())
+
+    outcome = apply(pi.boot, pi.root, pi.run)
+
+    assert outcome.result is Result.APPLIED, outcome.lines
+    others = {path: owner for path, owner in owners.items() if owner != (0, 0)}
+    assert others == {
+        "/etc/smart-meter": (0, 980),
+        CONFIG: (0, 980),
+        "/etc/authbind/byport/502": (990, 980),
+        "/etc/shadow": (0, 42),
+        "/home/pi/ssh": (1000, 1000),
+        "/home/pi/ssh/authorized_keys": (1000, 1000),
+    }
+
+
+def test_a_pi_without_the_services_user_is_refused(pi: VirtualPi) -> None:
+    pi.put(data())
+    before = pi.state()
+
+    outcome = apply(pi.boot, pi.root, pi.run)
+
+    assert outcome.result is Result.REFUSED
+    assert "has no user root or no group smart-meter; flash the image again" in pi.answer
+    assert {name for name in pi.state() if name not in before} == set()
+
+
 def test_a_card_sets_names_time_zone_login_and_port(pi: VirtualPi) -> None:
     applied(pi)
 
