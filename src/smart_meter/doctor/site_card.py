@@ -16,6 +16,7 @@ from pathlib import Path
 from smart_meter.config.small_file import read_small
 from smart_meter.doctor.check import AS_ROOT, Check, ok, unknown, warning
 from smart_meter.site_card import record
+from smart_meter.site_card.apply import LACKING
 from smart_meter.site_card.boot_partition import ANSWER
 from smart_meter.site_card.card import MAX_BYTES, NAME, CardError, identity, read
 from smart_meter.site_card.record import Record
@@ -84,6 +85,10 @@ def judge(found: SiteCard | None) -> Check | None:
             _EXPECTED,
             fix,
         )
+    if applied is not None and applied.lacking:
+        fix = "from the controller: make site-card HOST=NAME; copy it to the boot partition, restart the Pi"
+        lacking = "; ".join(f"{name}: {LACKING[name]}" for name in applied.lacking if name in LACKING)
+        return warning(_NAME, f"{_last(applied, found)}; {lacking}", _EXPECTED, fix)
     return ok(_NAME, _last(applied, found), _EXPECTED)
 
 

@@ -11,13 +11,29 @@ from pathlib import Path
 
 from smart_meter.site_card import record as records
 from smart_meter.site_card.boot_partition import ANSWER, BootPartition
-from smart_meter.site_card.card import NAME, Card, CardError, identity, read, refused
+from smart_meter.site_card.card import (
+    MAKE_AGAIN,
+    NAME,
+    PASSPHRASE,
+    PASSWORD,
+    Card,
+    CardError,
+    identity,
+    read,
+    refused,
+)
 from smart_meter.site_card.checks import check
 from smart_meter.site_card.commands import Run
 from smart_meter.site_card.places import BY_PATH, HOST_NAME
 from smart_meter.site_card.record import Record
 from smart_meter.site_card.staging import InTheWayError, Staging
 from smart_meter.site_card.target import IMAGE_NAMES, Numbers, Target
+
+LACKING = {
+    PASSPHRASE: "neither the card nor the Pi has it, so the field zone has no Wi-Fi",
+    PASSWORD: "neither the card nor the Pi has it, so nobody can use sudo",
+}
+"""What follows if a secret is on the card and on the Pi no longer, such as after the loss of the state."""
 
 
 class Result(enum.Enum):
@@ -65,7 +81,7 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
     try:
         partition.remove_secrets(data)
         if outcome.result is Result.APPLIED:
-            partition.answer(_answer_applied(card))
+            partition.answer(_answer_applied(card, target.lacking))
     except OSError as error:
         lines.append(
             f"the boot partition can't be written ({error.strerror}): the card may still have its secrets"
@@ -86,15 +102,15 @@ def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Out
     changed = tuple(staging.changed)
     try:
         # Its room on the state partition is taken before the first file changes. It is the last in its place.
-        record = _record(card, before, staging.digests)
+        record = _record(card, before, staging.digests, target.lacking)
         staging.file(records.PATH, record.text().encode(), 0o600)
         _put_in_place(staging)
     finally:
         staging.discard()
     name = card.files[HOST_NAME].strip()
-    return Outcome(
-        Result.APPLIED, (f"the card of {card.host} is applied: {len(changed)} changes",), changed, name
-    )
+    lines = [f"the card of {card.host} is applied: {len(changed)} changes"]
+    lines += [f"secrets.{lack}: {LACKING[lack]}" for lack in target.lacking]
+    return Outcome(Result.APPLIED, tuple(lines), changed, name)
 
 
 def _put_in_place(staging: Staging) -> None:
@@ -107,7 +123,7 @@ def _put_in_place(staging: Staging) -> None:
         ) from None
 
 
-def _record(card: Card, before: Record | None, digests: Mapping[str, str]) -> Record:
+def _record(card: Card, before: Record | None, digests: Mapping[str, str], lacking: Sequence[str]) -> Record:
     salt = secrets.token_hex(16) if before is None else before.salt
     kept = {} if before is None else dict(before.secrets)
     kept |= {name: records.digest(salt, secret) for name, secret in card.secrets.items()}
@@ -115,7 +131,7 @@ def _record(card: Card, before: Record | None, digests: Mapping[str, str]) -> Re
     files = {
         path: value for path, value in digests.items() if path in BY_PATH or path.startswith("/etc/ufw/")
     }
-    return Record(card.host, identity(card), time.time(), salt, kept, files)
+    return Record(card.host, identity(card), time.time(), salt, kept, files, list(lacking))
 
 
 def _check_host(card: Card, before: Record | None, target: Target) -> None:
@@ -151,7 +167,13 @@ def _answer_refused(problems: Sequence[str]) -> list[str]:
     ]
 
 
-def _answer_applied(card: Card) -> list[str]:
+def _answer_applied(card: Card, lacking: Sequence[str]) -> list[str]:
+    if lacking:
+        return [
+            f"The site card of {card.host} was applied, except for what needs these secrets:",
+            "",
+            *(f"{NAME}: secrets.{lack}: {LACKING[lack]}; {MAKE_AGAIN}" for lack in lacking),
+        ]
     return [
         f"The site card of {card.host} was applied.",
         "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class Record:
 
     identity: as card.identity returns it. applied: when, in Unix seconds of the Pi's clock. salt, secrets:
     by name, the salted SHA-256 of the secrets that it came with, or that an earlier card did. files: by path,
-    the SHA-256 of each file as the card wrote it.
+    the SHA-256 of each file as the card wrote it. lacking: the secrets that neither the card nor the Pi had.
     """
 
     host: str
@@ -31,6 +31,7 @@ class Record:
     salt: str
     secrets: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    lacking: Sequence[str] = ()
 
     def has(self, name: str, secret: str) -> bool:
         """Whether a secret is the one that was applied."""
@@ -67,5 +68,8 @@ def _record(data: dict[str, Any]) -> Record | None:
         if not isinstance(each, dict):
             return None
         texts += each.values()
+    if not isinstance(data.get("lacking", []), list):
+        return None
+    texts += data.get("lacking", [])
     is_good = all(isinstance(text, str) for text in texts) and isinstance(data["applied"], int | float)
     return record if is_good else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smart_meter.config.small_file import read_small
 from smart_meter.site_card import firewall, keyfile
-from smart_meter.site_card.card import MAKE_AGAIN, PASSPHRASE, PASSWORD, refused
+from smart_meter.site_card.card import PASSPHRASE, PASSWORD, refused
 from smart_meter.site_card.checks import Checked
 from smart_meter.site_card.commands import Run
 from smart_meter.site_card.places import (
@@ -38,12 +38,17 @@ Numbers = Callable[[str, str], tuple[int, int]]
 
 
 class Target:
-    """The files and programs of a Pi. root: the folder that has its files; only tests give another one."""
+    """The files and programs of a Pi.
+
+    root: the folder that has its files; only tests give another one. lacking: the secrets that neither the
+    card nor the Pi has; what needs them is left out.
+    """
 
     def __init__(self, root: Path, run: Run, numbers: Numbers | None = None) -> None:
         self._root = root
         self._run = run
         self._numbers = numbers or self._numbers_of
+        self.lacking: list[str] = []
 
     def host_name(self) -> str:
         """Return the name in /etc/hostname; empty if none is there."""
@@ -95,23 +100,24 @@ class Target:
                     staging.remove(path)
             return
         if place.key in _PROFILES and keyfile.NO_PSK in text.split("\n"):
-            text = keyfile.with_passphrase(text, self._passphrase(checked, place))
+            passphrase = self._passphrase(checked, place)
+            if not passphrase:
+                self.lacking.append(PASSPHRASE)
+                for path in (place.path, place.copy):
+                    staging.remove(path)
+                return
+            text = keyfile.with_passphrase(text, passphrase)
         for path in filter(None, (place.path, place.copy)):
             staging.file(path, text.encode(), place.mode, place.owner, place.group)
         if place.link:
             staging.link(place.link, place.path)
 
     def _passphrase(self, checked: Checked, place: Place) -> str:
-        """Return the card's passphrase, or the one that the Pi has. Raises CardError if there is none."""
+        """Return the card's passphrase, or the one that the Pi has; empty if there is none."""
         if found := checked.card.secrets.get(PASSPHRASE):
             return found
-        for path in (place.path, place.copy):
-            if found := keyfile.passphrase_of(self._text(path) or ""):
-                return found
-        raise refused(
-            f"secrets.{PASSPHRASE}",
-            "is missing, and this Pi has no passphrase yet; " + MAKE_AGAIN,
-        )
+        present = (keyfile.passphrase_of(self._text(path) or "") for path in (place.path, place.copy))
+        return next(filter(None, present), "")
 
     def _prepare_names(self, name: str, staging: Staging) -> None:
         """Add the Pi's name to /etc/hosts; sudo looks it up. A line that has it stays as it is."""
@@ -168,10 +174,7 @@ class Target:
         wanted = card.secrets.get(PASSWORD)
         if wanted is None:
             if card.sudo_asks and card.user != "root" and not (len(fields) > 1 and fields[1].startswith("$")):
-                raise refused(
-                    f"secrets.{PASSWORD}",
-                    f'is missing, and the user "{card.user}" has none: nobody could use sudo; {MAKE_AGAIN}',
-                )
+                self.lacking.append(PASSWORD)
             return
         if len(fields) < 2:
             raise refused(

@@ -95,6 +95,18 @@ def test_secrets_that_could_not_be_removed_are_a_warning(pi: VirtualPi) -> None:
     assert check.found.endswith("still has secrets: passphrase, password")
 
 
+def test_a_secret_that_was_nowhere_is_a_warning(pi: VirtualPi) -> None:
+    (pi.root / "etc/NetworkManager/system-connections/smart-meter-field.nmconnection").unlink()
+    (pi.root / "var/lib/smart-meter-guard/profiles/smart-meter-field.nmconnection").unlink()
+    (pi.root / RECORD.lstrip("/")).unlink()
+    apply(pi.boot, pi.root, pi.run, pi.numbers)
+
+    check = judged(pi)
+
+    assert check.level is Level.WARNING
+    assert "passphrase: neither the card nor the Pi has it, so the field zone has no Wi-Fi" in check.found
+
+
 def test_another_user_than_root_may_not_know() -> None:
     check = site_card.judge(None)
 

@@ -253,18 +253,36 @@ def test_the_passphrase_stays_also_if_only_the_guard_has_its_profile(pi: Virtual
     assert f"psk={PASSPHRASE}" in pi.text(FIELD)
 
 
-def test_a_missing_passphrase_that_the_pi_does_not_have_is_refused(pi: VirtualPi) -> None:
-    answer = refused(pi, data(card(secrets={"password": PASSWORD})))
+def test_a_passphrase_that_the_pi_does_not_have_either_costs_the_wifi_only(pi: VirtualPi) -> None:
+    """After the loss of the state partition, the card on the boot partition has no secrets any more."""
+    pi.put(data(card(secrets={"password": PASSWORD})))
 
-    assert "secrets.passphrase: is missing, and this Pi has no passphrase yet" in answer
+    outcome = start(pi)
+
+    assert outcome.result is Result.APPLIED
+    assert "so the field zone has no Wi-Fi" in outcome.lines[1]
+    assert "secrets.passphrase: neither the card nor the Pi has it" in pi.answer
+    assert not pi.has(FIELD)
+    assert pi.has(BY_KEY["control_profile"].path)
+    assert pi.text("/etc/hostname") == "pi-north\n"
+    assert start(pi).result is Result.UNCHANGED
+    # A card with the passphrase completes it.
+    pi.put(data())
+    assert start(pi).result is Result.APPLIED
+    assert f"psk={PASSPHRASE}" in pi.text(FIELD)
+    assert json.loads(pi.text(RECORD))["lacking"] == []
+    assert "was applied.\n" in pi.answer
 
 
-def test_a_missing_password_that_sudo_would_ask_for_is_refused(pi: VirtualPi) -> None:
+def test_a_password_that_the_pi_does_not_have_either_is_reported_if_sudo_asks_for_it(pi: VirtualPi) -> None:
     without = card(secrets={"passphrase": PASSPHRASE})
+    pi.put(data(without))
 
-    assert "secrets.password: is missing" in refused(pi, data(without))
+    assert start(pi).result is Result.APPLIED
+    assert "secrets.password: neither the card nor the Pi has it, so nobody can use sudo" in pi.answer
     pi.put(data(replace(without, sudo_asks=False)))
     assert start(pi).result is Result.APPLIED
+    assert pi.answer.startswith("The site card of pi-north was applied.\n")
     assert pi.text("/etc/sudoers.d/90-smart-meter-card") == "pi ALL=(ALL:ALL) NOPASSWD: ALL\n"
     assert mode_of(pi, "/etc/sudoers.d/90-smart-meter-card") == 0o440
 
