@@ -200,7 +200,7 @@ NOT_ON_AN_IMAGE = frozenset(
 """Files for a system with cloud-init, and for Debian 12."""
 
 
-_MANAGED = re.compile(r"\A((?:#![^\n]*\n)?(?:#|//) )[^\n]*\n")
+_MANAGED = re.compile(r"\A((?:#![^\n]*\n)?(?:#|//) )[^\n]*[^\\\n]\n")
 """The first comment, which Ansible's configuration sets (ansible_managed)."""
 
 
