@@ -36,6 +36,15 @@ LACKING = {
 """What follows if a secret is on the card and on the Pi no longer, such as after the loss of the state."""
 
 
+_REFUSED = "The site card was refused. The Pi goes on with its settings as they were."
+_INCOMPLETE = "The site card could not be applied completely: some files are new."
+_AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
+
+
+class _IncompleteError(Exception):
+    """Some files are in their places, and another could not be put there."""
+
+
 class Result(enum.Enum):
     """The result of a start."""
 
@@ -71,6 +80,8 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
             outcome = _apply(card, before, root, target)
     except CardError as error:
         return _refuse([str(problem) for problem in error.problems], partition)
+    except _IncompleteError as error:
+        return _refuse([str(error)], partition, _INCOMPLETE)
     except InTheWayError as error:
         return _refuse([f"{error}; move it away on the Pi, or flash the image again"], partition)
     except OSError as error:
@@ -117,9 +128,8 @@ def _put_in_place(staging: Staging) -> None:
     try:
         staging.put_in_place()
     except OSError as error:
-        raise refused(
-            "",
-            f"{error.filename}: {error.strerror}; some files are new: the next start applies the card again",
+        raise _IncompleteError(
+            f"{error.filename}: {error.strerror}; the next start applies the card again, or flash a new card"
         ) from None
 
 
@@ -148,23 +158,13 @@ def _check_host(card: Card, before: Record | None, target: Target) -> None:
         )
 
 
-def _refuse(problems: Sequence[str], partition: BootPartition) -> Outcome:
-    lines = ["the card is refused, and nothing was changed:", *problems]
+def _refuse(problems: Sequence[str], partition: BootPartition, head: str = _REFUSED) -> Outcome:
+    lines = [head, *problems]
     try:
-        partition.answer(_answer_refused(problems))
+        partition.answer([head, "", *problems, "", _AGAIN])
     except OSError as error:
         lines.append(f"the boot partition can't be written ({error.strerror}), so {ANSWER} is not up to date")
     return Outcome(Result.REFUSED, tuple(lines))
-
-
-def _answer_refused(problems: Sequence[str]) -> list[str]:
-    return [
-        "The site card was refused. The Pi goes on with its settings as they were.",
-        "",
-        *problems,
-        "",
-        f"After that, put the new {NAME} in this folder and switch the Pi on again.",
-    ]
 
 
 def _answer_applied(card: Card, lacking: Sequence[str]) -> list[str]:

@@ -40,5 +40,5 @@ def test_apply_fails_if_the_card_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "site-card.toml").write_bytes(data()[:-9])
 
     assert main(["site-card", "apply", "--folder", str(tmp_path), "--root", str(tmp_path)]) == 1
-    assert "the card is refused, and nothing was changed" in capsys.readouterr().err
+    assert "The site card was refused" in capsys.readouterr().err
     assert (tmp_path / "site-card-answer.txt").exists()

@@ -95,11 +95,14 @@ def test_each_file_gets_the_programs_own_owner(pi: VirtualPi, monkeypatch: pytes
 
     def chown(path: Path | int, user: int, group: int) -> None:
         place = Path(os.readlink(f"/proc/self/fd/{path}")) if isinstance(path, int) else path
+        # Nobody else can use it before it has its owner.
+        assert place.stat().st_mode & 0o077 == 0
         owners[f"/{place.relative_to(pi.root)}".replace("/.", "/").removesuffix(".new")] = (user, group)
 
     recorder = _Full(os.fsync)
     recorder.chown = recorder.fchown = chown  # type: ignore[attr-defined]
     monkeypatch.setattr(staging, "os", recorder)
+    pi.write("/etc/authbind/byport/80", "of another user")
     pi.put(data())
 
     outcome = apply(pi.boot, pi.root, pi.run)
@@ -114,6 +117,7 @@ def test_each_file_gets_the_programs_own_owner(pi: VirtualPi, monkeypatch: pytes
         "/home/pi/ssh": (1000, 1000),
         "/home/pi/ssh/authorized_keys": (1000, 1000),
     }
+    assert pi.has("/etc/authbind/byport/80")
 
 
 def test_a_pi_without_the_services_user_is_refused(pi: VirtualPi) -> None:
@@ -230,6 +234,55 @@ def test_a_changed_card_is_applied_and_keeps_the_passphrase(pi: VirtualPi) -> No
     assert 'name = "RPI#2"' in pi.text(CONFIG)
     assert f"psk={PASSPHRASE}" in pi.text(FIELD)
     assert PASSWORD in pi.text("/etc/shadow")
+
+
+def test_secrets_of_an_earlier_card_are_known_still(pi: VirtualPi) -> None:
+    applied(pi)
+    pi.put(data(card(timezone="Etc/UTC", secrets={})))
+    assert start(pi).result is Result.APPLIED
+
+    pi.put(data(card(timezone="Etc/UTC")))
+
+    assert start(pi).result is Result.UNCHANGED
+
+
+def test_a_file_that_others_may_read_is_corrected(pi: VirtualPi) -> None:
+    applied(pi)
+    (pi.root / FIELD.lstrip("/")).chmod(0o644)
+    pi.put(data(card(timezone="Etc/UTC")))
+
+    assert FIELD in start(pi).changed
+    assert mode_of(pi, FIELD) == 0o600
+
+
+def test_a_link_in_the_place_of_the_folder_for_keys_is_refused(pi: VirtualPi) -> None:
+    (pi.root / "etc/cron.d").mkdir()
+    (pi.root / "home/pi/.ssh").symlink_to(pi.root / "etc/cron.d")
+
+    assert "login.keys: /home/pi/.ssh is a link" in refused(pi, data())
+
+
+def test_a_failure_between_two_renames_is_reported_as_such(
+    pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi.put(data())
+    renames = iter(range(5))
+
+    def rename(old: Path, new: Path) -> None:
+        if next(renames, None) is None:
+            raise OSError(errno.EIO, "Input/output error", str(new))
+        os.replace(old, new)
+
+    failing = _Full(os.fsync)
+    failing.rename = rename  # type: ignore[attr-defined]
+    monkeypatch.setattr(staging, "os", failing)
+
+    assert start(pi).result is Result.REFUSED
+    assert pi.answer.startswith("The site card could not be applied completely: some files are new.\n")
+    assert "Input/output error; the next start applies the card again" in pi.answer
+    assert not list(pi.root.rglob(".*.new"))
+    monkeypatch.undo()
+    assert start(pi).result is Result.APPLIED
 
 
 def test_a_card_with_another_passphrase_only_is_another_card(pi: VirtualPi) -> None:

@@ -161,6 +161,13 @@ def test_a_card_of_a_newer_release_is_refused() -> None:
     assert read(data(card(release="0.0.9"))).release == "0.0.9"
 
 
+def test_releases_are_compared_as_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smart_meter.site_card.card.__version__", "0.9.0")
+
+    assert "is newer" in problems(data(card(release="0.10.0")))[0]
+    assert read(data(card(release="0.8.11"))).release == "0.8.11"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
