@@ -25,21 +25,32 @@ for _folder in (_REPOSITORY, _REPOSITORY / "src"):
 from roles.site_card.sha512_crypt import sha512_crypt  # noqa: E402 - the path comes first.
 
 from smart_meter import __version__  # noqa: E402
+from smart_meter.config.toml_table import Problem  # noqa: E402
 from smart_meter.site_card import keyfile  # noqa: E402
 from smart_meter.site_card.card import (  # noqa: E402
     FORMAT,
+    MAKE_AGAIN,
     NAME,
     PASSPHRASE,
     PASSWORD,
     Card,
     CardError,
     read,
+    refused,
     render,
 )
 from smart_meter.site_card.checks import check  # noqa: E402
 from smart_meter.site_card.places import BY_KEY, BY_PATH, NOT_ON_AN_IMAGE, OF_THE_IMAGE, PROFILES  # noqa: E402
 
 _ROUNDS = 20_000
+# The inventory's variables, by the card's keys.
+_VARIABLES = {
+    "login.keys": "site_card_keys",
+    "login.user": "ansible_user",
+    "replaces": "site_card_replaces",
+    "secrets.password": "ansible_become_password",
+    "timezone": "appliance_timezone",
+}
 _COPIES = frozenset(place.copy for place in BY_PATH.values() if place.copy)
 
 
@@ -64,7 +75,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
             text = _text(host, arguments)
         except CardError as error:
             for problem in error.problems:
-                self._display.error(f"{host}: {problem}", wrap_text=False)
+                self._display.error(f"{host}: {_shown(problem)}", wrap_text=False)
             return {**result, "failed": True, "msg": f"{host}: there is no site card"}
         if self._task.check_mode:
             return result
@@ -74,6 +85,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible ships no type in
 def _text(host: str, arguments: Mapping[str, Any]) -> str:
     """Return the card's text. Raises CardError."""
     files, secrets = _files({str(path): str(text) for path, text in arguments["texts"].items()})
+    if arguments["sudo_asks"] and not arguments["password"]:
+        raise refused("secrets.password", "is missing, and sudo asks for it (preflight_sudo_asks)")
     if arguments["password"]:
         secrets[PASSWORD] = _hash(str(arguments["password"]), host)
     card = Card(
@@ -91,6 +104,13 @@ def _text(host: str, arguments: Mapping[str, Any]) -> str:
     text = render(card, _head(host, arguments, card))
     check(read(text.encode()))
     return text
+
+
+def _shown(problem: Problem) -> str:
+    """Return a problem, named by the variable of the inventory that has to be changed."""
+    message = problem.message.removesuffix(f"; {MAKE_AGAIN}")
+    key = problem.key.partition("[")[0]
+    return f"{_VARIABLES[key]}: {message}" if key in _VARIABLES else f"{problem.key}: {message}"
 
 
 def _files(texts: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

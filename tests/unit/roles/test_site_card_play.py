@@ -96,8 +96,24 @@ def test_a_card_that_the_pi_would_refuse_is_not_written(cards: Cards) -> None:
     outcome = cards.make()
 
     assert outcome.returncode
-    assert "pi-north: site-card.toml: login.keys: is empty" in outcome.output
+    assert (
+        "pi-north: site_card_keys: is empty, and SSH accepts only keys: nobody could log in\n"
+        in outcome.output
+    )
     assert not cards.path("pi-north").exists()
+
+
+def test_a_password_that_sudo_asks_for_is_needed(cards: Cards) -> None:
+    cards.site.hosts({"pi-north": good_host(100) + KEYS + 'ansible_become_password: ""\n'})
+
+    outcome = cards.make()
+
+    assert outcome.returncode
+    assert "ansible_become_password" in outcome.output
+    assert not cards.path("pi-north").exists()
+    cards.site.hosts({"pi-north": good_host(100) + KEYS + "preflight_sudo_asks: false\n"})
+    assert cards.make().returncode == 0
+    assert not cards.card("pi-north").sudo_asks
 
 
 def test_a_mistake_in_the_inventory_is_found_first(cards: Cards) -> None:
