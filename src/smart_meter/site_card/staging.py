@@ -103,19 +103,23 @@ class Staging:
         place.chmod(mode)
 
     def put_in_place(self) -> None:
-        """Rename what was prepared, in its order, remove what is unwanted, and write it all to the card."""
-        folders = {path.parent for path in [*self._ready, *self._unwanted]}
+        """Remove what is unwanted and rename what was prepared, in its order.
+
+        The last file is renamed once everything else is on the storage. Raises OSError.
+        """
         for path in self._unwanted:
             path.unlink(missing_ok=True)
-        while self._ready:
+        self._rename(len(self._ready) - 1)
+        _sync({path.parent for path in self._unwanted})
+        self._rename(len(self._ready))
+
+    def _rename(self, count: int) -> None:
+        """Rename the next files, and write their folders to the storage."""
+        folders = {path.parent for path in self._ready[:count]}
+        for _ in range(count):
             os.rename(_new(self._ready[0]), self._ready[0])
             del self._ready[0]
-        for folder in folders:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        _sync(folders)
 
     def discard(self) -> None:
         """Remove what was prepared and not put in place."""
@@ -133,6 +137,15 @@ class Staging:
 
 def _new(place: Path) -> Path:
     return place.with_name(f".{place.name}.new")
+
+
+def _sync(folders: set[Path]) -> None:
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _status(place: Path) -> os.stat_result | None:

@@ -546,6 +546,32 @@ def test_a_power_cut_between_two_renames_is_made_up_for_at_the_next_start(
     assert not list(pi.root.rglob(".*.new"))
 
 
+def test_the_record_is_put_in_place_once_everything_else_is_on_the_card(
+    pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def rename(old: Path, new: Path) -> None:
+        steps.append(f"/{new.relative_to(pi.root)}")
+        os.replace(old, new)
+
+    def fsync(descriptor: int) -> None:
+        place = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if place.is_dir():
+            steps.append(f"/{place.relative_to(pi.root)}/")
+
+    watched = _Full(fsync)
+    watched.rename = rename  # type: ignore[attr-defined]
+    monkeypatch.setattr(staging, "os", watched)
+    pi.put(data())
+
+    assert start(pi).result is Result.APPLIED
+
+    assert steps[-2:] == [RECORD, f"{os.path.dirname(RECORD)}/"]
+    changed = {path for path in steps if not path.endswith("/") and path != RECORD}
+    assert {f"{os.path.dirname(path)}/" for path in changed} <= set(steps[: steps.index(RECORD)])
+
+
 def test_a_boot_partition_that_cannot_be_written_does_not_stop_the_card(
     pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
