@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down try test lint unit integration pi test-cases test-wifi image test-image image-compare bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault check provision configure \
+.PHONY: help demo demo-down try test lint unit integration pi test-cases test-wifi image test-image image-compare bench bench-fleet bench-site history-upgrade card-bytes soak generate format lock site vault site-card check provision configure \
 	rollback drift verify doctor report wheels wheel clean
 
 # Virtual Pis need root: namespaces, mounts, systemd-nspawn. Root writes no bytecode files into this folder.
@@ -124,6 +124,11 @@ site: ## Add a site to the inventory (NAME=east)
 vault: ## Create or edit the inventory's secrets, for all sites or for one (SITE=north)
 	@tools/setup venv
 	@tools/vault "$(SITE)"
+
+site-card: ## Write a Pi's site card for the boot partition of an image (HOST=pi-north, REPLACES=pi-old)
+	@tools/setup venv
+	@test -n '$(HOST)' || { echo "make site-card: give HOST=NAME, a Pi of the inventory" >&2; exit 2; }
+	$(PLAYBOOK) --limit '$(HOST)' $(if $(REPLACES),-e site_card_replaces='$(REPLACES)',) playbooks/site_card.yml
 
 check: ## Report every mistake in the inventory; touches no Pi (LIMIT=site_north)
 	@tools/setup venv

@@ -13,11 +13,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def products() -> Iterator[tuple[Path, Callable[[], str]]]:
     """Yield the path of every generated file, and what returns its text."""
-    from tools.generate import architecture, register_map, settings, templates  # noqa: PLC0415 - each room imports `replace` from here
+    from tools.generate import architecture, register_map, settings, site_card, templates  # noqa: PLC0415 - each room imports `replace` from here
 
     yield from architecture.PRODUCTS.items()
     yield from settings.PRODUCTS.items()
     yield from register_map.PRODUCTS.items()
+    yield from site_card.PRODUCTS.items()
     yield from templates.products().items()
 
 

@@ -62,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_history(commands)
     _add_events(commands)
     _add_doctor(commands)
+    _add_site_card(commands)
     return root
 
 
@@ -369,6 +370,43 @@ def _add_doctor(commands: _Commands) -> None:
         help="directory of the service's state file (default: /run/smart-meter)",
     )
     doctor.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_site_card(commands: _Commands) -> None:
+    site_card = commands.add_parser(
+        "site-card",
+        help="check a site card, or apply the one on the boot partition",
+        description="A site card (site-card.toml on the boot partition) makes an image the Pi of a site.\n"
+        "`make site-card HOST=pi-north` writes it on the controller. check: report every problem of a card.\n"
+        "apply: apply the card on the boot partition, whole or not at all, unless it is applied already.\n"
+        "It runs at each boot, before the network starts. A refused card changes nothing, and\n"
+        "site-card-answer.txt beside it has the reasons.",
+        epilog="examples:\n"
+        "  smart-meter site-card check site-card.toml\n"
+        "  sudo smart-meter site-card apply\n\n" + EXIT_CODES,
+    )
+    site_card.add_argument("action", choices=["check", "apply"], help="check a card, or apply it")
+    site_card.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=parse_path,
+        help="for check: the card (default: site-card.toml)",
+    )
+    site_card.add_argument(
+        "--folder",
+        metavar="DIR",
+        type=parse_path,
+        default="/boot/firmware",
+        help="for apply: the folder of the boot partition (default: /boot/firmware)",
+    )
+    site_card.add_argument(
+        "--root",
+        metavar="DIR",
+        type=parse_path,
+        default="/",
+        help="for apply: the root file system, if it is not the running one (default: /)",
+    )
 
 
 def _add_meter(command: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from smart_meter.doctor import (
     ping,
     port,
     service,
+    site_card,
     trail,
 )
 from smart_meter.doctor.check import Check
@@ -217,6 +218,8 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     yield machine.judge_boot_partition(facts.passphrases())
     if image.is_image():
         yield image.judge_state(image.report())
+    if (written := site_card.judge(site_card.collect())) is not None:
+        yield written
     card, uptime = facts.card(), facts.uptime()
     yield machine.judge_card(card, uptime)
     yield machine.judge_life(card, uptime)

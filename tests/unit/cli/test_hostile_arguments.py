@@ -91,6 +91,10 @@ REFUSED: dict[str, list[str]] = {
     "events --waiting": [*BAD_PATHS, "FOLDER/usable/x", "FOLDER", "FOLDER/pipe", "FOLDER/loop", "a" * 300],
     "doctor --config": BAD_PATHS,
     "doctor --runtime": BAD_PATHS,
+    "site-card action": WORDS,
+    "site-card file": [*BAD_PATHS, *UNUSABLE_PATHS],
+    "site-card --folder": BAD_PATHS,
+    "site-card --root": BAD_PATHS,
 }
 for command in ("simulate", "read", "probe"):
     REFUSED |= {
@@ -109,6 +113,7 @@ OTHERS = {
     "history": ["--path", "FOLDER/nowhere"],
     "events": ["--path", "FOLDER/nowhere"],
     "doctor": [],
+    "site-card": ["check"],
 }
 """A sub-command's other arguments; if an argument is given twice, the later one counts."""
 SWITCHES = {"--help", "--json", "--trial"}
@@ -160,6 +165,8 @@ def line(argument: str, value: str) -> list[str]:
             [] if command in ("history", "events") and name in ("--path", "--config") else OTHERS[command]
         )
         return [command, *others, f"{name}={value}"]
+    if name == "file":
+        return [command, *OTHERS[command], "--", value]
     if name == "copy":
         return [command, *OTHERS[command], "--", "backup", value]
     if name == "peer":

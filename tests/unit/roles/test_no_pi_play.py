@@ -12,7 +12,7 @@ import pytest
 from tests.unit.roles.site import REPOSITORY, Outcome, Site, good_host
 
 PLAYBOOKS = sorted(path.name for path in (REPOSITORY / "playbooks").glob("*.yml"))
-TARGETS = ["check", "provision", "configure", "rollback", "drift", "verify", "doctor", "report"]
+TARGETS = ["site-card", "check", "provision", "configure", "rollback", "drift", "verify", "doctor", "report"]
 
 GOOD = "smart_meters:\n  children:\n    site_north:\n      hosts:\n        pi-north:\n    site_new:\n"
 MISSPELT = GOOD.replace("smart_meters:", "smart_meter:")
@@ -111,7 +111,14 @@ def test_every_make_target_fails(site: Site, target: str) -> None:
     site.write("inventory/hosts.yml", MISSPELT)
     inventory = site.folder / "inventory/hosts.yml"
     run = subprocess.run(
-        ["make", "--no-print-directory", target, f"ARGS=-i {inventory}", "LIMIT=all:&site_north"],
+        [
+            "make",
+            "--no-print-directory",
+            target,
+            f"ARGS=-i {inventory}",
+            "LIMIT=all:&site_north",
+            "HOST=pi-north",
+        ],
         cwd=REPOSITORY,
         env={name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MAKE"))},
         capture_output=True,

@@ -1,0 +1,181 @@
+"""Applies the card on the boot partition: whole, or not at all, and only once."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smart_meter.site_card import record as records
+from smart_meter.site_card.boot_partition import ANSWER, BootPartition
+from smart_meter.site_card.card import (
+    MAKE_AGAIN,
+    NAME,
+    PASSPHRASE,
+    PASSWORD,
+    Card,
+    CardError,
+    identity,
+    read,
+    refused,
+)
+from smart_meter.site_card.checks import check
+from smart_meter.site_card.commands import Run
+from smart_meter.site_card.places import BY_PATH, HOST_NAME
+from smart_meter.site_card.record import Record
+from smart_meter.site_card.staging import InTheWayError, Staging
+from smart_meter.site_card.target import IMAGE_NAMES, Numbers, Target
+
+LACKING = {
+    PASSPHRASE: "neither the card nor the Pi has it, so the field zone has no Wi-Fi",
+    PASSWORD: "neither the card nor the Pi has it, so nobody can use sudo",
+}
+"""What follows if a secret is on the card and on the Pi no longer, such as after the loss of the state."""
+
+
+_REFUSED = "The site card was refused. The Pi goes on with its settings as they were."
+_INCOMPLETE = "The site card could not be applied completely: some files are new."
+_AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
+
+
+class _IncompleteError(Exception):
+    """Some files are in their places, and another could not be put there."""
+
+
+class Result(enum.Enum):
+    """The result of a start."""
+
+    ABSENT = "absent"
+    UNCHANGED = "unchanged"
+    APPLIED = "applied"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result, and lines for the journal. changed: the paths that are new."""
+
+    result: Result
+    lines: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+    host_name: str = ""
+
+
+def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) -> Outcome:
+    """Apply the card in a folder, and write the answer beside it. Raises nothing that a card could cause."""
+    partition = BootPartition(folder, run)
+    target = Target(root, run, numbers)
+    try:
+        data = partition.read()
+        if data is None:
+            return Outcome(Result.ABSENT, (f"there is no {NAME} in {folder}: the settings stay as they are",))
+        card = read(data)
+        before = records.load(root)
+        if before is not None and _is_applied(card, before):
+            outcome = Outcome(Result.UNCHANGED, (f"the card of {card.host} is applied already",))
+        else:
+            outcome = _apply(card, before, root, target)
+    except CardError as error:
+        return _refuse([str(problem) for problem in error.problems], partition)
+    except _IncompleteError as error:
+        return _refuse([str(error)], partition, _INCOMPLETE)
+    except InTheWayError as error:
+        return _refuse([f"{error}; move it away on the Pi, or flash the image again"], partition)
+    except OSError as error:
+        return _refuse(
+            [f"{error.filename or 'the state partition'}: {error.strerror}; nothing was changed"], partition
+        )
+    lines = list(outcome.lines)
+    try:
+        partition.remove_secrets(data)
+        if outcome.result is Result.APPLIED:
+            partition.answer(_answer_applied(card, target.lacking))
+    except OSError as error:
+        lines.append(
+            f"the boot partition can't be written ({error.strerror}): the card may still have its secrets"
+        )
+    return Outcome(outcome.result, tuple(lines), outcome.changed, outcome.host_name)
+
+
+def _is_applied(card: Card, before: Record) -> bool:
+    same = before.identity == identity(card)
+    return same and all(before.has(name, secret) for name, secret in card.secrets.items())
+
+
+def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Outcome:
+    _check_host(card, before, target)
+    checked = check(card)
+    target.make_user(card.user)
+    staging = target.prepare(checked)
+    changed = tuple(staging.changed)
+    try:
+        # Its room on the state partition is taken before the first file changes. It is the last in its place.
+        record = _record(card, before, staging.digests, target.lacking)
+        staging.file(records.PATH, record.text().encode(), 0o600)
+        _put_in_place(staging)
+    finally:
+        staging.discard()
+    name = card.files[HOST_NAME].strip()
+    lines = [f"the card of {card.host} is applied: {len(changed)} changes"]
+    lines += [f"secrets.{lack}: {LACKING[lack]}" for lack in target.lacking]
+    return Outcome(Result.APPLIED, tuple(lines), changed, name)
+
+
+def _put_in_place(staging: Staging) -> None:
+    try:
+        staging.put_in_place()
+    except OSError as error:
+        raise _IncompleteError(
+            f"{error.filename}: {error.strerror}; the next start applies the card again, or flash a new card"
+        ) from None
+
+
+def _record(card: Card, before: Record | None, digests: Mapping[str, str], lacking: Sequence[str]) -> Record:
+    salt = secrets.token_hex(16) if before is None else before.salt
+    kept = {} if before is None else dict(before.secrets)
+    kept |= {name: records.digest(salt, secret) for name, secret in card.secrets.items()}
+    # What doctor compares: files that the inventory manages, too.
+    files = {
+        path: value for path, value in digests.items() if path in BY_PATH or path.startswith("/etc/ufw/")
+    }
+    return Record(card.host, identity(card), time.time(), salt, kept, files, list(lacking))
+
+
+def _check_host(card: Card, before: Record | None, target: Target) -> None:
+    """Refuse another host's card, unless the Pi has no name yet or the card replaces its name."""
+    name = target.host_name()
+    if before is None and (name in IMAGE_NAMES or name == card.files[HOST_NAME].strip()):
+        return
+    present = name if before is None else before.host
+    if present not in (card.host, card.replaces):
+        raise refused(
+            "host",
+            f'"{card.host}" is another Pi: this one is {present}; put the card of {present} here, or make '
+            f"one that replaces it (make site-card HOST={card.host} REPLACES={present})",
+        )
+
+
+def _refuse(problems: Sequence[str], partition: BootPartition, head: str = _REFUSED) -> Outcome:
+    lines = [head, *problems]
+    try:
+        partition.answer([head, "", *problems, "", _AGAIN])
+    except OSError as error:
+        lines.append(f"the boot partition can't be written ({error.strerror}), so {ANSWER} is not up to date")
+    return Outcome(Result.REFUSED, tuple(lines))
+
+
+def _answer_applied(card: Card, lacking: Sequence[str]) -> list[str]:
+    if lacking:
+        return [
+            f"The site card of {card.host} was applied, except for what needs these secrets:",
+            "",
+            *(f"{NAME}: secrets.{lack}: {LACKING[lack]}; {MAKE_AGAIN}" for lack in lacking),
+        ]
+    return [
+        f"The site card of {card.host} was applied.",
+        "",
+        "Its passphrase and its password were removed from this folder; the Pi keeps them.",
+    ]
