@@ -242,7 +242,7 @@ def test_on_an_image_packages_come_by_an_update_of_the_image(check: bool) -> Non
 def test_on_an_image_no_package_cache_is_cleared() -> None:
     look = changed(provisioned("appliance"), {"root.ours": True})
     look["files"]["/etc/apt/apt.conf.d/52smart-meter"] = None
-    assert that_would_run("appliance", look) == ["Files | Write those that differ"]
+    assert that_would_run("appliance", look) == ["Files | Write those that come before the packages"]
 
 
 def changed(look: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
