@@ -81,9 +81,10 @@ class Writer:
         there = _at(path)
         if there and not stat.S_ISDIR(there.st_mode):
             raise NotWrittenError(f"{path}: is not a folder; move it away on the Pi")
-        if there and _rights(there) == _wanted_rights(wanted):
+        rights, wanted_rights = _rights(there) if there else "", _wanted_rights(wanted)
+        if rights == wanted_rights:
             return
-        self._note(path, _rights(there) if there else "", _wanted_rights(wanted))
+        self._note(path, rights, wanted_rights)
         if self._check:
             return
         owner, group = _numbers(wanted)
@@ -99,10 +100,11 @@ class Writer:
         if there and stat.S_ISDIR(there.st_mode):
             raise NotWrittenError(f"{path}: is a folder; move it away on the Pi")
         before = _bytes(path) if there and stat.S_ISREG(there.st_mode) else None
-        if before == text and there and _rights(there) == _wanted_rights(wanted):
+        rights, wanted_rights = _rights(there) if there else "", _wanted_rights(wanted)
+        if (before, rights) == (text, wanted_rights):
             return
-        if there and _rights(there) != _wanted_rights(wanted):
-            self._note(path, _rights(there), _wanted_rights(wanted))
+        if there and rights != wanted_rights:
+            self._note(path, rights, wanted_rights)
         if before != text:
             self._note(path, (before or b"").decode("utf-8", "replace"), wanted["text"])
         if self._check:

@@ -7,7 +7,8 @@ import hashlib
 import os
 import pwd
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +77,20 @@ def write(
     validate: Callable[[Mapping[str, str]], None] = accept,
 ) -> Writer:
     writer = Writer(check, validate)
-    try:
+    with finishing(writer):
         for file in files:
             writer.prepare_file({**OWN, "mode": "0640", **file})
+    return writer
+
+
+@contextmanager
+def finishing(writer: Writer) -> Iterator[None]:
+    """Put in place what is prepared, or discard it, as the module does."""
+    try:
+        yield
         writer.put_in_place()
     finally:
         writer.discard()
-    return writer
 
 
 def test_a_file_is_written_with_who_may_use_it(tmp_path: Path) -> None:
@@ -266,11 +274,8 @@ def test_a_folder_is_made_and_who_may_use_it_is_corrected(tmp_path: Path) -> Non
 
 def link(path: Path, target: str) -> Writer:
     writer = Writer(False, accept)
-    try:
+    with finishing(writer):
         writer.prepare_link({"path": str(path), "target": target})
-        writer.put_in_place()
-    finally:
-        writer.discard()
     return writer
 
 
