@@ -86,6 +86,22 @@ class Machine:
             time.sleep(1)
 
 
+def pc(disk: Path, console: Path, uefi: Path | None = None, *, keep: bool = True) -> list[str]:
+    """Return QEMU's command for a PC with this disk, without its network.
+
+    console: the file for what the serial console shows. The other parameters are those of `booted`.
+    """
+    return [
+        *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
+        # One processor, as in tests/wifi: two emulated ones can make the kernel panic.
+        *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-nodefaults", "-display", "none"),
+        *("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console"),
+        *(("-bios", str(uefi)) if uefi else ()),
+        *("-device", "virtio-rng-pci"),
+        *("-drive", f"file={disk},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache=unsafe"),
+    ]
+
+
 @contextmanager
 def booted(
     disk: Path, folder: Path, uefi: Path | None = None, *, keep: bool = False, key: Path | None = None
@@ -100,15 +116,8 @@ def booted(
     forwards = ((port, 502), (ssh_port, 22))
     forwarded = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-192.168.2.100:{there}" for here, there in forwards)
     network = f"net=192.168.2.0/24,host=192.168.2.10,{forwarded}"
-    command = [
-        *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
-        # One processor, as in tests/wifi: two emulated ones can make the kernel panic.
-        *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-nodefaults", "-display", "none"),
-        *("-serial", f"file:{console}"),
-        *(("-bios", str(uefi)) if uefi else ()),
-        *("-drive", f"file={disk},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache=unsafe"),
-        *("-nic", f"user,model=virtio-net-pci,restrict=on,{network}"),
-    ]
+    command = pc(disk, console, uefi, keep=keep)
+    command += ["-nic", f"user,model=virtio-net-pci,restrict=on,{network}"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield Machine(process, console, port, ssh_port, key)
