@@ -5,6 +5,7 @@ The lab's other parts are real as well: the ESP32's and the Opta's tools, and an
 
 from __future__ import annotations
 
+import enum
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from tools.image import disk
 
 from tests.controller import ADDRESS
-from tests.image.machine import BOOT_SECONDS, pc
+from tests.image.machine import BOOT_SECONDS, drive, pc
 from tests.virtual_pi import Lab, LabError, Pi, cgroups, networks, places
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, run
 from tests.virtual_pi.state import PiState
@@ -23,11 +24,25 @@ SITE_CARD = "site-card.toml"
 ANSWER = "site-card-answer.txt"
 
 
+class Flushes(enum.Enum):
+    """What the card does with a flush when the power is cut.
+
+    NONE: what was written is on the card at once. HONOURED: what was not flushed is lost, the worst that a
+    power cut can do. IGNORED: the same, and a flush does nothing. The values of the last two are nbdkit's.
+    """
+
+    NONE = ""
+    HONOURED = "writeback"
+    IGNORED = "unsafe"
+
+
 class ImagePi(Pi):
     """A virtual machine that boots an image. `run` uses SSH: nothing but the image is inside.
 
-    card: the disk image. It gets what the machine writes.
+    card: the disk image. It gets what the machine writes, as `flushes` tells.
     """
+
+    flushes = Flushes.NONE
 
     def __init__(self, lab: Lab, name: str, card: Path) -> None:
         number = max((pi.number for pi in lab.pis), default=0) + 1
@@ -50,20 +65,41 @@ class ImagePi(Pi):
         """Switch the machine on, and return without waiting for the boot."""
         if self.is_on:
             raise LabError(f"{self.name} is on already")
-        command = pc(self.card, self.console_log)
+        group = cgroups.create(cgroups.of_pi(self.lab, self.name))
+        command = pc(self._drive(group), self.console_log)
         for interface in _CABLES:
             mac = places.mac_address(self.lab, self.name, interface)
             tap = f"tap,id={interface},ifname=tap-{interface},script=no,downscript=no"
             command += ["-netdev", tap, "-device", f"virtio-net-pci,netdev={interface},mac={mac},romfile="]
-        group = cgroups.create(cgroups.of_pi(self.lab, self.name))
         own = places.namespace(self.lab, self.name)
         # QEMU puts itself into the background once it has opened its interfaces.
         daemon = networks.in_namespace(own, [*command, "-daemonize"])
         run(cgroups.in_group(group, daemon), env={"PATH": SYSTEM_PATH})
 
     def power_cut(self) -> None:
-        """Cut the power. What the machine has written is on the card."""
+        """Cut the power of the machine and its card."""
         cgroups.kill(cgroups.of_pi(self.lab, self.name))
+
+    def _drive(self, group: Path) -> list[str]:
+        """Return QEMU's options for the card, and start what loses its writes at a power cut."""
+        if self.flushes is Flushes.NONE:
+            return drive(str(self.card), "unsafe")
+        line = self.folder / "nbd"
+        line.unlink(missing_ok=True)
+        # It puts itself into the background once it listens. Its cache is a temporary file.
+        server: list[str | Path] = ["nbdkit", "--unix", line, "--filter=cache"]
+        server += ["file", self.card, f"cache={self.flushes.value}"]
+        server = [
+            "nbdkit",
+            "--unix",
+            line,
+            "--filter=cache",
+            "file",
+            self.card,
+            f"cache={self.flushes.value}",
+        ]
+        run(cgroups.in_group(group, server), env={"PATH": SYSTEM_PATH, "TMPDIR": str(self.card.parent)})
+        return drive(f"nbd+unix:///?socket={line}", "writeback")
 
     def run(
         self, command: Sequence[str | Path], *, check: bool = True, timeout: float = 300, stdin: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,19 +86,24 @@ class Machine:
             time.sleep(1)
 
 
-def pc(disk: Path, console: Path, uefi: Path | None = None, *, keep: bool = True) -> list[str]:
+def drive(file: str, cache: str, *, keep: bool = True) -> list[str]:
+    """Return QEMU's options for a disk image. keep: whether it gets what the machine writes."""
+    return ["-drive", f"file={file},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache={cache}"]
+
+
+def pc(disk: Sequence[str], console: Path, uefi: Path | None = None) -> list[str]:
     """Return QEMU's command for a PC with this disk, without its network.
 
-    console: the file for what the serial console shows. The other parameters are those of `booted`.
+    disk: what `drive` returns. console: the file for what the serial console shows. uefi: the firmware.
     """
     return [
         *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
         # One processor, as in tests/wifi: two emulated ones can make the kernel panic.
         *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-nodefaults", "-display", "none"),
+        *("-device", "virtio-rng-pci"),
         *("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console"),
         *(("-bios", str(uefi)) if uefi else ()),
-        *("-device", "virtio-rng-pci"),
-        *("-drive", f"file={disk},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache=unsafe"),
+        *disk,
     ]
 
 
@@ -116,7 +121,7 @@ def booted(
     forwards = ((port, 502), (ssh_port, 22))
     forwarded = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-192.168.2.100:{there}" for here, there in forwards)
     network = f"net=192.168.2.0/24,host=192.168.2.10,{forwarded}"
-    command = pc(disk, console, uefi, keep=keep)
+    command = pc(drive(str(disk), "unsafe", keep=keep), console, uefi)
     command += ["-nic", f"user,model=virtio-net-pci,restrict=on,{network}"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

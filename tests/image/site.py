@@ -13,7 +13,7 @@ from tests.controller import Controller
 from tests.image.appliance import ANSWER, SITE_CARD, ImagePi
 from tests.image.machine import BOOT_SECONDS
 from tests.integration.pi_story import NAME, Story
-from tests.virtual_pi import Lab
+from tests.virtual_pi import Lab, places
 
 CARD = 4 * 1024**3
 # The machine has no radio: its field network is the second port.
@@ -94,7 +94,9 @@ def site(lab_name: str, image: Path, **variables: object) -> Iterator[Site]:
         key = lab.ssh_key.with_suffix(".pub").read_text().strip()
         controller.hosts[NAME] = {"site_card_keys": [key], **variables}
         controller.write()
-        card = lab.folder / "card.img"
+        folder = places.pi_disk(lab.name, NAME)
+        folder.mkdir(parents=True)
+        card = folder / "card.img"
         flash(image, card)
         yield Site(lab, ImagePi(lab, NAME, card), controller)
 
