@@ -138,6 +138,12 @@ class ImagePi(Pi):
         done = run(["mtype", "-i", self._site, f"::/{name}"])
         return done.stdout
 
+    def raw_site_partition(self) -> bytes:
+        """Return all bytes of the site partition, those of removed files included."""
+        with self.card.open("rb") as file:
+            file.seek(disk.ALIGNMENT)
+            return file.read(disk.SITE.mib * disk.MIB)
+
     def put_on_card(self, name: str, content: bytes) -> None:
         """Write a file to the site partition, as a PC with a card reader does. The machine must be off."""
         if self.is_on:
@@ -145,6 +151,15 @@ class ImagePi(Pi):
         source = self.folder / "copied"
         source.write_bytes(content)
         run(["mcopy", "-o", "-i", self._site, source, f"::/{name}"])
+
+    def fill_site_partition(self) -> None:
+        """Fill the site partition with a file. The machine must be off."""
+        for exponent in range(26, 8, -1):
+            filler = self.folder / f"filler{exponent}"
+            filler.write_bytes(bytes(2**exponent))
+            # Those that are too large for what is left are refused.
+            run(["mcopy", "-o", "-i", self._site, filler, f"::/{filler.name}"], check=False)
+            filler.unlink()
 
     def _signal(self, number: int) -> None:
         # Its systemd is a process of another kernel, so it can only be signalled from inside.
