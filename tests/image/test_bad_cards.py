@@ -1,4 +1,4 @@
-"""A booted image refuses a bad site card and keeps its settings; full partitions don't stop it (make test-image)."""
+"""A booted image refuses a bad site card, and full partitions do not stop it (make test-image)."""
 
 from __future__ import annotations
 
