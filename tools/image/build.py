@@ -223,7 +223,7 @@ class Build:
         """Compress the disk, and write its SHA-256."""
         result = self._result("img.xz")
         # Blocks of a fixed size: the result does not depend on the number of processors.
-        command = f"xz -3 --threads=2 --block-size=24MiB --stdout {image} > {result}"
+        command = f"xz -1 --threads=2 --block-size=24MiB --stdout {image} > {result}"
         self.tools.run(["sh", "-c", command])
         with result.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
