@@ -21,6 +21,7 @@ from tests.virtual_pi.state import PiState
 # In the order in which the kernel finds them: eth0 and eth1.
 _CABLES = {"eth0": places.CONTROL, "eth1": places.FIELD}
 SITE_CARD = "site-card.toml"
+GRUB = "grub/grub.cfg"
 ANSWER = "site-card-answer.txt"
 
 
@@ -43,6 +44,8 @@ class ImagePi(Pi):
     """
 
     flushes = Flushes.NONE
+    others: Sequence[str] = ()
+    """QEMU's options for what else the machine has."""
 
     def __init__(self, lab: Lab, name: str, card: Path) -> None:
         number = max((pi.number for pi in lab.pis), default=0) + 1
@@ -71,6 +74,7 @@ class ImagePi(Pi):
             mac = places.mac_address(self.lab, self.name, interface)
             tap = f"tap,id={interface},ifname=tap-{interface},script=no,downscript=no"
             command += ["-netdev", tap, "-device", f"virtio-net-pci,netdev={interface},mac={mac},romfile="]
+        command += self.others
         own = places.namespace(self.lab, self.name)
         # QEMU puts itself into the background once it has opened its interfaces.
         daemon = networks.in_namespace(own, [*command, "-daemonize"])
@@ -137,6 +141,13 @@ class ImagePi(Pi):
         """Return a text file of the site partition, as a PC with a card reader shows it."""
         done = run(["mtype", "-i", self._site, f"::/{name}"])
         return done.stdout
+
+    def add_kernel_arguments(self, arguments: str) -> None:
+        """Add arguments to the kernel's command line. The machine must be off."""
+        grub = self.file_on_card(GRUB)
+        changed = grub.replace(" console=ttyS0", f" {arguments} console=ttyS0")
+        assert changed != grub
+        self.put_on_card(GRUB, changed.encode())
 
     def raw_site_partition(self) -> bytes:
         """Return all bytes of the site partition, those of removed files included."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.controller import Controller
 from tests.image.appliance import ANSWER, SITE_CARD, ImagePi
@@ -86,10 +87,13 @@ class Site(Story):
 
 
 @contextmanager
-def site(lab_name: str, image: Path, **variables: object) -> Iterator[Site]:
-    """Make a site whose Pi is off, with the image on its card and no site card yet."""
+def site(lab_name: str, image: Path, field: Mapping[str, Any] = FIELD, **variables: object) -> Iterator[Site]:
+    """Make a site whose Pi is off, with the image on its card and no site card yet.
+
+    field: variables of the site, such as its field network. variables: those of the Pi.
+    """
     with Lab(lab_name) as lab:
-        controller = Controller(lab, FIELD)
+        controller = Controller(lab, field)
         controller.secrets["vault_become_password"] = lab.password
         key = lab.ssh_key.with_suffix(".pub").read_text().strip()
         controller.hosts[NAME] = {"site_card_keys": [key], **variables}

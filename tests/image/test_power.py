@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ CUTS_OF_PLAYBOOKS = (
 CUTS_OF_WORK = 8
 CUTS_OF_CONTROL = 3
 # Acknowledged only when it is on the card.
-IMMEDIATE = {"concentrator_history_commit_interval": 0}
+IMMEDIATE: dict[str, Any] = {"concentrator_history_commit_interval": 0}
 
 
 @dataclass
