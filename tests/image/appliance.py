@@ -113,7 +113,9 @@ class ImagePi(Pi):
             raise LabError(f"{self.name} is off: no command can run inside it")
         words = " ".join(_quoted(str(word)) for word in command)
         shell = f"sudo -S -p '' sh -c {_quoted(f'exec {words}')}"
-        ssh = self._in.ssh(self, [shell], address=ADDRESS)
+        program, *arguments = self._in.ssh(self, [shell], address=ADDRESS)
+        # The first value of an option counts.
+        ssh = [program, "-o", "ConnectTimeout=120", *arguments]
         text = f"{self.password}\n{stdin}"
         done = self._in.run("control", ssh, check=False, timeout=timeout, stdin=text)
         if done.returncode == 255:
