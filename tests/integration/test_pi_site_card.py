@@ -67,7 +67,7 @@ def make_card(controller: Controller, *arguments: str) -> Path:
 
 @pytest.fixture(scope="module")
 def carded() -> Iterator[Carded]:
-    with Lab("site-card") as lab:
+    with Lab("site_card") as lab:
         controller = Controller(lab)
         controller.secrets["vault_become_password"] = lab.password
         key = lab.ssh_key.with_suffix(".pub").read_text().strip()
