@@ -5,6 +5,7 @@ A card is the same card without its secrets, so its identity (`identity`) does n
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -127,6 +128,8 @@ def read(data: bytes) -> Card:
 
 def canonical(data: bytes) -> str:
     """Return the text of a card without what editors add. Raises CardError if it is not text."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise refused("", f"is not as it was made: an editor has saved it as UTF-16 (Unicode); {MAKE_AGAIN}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
