@@ -140,14 +140,17 @@ def _is_applied(card: Card, before: Record) -> bool:
 
 def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Outcome:
     _check_host(card, before, target)
-    checked = check(card)
-    target.make_user(card.user)
-    staging = target.prepare(checked)
+    staging = target.prepare(check(card))
     changed = tuple(staging.changed)
     try:
         # Its room on the state partition is taken before the first file changes. It is the last in its place.
         record = _record(card, before, staging.digests, target.lacking)
         staging.file(records.PATH, record.text().encode(), 0o600)
+    except BaseException:
+        staging.discard()
+        target.discard()
+        raise
+    try:
         _put_in_place(staging)
     finally:
         staging.discard()

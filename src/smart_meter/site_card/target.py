@@ -33,6 +33,7 @@ _ZONES = "/usr/share/zoneinfo/"
 _BYPORT = "/etc/authbind/byport"
 _SUDOERS = "/etc/sudoers.d/90-smart-meter-card"
 _RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
+_NO_HOME = 12  # useradd(8): the user is there, and there was no room for its home
 _PROFILES = frozenset(PROFILES.values())
 Numbers = Callable[[str, str], tuple[int, int]]
 
@@ -48,6 +49,7 @@ class Target:
         self._root = root
         self._run = run
         self._numbers = numbers or self._numbers_of
+        self._new_user = ""
         self.lacking: list[str] = []
 
     def host_name(self) -> str:
@@ -57,27 +59,39 @@ class Target:
     def prepare(self, checked: Checked) -> Staging:
         """Prepare everything that a card changes, and validate it. Raises CardError, OSError, InTheWayError.
 
-        The caller puts it in place, or discards it.
+        The caller puts it in place, or discards it and calls `discard`.
         """
         staging = Staging(self._root, self._numbers)
         try:
             self._prepare(checked, staging)
         except BaseException:
             staging.discard()
+            self.discard()
             raise
         return staging
 
-    def make_user(self, name: str) -> None:
-        """Create the login user if it is not there. Raises CardError."""
+    def discard(self) -> None:
+        """Remove the login user again if it was created. It has no password and no key then."""
+        if self._new_user:
+            self._run(["userdel", "--remove", self._new_user])
+            self._new_user = ""
+
+    def _make_user(self, name: str) -> None:
+        """Create the login user if it is not there. Raises CardError.
+
+        Nothing of it can be prepared beside its place, so it is created after everything else was validated.
+        """
         if self._user(name) is None:
             groups = "adm,sudo,netdev"
             done = self._run(["useradd", "--create-home", "--shell", "/bin/bash", "--groups", groups, name])
+            if done.status in (0, _NO_HOME):
+                self._new_user = name
             if done.status:
                 raise refused("login.user", f'the user "{name}" can\'t be created: {_line(done.output)}')
 
     def _prepare(self, checked: Checked, staging: Staging) -> None:
         card = checked.card
-        staging.folder(os.path.dirname(RECORD), 0o700)
+        staging.private(os.path.dirname(RECORD))
         staging.folder("/etc/smart-meter", 0o750, group=SERVICE_USER)
         staging.folder("/var/lib/smart-meter-guard", 0o700)
         staging.folder("/var/lib/smart-meter-guard/profiles", 0o700)
@@ -85,11 +99,12 @@ class Target:
             self._prepare_place(place, checked, staging)
         self._prepare_names(card.files[HOST_NAME].strip(), staging)
         self._prepare_time_zone(card.timezone, staging)
-        self._prepare_login(checked, staging)
         self._prepare_port(checked, staging)
         self._prepare_rules(card.firewall, staging)
         if SSHD in card.files:
             self._check_sshd(staging)
+        self._make_user(card.user)
+        self._prepare_login(checked, staging)
 
     def _prepare_place(self, place: Place, checked: Checked, staging: Staging) -> None:
         text = checked.card.files.get(place.key)

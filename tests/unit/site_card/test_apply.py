@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 
 from smart_meter.site_card import staging
 from smart_meter.site_card.apply import Outcome, Result, apply
-from smart_meter.site_card.card import MAX_BYTES, canonical, read, without_secrets
+from smart_meter.site_card.card import MAX_BYTES, Card, canonical, read, without_secrets
 from smart_meter.site_card.places import BY_KEY
 from tests.unit.site_card.sample import (
     KEY,
@@ -129,6 +130,14 @@ def test_a_pi_without_the_services_user_is_refused(pi: VirtualPi) -> None:
     assert outcome.result is Result.REFUSED
     assert "has no user root or no group smart-meter; flash the image again" in pi.answer
     assert {name for name in pi.state() if name not in before} == set()
+
+
+def test_the_records_folder_is_for_root_only_also_if_the_image_has_made_it(pi: VirtualPi) -> None:
+    (pi.root / RECORD.lstrip("/")).parent.mkdir(parents=True, mode=0o755)
+
+    applied(pi)
+
+    assert mode_of(pi, os.path.dirname(RECORD)) == 0o700
 
 
 def test_a_card_sets_names_time_zone_login_and_port(pi: VirtualPi) -> None:
@@ -373,14 +382,67 @@ def test_another_port_takes_the_permission_of_the_old_one(pi: VirtualPi) -> None
     assert [path.name for path in (pi.root / "etc/authbind/byport").iterdir()] == ["1502"]
 
 
-def test_a_pi_without_the_user_gets_it(pi: VirtualPi) -> None:
+def of_another_user() -> Card:
+    """Return a card with a login user that the Pi does not have."""
     texts = {"sshd": files()["sshd"].replace("AllowUsers pi", "AllowUsers meter")}
-    content = data(card(texts, user="meter"))
+    return card(texts, user="meter")
 
-    assert 'login.user: the user "meter" is not on this Pi' in refused(pi, content)
-    assert pi.commands[0][0] == "useradd"
-    pi.fails = {"useradd": "no room"}
-    assert "can't be created: no room" in refused(pi, content)
+
+def test_a_pi_without_the_user_gets_it(pi: VirtualPi) -> None:
+    pi.put(data(of_another_user()))
+
+    outcome = start(pi)
+
+    assert outcome.result is Result.APPLIED, outcome.lines
+    assert pi.text("/home/meter/.ssh/authorized_keys") == f"{KEY}\n"
+    assert f"meter:{PASSWORD}:19000" in pi.text("/etc/shadow")
+    assert "pi:!:19000" in pi.text("/etc/shadow")
+
+
+def test_a_user_that_cannot_be_created_changes_nothing(pi: VirtualPi) -> None:
+    pi.fails = {"useradd": "no\nroom"}
+
+    answer = refused(pi, data(of_another_user()))
+
+    assert 'login.user: the user "meter" can\'t be created: no room' in answer
+    assert not [command for command in pi.commands if command[0] == "userdel"]
+    # It was created, and its home was not.
+    pi.status = 12
+    pi.put(data(of_another_user()))
+    with suppress(FileNotFoundError):
+        start(pi)
+    assert pi.commands[-1] == ["userdel", "--remove", "meter"]
+
+
+@pytest.mark.parametrize("program", ["sshd", "show added", "--datadir"])
+def test_a_user_is_not_created_for_a_card_that_is_refused(pi: VirtualPi, program: str) -> None:
+    pi.fails = {program: "no"}
+
+    refused(pi, data(of_another_user()))
+
+    assert not [command for command in pi.commands if command[0] == "useradd"]
+
+
+@pytest.mark.parametrize("last", ["authorized_keys", "shadow", "applied.json"])
+def test_a_user_that_was_created_does_not_stay_if_there_is_no_room_for_the_rest(
+    pi: VirtualPi, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi.put(data(of_another_user()))
+    before = pi.state()
+
+    def fsync(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(f"/.{last}.new"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(staging, "os", _Full(fsync))
+
+    assert start(pi).result is Result.REFUSED
+
+    assert pi.state() == before
+    assert pi.commands[-1] == ["userdel", "--remove", "meter"]
+    assert "nothing was changed" in pi.answer
+    monkeypatch.undo()
+    assert start(pi).result is Result.APPLIED
 
 
 def test_another_hosts_card_is_refused_once_the_pi_has_a_name(pi: VirtualPi) -> None:
