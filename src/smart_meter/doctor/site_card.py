@@ -59,6 +59,8 @@ def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> Si
     others = tuple(misnamed(folder))
     try:
         card = read(read_small(folder / NAME, MAX_BYTES, follow=False))
+    except PermissionError:
+        return None
     except FileNotFoundError:
         return SiteCard(applied, present, misnamed=others)
     except (OSError, CardError):

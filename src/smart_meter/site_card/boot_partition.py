@@ -59,7 +59,8 @@ class BootPartition:
         """Write the card without its secrets, and overwrite the old content. Raises OSError.
 
         A power cut leaves the card, or the new one under another name, which the next start puts in place.
-        On a full partition, the card is overwritten where it is: then a power cut may leave a torn card.
+        If there can't be a second file, as on a full partition, the card is overwritten where it is: then a
+        power cut may leave a torn card.
         """
         text = canonical(data)
         shorter = without_secrets(text)
@@ -69,9 +70,7 @@ class BootPartition:
         with self._writable():
             try:
                 _write(new, shorter.encode())
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
+            except OSError:
                 _overwrite(old, shorter.encode().ljust(len(data), b"\n"))
                 return
             _overwrite(old, bytes(len(data)))
@@ -92,12 +91,12 @@ class BootPartition:
         with self._writable():
             try:
                 _write(new, content)
-            except OSError as error:
-                if error.errno != errno.ENOSPC or not path.is_file():
+            except OSError:
+                if not path.is_file():
                     raise
                 _overwrite(path, content)
-                return
-            os.replace(new, path)
+            else:
+                os.replace(new, path)
             _sync(self._folder)
 
     def _finish(self) -> None:

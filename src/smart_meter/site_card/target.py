@@ -146,7 +146,7 @@ class Target:
             lines[own[0]] = line
         else:
             lines.append(line)
-        staging.file("/etc/hosts", ("\n".join(lines) + "\n").encode(), 0o644)
+        staging.file("/etc/hosts", _bytes(lines), 0o644)
 
     def _prepare_time_zone(self, name: str, staging: Staging) -> None:
         if not (self._at(_ZONES) / name).is_file():
@@ -197,7 +197,7 @@ class Target:
             )
         fields[1] = wanted
         lines[mine[0]] = ":".join(fields)
-        staging.file("/etc/shadow", ("\n".join(lines) + "\n").encode(), 0o640, group="shadow")
+        staging.file("/etc/shadow", _bytes(lines), 0o640, group="shadow")
 
     def _prepare_port(self, checked: Checked, staging: Staging) -> None:
         """Permit the service user its port, and no other one; create folders for its files."""
@@ -235,7 +235,7 @@ class Target:
         settings = self._text("/etc/ufw/ufw.conf") or ""
         enabled = re.sub(r"(?m)^ENABLED=.*$", "ENABLED=yes", settings)
         if enabled != settings:
-            staging.file("/etc/ufw/ufw.conf", enabled.encode(), 0o644)
+            staging.file("/etc/ufw/ufw.conf", enabled.encode(errors="surrogateescape"), 0o644)
 
     def _rules_in(self, copy: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
         """Change the rules in a copy of ufw's folder, in which it is disabled: the kernel's stay."""
@@ -245,7 +245,7 @@ class Target:
         shutil.copy(self._at("/etc/default/ufw"), copy / "etc/default/ufw")
         (copy / "lib/ufw").mkdir(parents=True)
         settings = copy / "etc/ufw/ufw.conf"
-        settings.write_text(re.sub(r"(?m)^ENABLED=.*$", "ENABLED=no", settings.read_text(encoding="utf-8")))
+        settings.write_bytes(re.sub(rb"(?m)^ENABLED=.*$", b"ENABLED=no", settings.read_bytes()))
         for words in firewall.commands(wanted, present):
             done = self._run(["ufw", "--rootdir=/", f"--datadir={copy}", *words])
             if done.status:
@@ -294,6 +294,11 @@ class Target:
     def _text(self, path: str) -> str | None:
         content = self._content(path)
         return None if content is None else content.decode(errors="surrogateescape")
+
+
+def _bytes(lines: Sequence[str]) -> bytes:
+    """Return lines as `Target._text` returns them, which may not be UTF-8."""
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
 def _files_in(folder: Path) -> list[Path]:

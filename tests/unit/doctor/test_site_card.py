@@ -140,6 +140,17 @@ def test_a_secret_that_was_nowhere_is_a_warning(pi: VirtualPi) -> None:
     assert "passphrase: neither the card nor the Pi has it, so the field zone has no Wi-Fi" in check.found
 
 
+def test_another_user_than_root_may_not_read_the_boot_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *limit: int, follow: bool = True) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(site_card, "read_small", denied)
+
+    assert site_card.collect(tmp_path, tmp_path) is None
+
+
 def test_another_user_than_root_may_not_know() -> None:
     check = site_card.judge(None)
 

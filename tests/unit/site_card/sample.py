@@ -182,7 +182,7 @@ class VirtualPi:
 
     def _change(self, copy: Path, words: list[str]) -> None:
         """Do as ufw does with one rule in a copy of its folder."""
-        assert "ENABLED=no" in (copy / "etc/ufw/ufw.conf").read_text(encoding="utf-8")
+        assert "ENABLED=no" in (copy / "etc/ufw/ufw.conf").read_text(errors="replace")
         rules = copy / "etc/ufw/user.rules"
         lines = rules.read_text(encoding="utf-8").splitlines()
         if words[0] == "--force":

@@ -166,6 +166,17 @@ def test_a_card_sets_the_firewall_in_a_copy_that_ufw_writes(pi: VirtualPi) -> No
     assert ["--force", "delete", "allow", "22/tcp"] in [command[3:] for command in pi.commands]
 
 
+def test_bytes_that_are_not_utf8_in_the_pis_files_stay(pi: VirtualPi) -> None:
+    for path in ("/etc/hosts", "/etc/shadow", "/etc/ufw/ufw.conf"):
+        place = pi.root / path.lstrip("/")
+        place.write_bytes(place.read_bytes().replace(b"=yes", b"=no") + b"# M\xfcller\n")
+
+    applied(pi)
+
+    for path in ("/etc/hosts", "/etc/shadow", "/etc/ufw/ufw.conf"):
+        assert b"# M\xfcller\n" in (pi.root / path.lstrip("/")).read_bytes()
+
+
 def test_a_disabled_firewall_is_enabled(pi: VirtualPi) -> None:
     pi.write("/etc/ufw/ufw.conf", "ENABLED=no\n")
 
@@ -634,15 +645,20 @@ def test_the_record_is_put_in_place_once_everything_else_is_on_the_card(
     assert {f"{os.path.dirname(path)}/" for path in changed} <= set(steps[: steps.index(RECORD)])
 
 
+def make_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    for name in ("_write", "_overwrite"):
+        monkeypatch.setattr(f"smart_meter.site_card.boot_partition.{name}", write)
+
+
 def test_a_boot_partition_that_cannot_be_written_does_not_stop_the_card(
     pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pi.put(data())
 
-    def read_only(path: Path, content: bytes) -> None:
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
-
-    monkeypatch.setattr("smart_meter.site_card.boot_partition._write", read_only)
+    make_read_only(monkeypatch)
 
     outcome = start(pi)
 
@@ -658,10 +674,7 @@ def test_a_refusal_on_a_read_only_boot_partition_is_in_the_journal(
 ) -> None:
     pi.put(b"x")
 
-    def read_only(path: Path, content: bytes) -> None:
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
-
-    monkeypatch.setattr("smart_meter.site_card.boot_partition._write", read_only)
+    make_read_only(monkeypatch)
 
     outcome = start(pi)
 

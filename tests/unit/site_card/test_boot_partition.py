@@ -207,6 +207,16 @@ def test_on_a_full_partition_the_answer_replaces_an_earlier_one(
     assert "refused" not in pi.answer
 
 
+@pytest.mark.parametrize("name", ["site-card.toml.new", "site-card-answer.txt.new", "site-card-answer.txt"])
+def test_a_folder_in_the_place_of_a_file_does_not_keep_the_secrets(pi: VirtualPi, name: str) -> None:
+    (pi.boot / name / "full").mkdir(parents=True)
+    pi.put(data())
+
+    assert start(pi).result is Result.APPLIED
+    assert not [secret for secret in SECRETS if secret in pi.card]
+    assert start(pi).result is Result.UNCHANGED
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """Yield a folder in which a write of over 100 bytes fails in the middle, as on a full partition."""
