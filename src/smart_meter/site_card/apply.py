@@ -41,6 +41,10 @@ _REFUSED = "The site card was refused. The Pi goes on with its settings as they 
 _INCOMPLETE = "The site card could not be applied completely: some files are new."
 _NONE = f"There is no {NAME} in this folder. The Pi goes on with its settings as they were."
 _AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
+_IN_MEMORY = (
+    "The state partition can't be used: all changes are lost at the next restart. So the site card keeps its "
+    "secrets, and is applied again at each start; replace the memory card, and make its site card again."
+)
 _SHOWN = 5
 
 
@@ -95,7 +99,10 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
         return _refuse([problem, *others], partition)
     failures = []
     try:
-        partition.remove_secrets(data)
+        if target.keeps_changes():
+            partition.remove_secrets(data)
+        else:
+            failures.append(_IN_MEMORY)
     except OSError as error:
         failures.append(
             f"the boot partition can't be written ({error.strerror}): the card may still have its secrets"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,9 @@ _ZONES = "/usr/share/zoneinfo/"
 _BYPORT = "/etc/authbind/byport"
 _SUDOERS = "/etc/sudoers.d/90-smart-meter-card"
 _RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
+_IMAGE_REPORT = "/run/smart-meter-image/state.json"
+# As the initrd's mounts.py reports a folder.
+_IN_MEMORY = re.compile(rf"(?:/etc|{os.path.dirname(RECORD)}) is kept in memory")
 _NO_HOME = 12  # useradd(8): the user is there, and there was no room for its home
 _PROFILES = frozenset(PROFILES.values())
 Numbers = Callable[[str, str], tuple[int, int]]
@@ -55,6 +59,16 @@ class Target:
     def host_name(self) -> str:
         """Return the name in /etc/hostname; empty if none is there."""
         return (self._text("/etc/hostname") or "").strip()
+
+    def keeps_changes(self) -> bool:
+        """Return whether a card's files survive a restart; on an image, they may be in memory only."""
+        try:
+            report = json.loads(read_small(self._at(_IMAGE_REPORT), follow=False))
+            problems = [str(problem) for problem in report.get("problems", [])]
+            return report.get("kind") != "memory" and not any(map(_IN_MEMORY.match, problems))
+        except (OSError, ValueError, AttributeError, TypeError):
+            # It is not an image, or the report is damaged.
+            return True
 
     def prepare(self, checked: Checked) -> Staging:
         """Prepare everything that a card changes, and validate it. Raises CardError, OSError, InTheWayError.

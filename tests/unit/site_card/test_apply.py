@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tools.image.state import mounts
+from tools.image.state.places import Place
 
 from smart_meter.site_card import staging
 from smart_meter.site_card.apply import Outcome, Result, apply
@@ -558,6 +560,43 @@ def test_a_folder_in_the_place_of_a_file_changes_nothing(pi: VirtualPi) -> None:
     assert start(pi).result is Result.REFUSED
     assert "10-smart-meter.conf is a folder; move it away" in pi.answer
     assert pi.text("/etc/hostname") == "smart-meter\n"
+
+
+def reported_by_the_initrd(place: str, folder: Path) -> str:
+    """Return the initrd's report of a place that can't be mounted from the state partition."""
+
+    def no_room(*command: str) -> None:
+        if "memory" not in " ".join(command):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    problems: list[str] = []
+    state, memory = folder / "state", folder / "memory"
+    mounts.mount_all([Place("own", place)], state, memory, problems.append, no_room)
+    return json.dumps({"kind": "state", "problems": problems})
+
+
+@pytest.mark.parametrize("case", ["memory", "/etc"])
+def test_a_card_whose_files_are_in_memory_only_keeps_its_secrets(
+    pi: VirtualPi, case: str, tmp_path: Path
+) -> None:
+    pi.put(data())
+    report = '{"kind": "memory"}' if case == "memory" else reported_by_the_initrd(case, tmp_path)
+    pi.write("/run/smart-meter-image/state.json", report)
+
+    outcome = start(pi)
+
+    assert outcome.result is Result.APPLIED
+    assert pi.card == data()
+    assert "So the site card keeps its secrets" in outcome.lines[1]
+    assert "The state partition can't be used" in pi.answer
+    assert "were removed" not in pi.answer
+
+
+@pytest.mark.parametrize("report", ["", "[]", "{}", '{"kind": "state", "problems": 1}', '{"kind": "spare"}'])
+def test_any_other_report_of_the_initrd_lets_the_secrets_be_removed(pi: VirtualPi, report: str) -> None:
+    pi.write("/run/smart-meter-image/state.json", report)
+
+    assert read(applied(pi).card).secrets == {}
 
 
 def full_at(number: int) -> Callable[[int], None]:
