@@ -13,26 +13,12 @@ from pathlib import Path
 import pytest
 
 from smart_meter.site_card import boot_partition
-from smart_meter.site_card.apply import Outcome, Result, apply
+from smart_meter.site_card.apply import Result
 from smart_meter.site_card.card import CardError, canonical, read, without_secrets
 from tests.unit.site_card.sample import GOLDEN, PASSPHRASE, PASSWORD, VirtualPi, card, data
+from tests.unit.site_card.starts import start
 
 SECRETS = (PASSPHRASE.encode(), b"correct horse", PASSWORD.encode(), PASSWORD[-40:].encode())
-
-
-@pytest.fixture
-def pi(tmp_path: Path) -> VirtualPi:
-    return VirtualPi(tmp_path)
-
-
-def start(pi: VirtualPi) -> Outcome:
-    return apply(pi.boot, pi.root, pi.run, pi.numbers)
-
-
-def test_without_the_partition_nothing_happens(pi: VirtualPi) -> None:
-    pi.boot.rmdir()
-
-    assert start(pi).result is Result.ABSENT
 
 
 OTHER_NAMES = (
