@@ -149,8 +149,10 @@ def _misnamed(entry: Path) -> str:
     # With a dot or "~" in front, it is some program's own file, such as macOS's "._site-card.toml".
     if name in _OURS or name.startswith((".", "~")):
         return ""
-    if entry.is_dir():
-        return f"{entry.name}/{NAME}" if (entry / NAME).is_file() else ""
+    # On a damaged file system, an entry may raise any error.
+    with suppress(OSError):
+        if entry.is_dir():
+            return f"{entry.name}/{NAME}" if (entry / NAME).is_file() else ""
     return entry.name if _LIKE_A_CARD.search(name) else ""
 
 

@@ -89,6 +89,24 @@ def test_other_files_are_not_taken_for_cards(pi: VirtualPi, name: str) -> None:
     assert os.listdir(pi.boot) == [name]
 
 
+def test_a_damaged_entry_beside_the_card_does_not_stop_it(
+    pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pi.boot / "site-card.bak").write_bytes(b"")
+    pi.put(data())
+    real = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path.parent == pi.boot:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+
+    assert start(pi).result is Result.APPLIED
+    assert '"site-card.bak" is not read' in pi.answer
+
+
 def test_upper_case_is_the_same_name_as_on_fat(pi: VirtualPi) -> None:
     (pi.boot / "SITE-CARD.TOML").write_bytes(data())
 
