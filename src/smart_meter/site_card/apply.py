@@ -37,9 +37,9 @@ LACKING = {
 """What follows if a secret is on the card and on the Pi no longer, such as after the loss of the state."""
 
 
-_REFUSED = "The site card was refused. The Pi goes on with its settings as they were."
+_REFUSED = "The site card was refused. The Pi keeps its settings."
 _INCOMPLETE = "The site card could not be applied completely: some files are new."
-_NONE = f"There is no {NAME} in this folder. The Pi goes on with its settings as they were."
+_NONE = f"There is no {NAME} in this folder. The Pi keeps its settings."
 _AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
 _IN_MEMORY = (
     "The state partition can't be used: all changes are lost at the next restart. So the site card keeps its "
@@ -108,7 +108,7 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
             f"the boot partition can't be written ({error.strerror}): the card may still have its secrets"
         )
     try:
-        partition.answer([*_answer_applied(card, lacking, failures), *others])
+        partition.answer([*_answer_applied(card, lacking, failures), *(["", *others] if others else [])])
     except OSError as error:
         failures.append(_not_up_to_date(error))
     return replace(outcome, lines=(*outcome.lines, *failures, *others))
@@ -131,7 +131,7 @@ def _misnamed(folder: Path) -> list[str]:
 
 def _fault_of_name(name: str) -> str:
     if name.endswith(f"/{NAME}"):
-        return f"is not read: it is in a folder. Move {NAME} out of it, or delete the folder."
+        return f"is not read: it is in a folder. Move it out of the folder, or delete it."
     wanted = (
         f"is not read: the name has to be {NAME}. Rename it, or delete it if it is not the card of this Pi."
     )
@@ -230,4 +230,4 @@ def _answer_applied(card: Card, lacking: Sequence[str], failures: Sequence[str])
     else:
         lines = [f"The site card of {card.host} was applied."]
     removed = "Its passphrase and its password were removed from this folder; the Pi keeps them."
-    return [*lines, "", *(failures or [removed]), ""]
+    return [*lines, "", *(failures or [removed])]

@@ -187,7 +187,7 @@ def test_a_card_is_applied_once(pi: VirtualPi) -> None:
 def test_the_same_card_with_its_secrets_again_is_not_applied_and_they_are_removed(pi: VirtualPi) -> None:
     applied(pi)
     pi.write(CONFIG, "# by make configure\n")
-    pi.put(data().replace(b"\n", b"\r\n"))
+    pi.put(data())
 
     assert start(pi).result is Result.UNCHANGED
     assert pi.text(CONFIG) == "# by make configure\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_a_card_with_another_name_gets_an_answer_with_both_names(pi: VirtualPi, 
 
     assert outcome.result is Result.REFUSED
     assert pi.state() == before
-    assert pi.answer.startswith("There is no site-card.toml in this folder. The Pi goes on with its settings")
+    assert pi.answer.startswith("There is no site-card.toml in this folder. The Pi keeps its settings.")
     assert f'"{name}" is not read: the name has to be site-card.toml.' in pi.answer
     assert ("Windows hides" in pi.answer) == (name == "site-card.toml.txt")
     assert pi.answer.endswith("After that, switch the Pi on again.\n")
@@ -274,7 +274,7 @@ def test_a_card_that_notepad_saved_as_unicode_is_named_so(pi: VirtualPi, encodin
     pi.put((bom + data().decode().replace("\n", "\r\n")).encode(encoding))
 
     assert start(pi).result is Result.REFUSED
-    assert "an editor has saved it as UTF-16 (Unicode)" in pi.answer
+    assert "is UTF-16 (Unicode), so it is not as it was made" in pi.answer
     assert "copied completely" not in pi.answer
 
 
@@ -309,18 +309,37 @@ def test_what_programs_make_of_a_card_is_refused_with_a_reason(pi: VirtualPi, co
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "expected"),
     [
-        lambda content: content.replace(b"\n", b"\r\n"),
-        lambda content: b"\xef\xbb\xbf" + content,
-        lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"),
-        lambda content: content + b"\n\n",
-        lambda content: content.rstrip(b"\n"),
-        lambda content: (content + b"\n").replace(b"\n", b"\r\n"),
+        (lambda content: content.replace(b"\n", b"\r\n"), "has the line ends of Windows (CRLF)"),
+        (lambda content: b"\xef\xbb\xbf" + content, "has a byte order mark"),
     ],
-    ids=["crlf", "bom", "bom and crlf", "empty lines", "no last line end", "crlf and an empty line"],
 )
-def test_what_editors_add_makes_no_other_card(pi: VirtualPi, change) -> None:  # type: ignore[no-untyped-def] # a lambda
+def test_an_applied_card_that_an_editor_has_saved_changes_nothing(
+    pi: VirtualPi, change: Callable[[bytes], bytes], expected: str
+) -> None:
+    pi.put(data())
+    assert start(pi).result is Result.APPLIED
+    good = pi.card
+    pi.put(change(good))
+    before = pi.state()
+
+    assert start(pi).result is Result.REFUSED
+    assert expected in pi.answer
+    assert pi.state() == before
+    assert pi.card == change(good)
+    pi.put(good)
+    assert start(pi).result is Result.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda content: content + b"\n\n", lambda content: content.rstrip(b"\n")],
+    ids=["empty lines", "no last line end"],
+)
+def test_the_end_of_the_last_line_makes_no_other_card(
+    pi: VirtualPi, change: Callable[[bytes], bytes]
+) -> None:
     pi.put(data())
     assert start(pi).result is Result.APPLIED
     pi.put(change(pi.card))

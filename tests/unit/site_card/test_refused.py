@@ -49,7 +49,7 @@ def test_a_pi_that_the_inventory_has_named_takes_its_own_card_only(pi: VirtualPi
 def test_a_bad_card_changes_nothing_and_gets_an_answer(pi: VirtualPi, content: bytes, expected: str) -> None:
     answer = refused(pi, content)
 
-    assert answer.startswith("The site card was refused. The Pi goes on with its settings as they were.\n")
+    assert answer.startswith("The site card was refused. The Pi keeps its settings.\n")
     assert expected in answer
     assert pi.card == content
 
