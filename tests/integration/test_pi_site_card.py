@@ -122,7 +122,7 @@ def test_the_pi_serves_with_its_card_after_the_first_boot(carded: Carded) -> Non
     status = ["systemctl", "is-failed", _UNIT]
     assert story.pi.run(status, check=False).stdout.strip() == "inactive"
     # Nothing that it had to run was forbidden by its unit.
-    assert f"the card of {NAME} is applied: " in carded.journal()
+    assert f"the card of {NAME} is applied; changes: " in carded.journal()
     assert "takes effect at the next restart" not in carded.journal()
     assert "from the next restart on" not in carded.journal()
 

@@ -131,7 +131,7 @@ def _misnamed(folder: Path) -> list[str]:
 
 def _fault_of_name(name: str) -> str:
     if name.endswith(f"/{NAME}"):
-        return f"is not read: it is in a folder. Move it out of the folder, or delete it."
+        return "is not read: it is in a folder. Move it out of the folder, or delete it."
     wanted = (
         f"is not read: the name has to be {NAME}. Rename it, or delete it if it is not the card of this Pi."
     )
@@ -162,7 +162,7 @@ def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Out
     finally:
         staging.discard()
     name = card.files[HOST_NAME].strip()
-    lines = [f"the card of {card.host} is applied: {len(changed)} changes"]
+    lines = [f"the card of {card.host} is applied; changes: {len(changed)}"]
     lines += [f"secrets.{lack}: {LACKING[lack]}" for lack in target.lacking]
     return Outcome(Result.APPLIED, tuple(lines), changed, name)
 
