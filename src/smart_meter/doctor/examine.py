@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from smart_meter.concentrator.health import quiet_limit
 from smart_meter.config import Config, ConfigError, load
 from smart_meter.doctor import (
     facts,
@@ -185,7 +186,7 @@ def _network_checks(config: Config, observed: _Service) -> Iterator[Check]:
 
 def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:
     """Judge who writes and reads, the meters, and the history."""
-    limit = service.quiet_limit(config)
+    limit = quiet_limit(config)
     for zone in config.zones:
         yield service.judge_peer(zone, observed.state, observed.now, limit)
     host, number = facts.host_for(config), observed.port(config)
