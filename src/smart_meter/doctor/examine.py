@@ -16,6 +16,7 @@ from smart_meter.doctor import (
     image,
     installed,
     kernel,
+    led,
     machine,
     network,
     network_facts,
@@ -219,8 +220,9 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     yield machine.judge_boot_partition(facts.passphrases())
     if image.is_image():
         yield image.judge_state(image.report())
-    if (written := site_card.judge(site_card.collect())) is not None:
-        yield written
+    for found in (site_card.judge(site_card.collect()), led.judge(led.collect())):
+        if found is not None:
+            yield found
     card, uptime = facts.card(), facts.uptime()
     yield machine.judge_card(card, uptime)
     yield machine.judge_life(card, uptime)
