@@ -25,7 +25,6 @@ from smart_meter.site_card.target import IMAGE_NAMES
 GOLDEN = REPOSITORY / "tests/unit/roles/golden/default"
 SCRIPT = GOLDEN / "usr/local/sbin/smart-meter-led"
 UNIT = GOLDEN / "etc/systemd/system/smart-meter-led.service"
-PAGE = REPOSITORY / "docs/technician.md"
 FILES = {
     "/usr/local/sbin/smart-meter-led",
     "/etc/systemd/system/smart-meter-led.service",
