@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -253,6 +254,7 @@ def test_a_pattern_that_the_kernel_refuses_is_reported_once_and_tried_again(led:
     led.serve("stale")
     led.run(":", ":")
     assert led.errors.count("does not take the pattern") == 1
+    assert led.trigger == "none"
     assert not (led.folder / "run/smart-meter-led/shown").exists()
 
     led.run(":", "rmdir sys/class/leds/ACT/pattern")
@@ -277,9 +279,16 @@ def test_the_unit_has_one_capability_and_writes_the_led_only() -> None:
     assert {"ProtectSystem=strict", "ReadOnlyPaths=/sys", "NoNewPrivileges=yes"} <= set(unit)
 
 
-def test_no_steady_light_is_left_when_the_script_ends() -> None:
+def test_no_steady_light_is_left_when_the_script_ends(led: Led) -> None:
     [line] = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStopPost=")]
-    assert "echo default > trigger || echo heartbeat > trigger" in line
+    command = shlex.split(line.removeprefix("ExecStopPost=").replace("$$", "$"))
+    command[-1] = command[-1].replace(str(LED), str(led.led))
+    subprocess.run(command, check=True)
+    assert led.trigger == "default"
+
+    (led.led / "trigger").unlink()
+    (led.led / "trigger").mkdir()
+    assert subprocess.run(command, check=False, capture_output=True).stderr == b""
 
 
 # The role
