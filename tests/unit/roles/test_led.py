@@ -338,7 +338,7 @@ def test_a_changed_script_is_restarted() -> None:
 def test_its_files_are_written_on_every_pi_and_removed_where_it_is_not_wanted() -> None:
     fresh = provisioned("appliance")
     fresh["files"] |= dict.fromkeys(FILES)
-    assert set(that_would_be_written("appliance", fresh)) == FILES
+    assert set(that_would_be_written("appliance", fresh)) == FILES | {str(RULE.parent)}
     assert that_would_run("appliance", fresh, appliance_led=False) == []
 
     found = that_would_run("appliance", provisioned("appliance"), appliance_led=False)
