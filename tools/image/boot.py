@@ -12,6 +12,11 @@ _FIRMWARE = "usr/lib/raspi-firmware"
 # The smallest firmware of each generation, without camera and debugging. The Pi 5 has its own in its EEPROM.
 _PI_FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
 
+# From 7.x on, /boot/vmlinuz-VERSION is a second name of a file in the folder of the modules.
+_ON_BOOT = (
+    *("vmlinuz*", "initrd.img*", "boot/vmlinuz-*", "boot/initrd.img-*", "boot/firmware/*"),
+    "usr/lib/modules/*/vmlinuz",
+)
 _KERNEL_ARGUMENTS = "ro rootwait fsck.repair=yes net.ifnames=0 panic=10"
 
 # autoboot.txt is read from the first FAT partition. A Pi 4's and 5's EEPROM, and bootcode.bin, follow it.
@@ -105,7 +110,7 @@ def write_fstab(root: Path, identity: Identity) -> None:
 
 def remove_from_root(root: Path) -> None:
     """Remove what the boot partition has from the root file system."""
-    for pattern in ("vmlinuz*", "initrd.img*", "boot/vmlinuz-*", "boot/initrd.img-*", "boot/firmware/*"):
+    for pattern in _ON_BOOT:
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
