@@ -36,7 +36,7 @@ def content(tmp_path: Path) -> Path:
     (root / "usr/bin").mkdir(parents=True)
     (root / "many").mkdir()
     (root / "lost+found").mkdir()
-    for number in range(2000):
+    for number in range(500):
         (root / "many" / f"a-name-that-makes-the-folder-large-{number}").touch()
     (root / "usr/bin/sudo").write_bytes(b"sudo")
     (root / "usr/bin/sudo").chmod(0o4755)
@@ -68,7 +68,19 @@ def image(content: Path, options: list[str]) -> Path:
     file = content.parent / "disk.img"
     with file.open("wb") as opened:
         opened.truncate(OFFSET)
-    command: list[str | Path] = ["mke2fs", "-q", "-t", "ext4", "-E", f"offset={OFFSET}", "-d", content, *options, file, "64M"]
+    command: list[str | Path] = [
+        "mke2fs",
+        "-q",
+        "-t",
+        "ext4",
+        "-E",
+        f"offset={OFFSET}",
+        "-d",
+        content,
+        *options,
+        file,
+        "64M",
+    ]
     subprocess.run(command, check=True, env={"PATH": PATH})
     return file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.image import models
@@ -35,6 +36,24 @@ enable_uart=1
 upstream_kernel=1
 disable_splash=1
 """
+
+# With Raspberry Pi's own kernels, the firmware takes the one for the model (kernel8.img, kernel_2712.img).
+CONFIG_RASPBERRY_PI = """\
+# Read by the boot firmware. Do not edit: an update of the image replaces it.
+arm_64bit=1
+auto_initramfs=1
+enable_uart=1
+disable_splash=1
+"""
+# The names that the firmware looks for, by the flavour of the kernel.
+_INITRDS = {"v8": "initramfs8", "2712": "initramfs_2712"}
+# What configures a downloaded image at its first boot.
+_NOT_COPIED = (
+    *("cmdline.txt", "config.txt", "issue.txt", "user-data", "network-config", "meta-data", "custom.toml"),
+    *("userconf.txt", "userconf", "ssh", "ssh.txt", "firstrun.sh", "wpa_supplicant.conf", "autoboot.txt"),
+    # Firmware for cameras and debugging, which has no room.
+    *("start_*", "start4[cdx]*", "fixup_*", "fixup4[cdx]*", "start_cd*", "initramfs*"),
+)
 
 GRUB = """\
 serial --unit=0 --speed=115200
@@ -69,6 +88,23 @@ def write_pi(root: Path, identity: Identity, site: Path, boot: Path) -> None:
     (boot / "config.txt").write_text(CONFIG)
     (boot / "cmdline.txt").write_text(kernel_arguments(identity, "ttyS1") + "\n")
     _copy_kernel(root, version, boot)
+
+
+def write_raspberry_pi(
+    root: Path, identity: Identity, site: Path, boot: Path, kernels: Mapping[str, str]
+) -> None:
+    """Write both folders for a Raspberry Pi with its own firmware and kernels, which are in /boot/firmware.
+
+    kernels: the version of each flavour.
+    """
+    firmware = root / "boot/firmware"
+    shutil.copyfile(firmware / "bootcode.bin", site / "bootcode.bin")
+    (site / "autoboot.txt").write_text(AUTOBOOT)
+    shutil.copytree(firmware, boot, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    (boot / "config.txt").write_text(CONFIG_RASPBERRY_PI)
+    (boot / "cmdline.txt").write_text(kernel_arguments(identity, "serial0") + "\n")
+    for flavour, version in kernels.items():
+        shutil.copyfile(root / f"boot/initrd.img-{version}", boot / _INITRDS[flavour])
 
 
 def write_pc(root: Path, identity: Identity, grub: Path, site: Path, boot: Path) -> None:

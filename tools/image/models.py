@@ -75,7 +75,9 @@ _WIFI = (
     # The radio's bus on a Pi 3, 4 and Zero 2 W.
     Driver("MMC_SDHCI_IPROC", "sdhci-iproc"),
 )
-_ALWAYS = (_EXT4, _BLOCK)
+# What changes is mounted over the root file system from the initrd.
+_OVERLAY = Driver("OVERLAY_FS", "overlay", for_root=True)
+_ALWAYS = (_EXT4, _OVERLAY, _BLOCK)
 
 STABLE = (
     Model(
@@ -107,6 +109,7 @@ PC = (
         "",
         (
             _EXT4,
+            _OVERLAY,
             Driver("VIRTIO_PCI", "virtio_pci", for_root=True),
             Driver("VIRTIO_BLK", "virtio_blk", for_root=True),
             Driver("SATA_AHCI", "ahci", for_root=True),
@@ -147,6 +150,38 @@ BACKPORTS = (
     ),
 )
 """The Pi models that an image promises, with Debian's own kernel and with that of backports."""
+
+
+def _raspberry_pi(name: str, device_tree: str, *drivers: Driver) -> Model:
+    """Return a model as Raspberry Pi's own kernel supports it, with other drivers and device trees."""
+    return Model(name, device_tree, (*_ALWAYS, *drivers, Driver("BRCMFMAC", "brcmfmac")))
+
+
+_SDHOST = Driver("MMC_BCM2835_SDHOST", "bcm2835-sdhost", "brcm,bcm2835-sdhost", for_root=True)
+RASPBERRY_PI = {
+    "v8": (
+        _raspberry_pi(
+            *("Raspberry Pi 3 B", "bcm2710-rpi-3-b.dtb"),
+            *(_SDHOST, Driver("USB_NET_SMSC95XX", "smsc95xx")),
+        ),
+        _raspberry_pi(
+            *("Raspberry Pi 3 B+", "bcm2710-rpi-3-b-plus.dtb"), *(_SDHOST, Driver("USB_LAN78XX", "lan78xx"))
+        ),
+        _raspberry_pi(
+            *("Raspberry Pi 4 B", "bcm2711-rpi-4-b.dtb"),
+            *(_CARD_PI_4, Driver("BCMGENET", "genet", "brcm,bcm2711-genet-v5")),
+        ),
+        _raspberry_pi("Raspberry Pi Zero 2 W", "bcm2710-rpi-zero-2-w.dtb", _SDHOST),
+    ),
+    "2712": (
+        _raspberry_pi(
+            *("Raspberry Pi 5", "bcm2712-rpi-5-b.dtb"),
+            *(_CARD_PI_5, Driver("PCIE_BRCMSTB", "pcie-brcmstb", "brcm,bcm2712-pcie")),
+            *(Driver("MFD_RP1", "rp1"), Driver("MACB", "macb", "raspberrypi,rp1-gem")),
+        ),
+    ),
+}
+"""The models that an image on Raspberry Pi OS promises, by the flavour of the kernel that runs on them."""
 
 
 def promised(architecture: str, kernel: str) -> tuple[Model, ...]:

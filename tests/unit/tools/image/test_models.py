@@ -193,3 +193,17 @@ def test_the_properties_of_a_tree_are_read() -> None:
 def test_what_is_not_a_whole_tree_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
         fdt.parse(content)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [model for found in models.RASPBERRY_PI.values() for model in found],
+    ids=lambda model: model.name,
+)
+def test_raspberry_pis_own_kernels_are_checked_as_well(model: Model) -> None:
+    kernel = kernel_for(model)
+
+    assert list(models.missing(model, kernel)) == []
+    for driver in model.drivers:
+        without = replace(kernel, options={k: v for k, v in kernel.options.items() if k != driver.option})
+        assert f"{model.name}: CONFIG_{driver.option} is not set" in models.missing(model, without)
