@@ -55,7 +55,11 @@ FIRST_BOOT = {
     "usr/lib/raspberrypi-sys-mods/firstboot": "#!/bin/sh\n",
     "usr/lib/userconf-pi/userconf-service": "#!/bin/sh\n",
     "var/swap": "swap",
+    "var/lib/NetworkManager/NetworkManager.state": "[main]\nWirelessEnabled=false\n",
+    "var/lib/systemd/rfkill/platform-fe300000.mmcnr:wlan": "1\n",
 }
+# Units that its first boot enables.
+DISABLED = ("getty.target.wants/getty@tty1.service", "multi-user.target.wants/ssh.service", "sshd.service")
 UNITS = {
     "multi-user.target.wants": (
         "userconfig.service",
@@ -77,8 +81,8 @@ def plant(root: Path) -> None:
         wants.mkdir(parents=True, exist_ok=True)
         for name in names:
             (wants / name).symlink_to(f"/usr/lib/systemd/system/{name}")
-    getty = root / "etc/systemd/system/getty.target.wants/getty@tty1.service"
-    getty.unlink(missing_ok=True)
+    for name in DISABLED:
+        (root / "etc/systemd/system" / name).unlink(missing_ok=True)
     (root / "etc/rc3.d").mkdir(exist_ok=True)
     (root / "etc/rc3.d/S01resize2fs_once").symlink_to("../init.d/resize2fs_once")
 

@@ -47,7 +47,16 @@ _LEFTOVERS = (
     "etc/netplan/*.yaml",
     "etc/cloud",
     "var/lib/cloud",
+    # Wi-Fi is off until a country is set; here, it has one.
+    "var/lib/NetworkManager/*",
+    "var/lib/systemd/rfkill/*",
 )
+# What the first boot would enable.
+_ENABLED = {
+    "getty.target.wants/getty@tty1.service": "getty@.service",
+    "multi-user.target.wants/ssh.service": "ssh.service",
+    "sshd.service": "ssh.service",
+}
 
 
 @dataclass(frozen=True)
@@ -174,10 +183,11 @@ def remove_first_boot(root: Path) -> None:
     """Remove from a root file system what Raspberry Pi OS does at its first boot."""
     for path in [*_enabled(root), *_left(root)]:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    getty = root / "etc/systemd/system/getty.target.wants/getty@tty1.service"
-    getty.parent.mkdir(exist_ok=True)
-    if not getty.is_symlink():
-        getty.symlink_to("/usr/lib/systemd/system/getty@.service")
+    for link, unit in _ENABLED.items():
+        path = root / "etc/systemd/system" / link
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_symlink():
+            path.symlink_to(f"/usr/lib/systemd/system/{unit}")
 
 
 def first_boot_problems(root: Path) -> Iterator[str]:
