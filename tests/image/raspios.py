@@ -53,6 +53,9 @@ FIRST_BOOT = {
     "etc/netplan/50-cloud-init.yaml": "network:\n  version: 2\n",
     "usr/lib/systemd/system-generators/rpi-swap-generator": "#!/bin/sh\n",
     "usr/lib/raspberrypi-sys-mods/firstboot": "#!/bin/sh\n",
+    "usr/share/initramfs-tools/hooks/firstboot": "#!/bin/sh\n",
+    "usr/share/initramfs-tools/scripts/local-premount/resize_early": "#!/bin/sh\n",
+    "usr/share/initramfs-tools/scripts/local-bottom/set_partuuid": "#!/bin/sh\n",
     "usr/lib/userconf-pi/userconf-service": "#!/bin/sh\n",
     "var/swap": "swap",
     "var/lib/NetworkManager/NetworkManager.state": "[main]\nWirelessEnabled=false\n",
@@ -80,7 +83,8 @@ def plant(root: Path) -> None:
         wants = root / "etc/systemd/system" / folder
         wants.mkdir(parents=True, exist_ok=True)
         for name in names:
-            (wants / name).symlink_to(f"/usr/lib/systemd/system/{name}")
+            if not (wants / name).is_symlink():
+                (wants / name).symlink_to(f"/usr/lib/systemd/system/{name}")
     for name in DISABLED:
         (root / "etc/systemd/system" / name).unlink(missing_ok=True)
     (root / "etc/rc3.d").mkdir(exist_ok=True)

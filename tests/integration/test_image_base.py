@@ -107,7 +107,7 @@ WRONG_ROOTS: list[tuple[Change, str]] = [
         replace("var/large", os.urandom(3 * MIB)),
         "is too large: [0-9]+ MiB of 3 for the root file system; use the",
     ),
-    (remove_kernels, "has no kernel of Raspberry Pi"),
+    (remove_kernels, "has no kernel rpi-2712 and no kernel rpi-v8: download"),
 ]
 
 
@@ -179,6 +179,10 @@ def test_nothing_of_the_first_boot_is_left(root: Path) -> None:
         ),
         (enable, "etc/systemd/system/x.wants/userconfig.service is enabled"),
         (replace("var/swap", b""), "var/swap is there"),
+        (
+            lambda root: (root / "boot/vmlinuz-6.12.47+rpt-rpi-2712").unlink(),
+            "the kernel rpi-2712 was removed",
+        ),
     ],
 )
 def test_what_is_left_is_named(root: Path, change: Change, problem: str) -> None:

@@ -23,6 +23,8 @@ from tools.image.state import mbr
 FIRMWARE = Path("boot/firmware")
 # The login of the fleet's inventory (customize.sh).
 LOGIN = "pi"
+# Of Raspberry Pi's kernels: for all models before the Pi 5, and for that.
+FLAVOURS = frozenset({"v8", "2712"})
 _FAT = (0x0B, 0x0C, 0x0E)
 _LINUX = 0x83
 _COMPRESSED = {b"\xfd7zXZ\0": "unxz --keep", b"PK\x03\x04": "unzip", b"\x1f\x8b": "gunzip --keep"}
@@ -47,6 +49,15 @@ _LEFTOVERS = (
     "etc/netplan/*.yaml",
     "etc/cloud",
     "var/lib/cloud",
+    # What its initrd and its first init do for `resize` and `init=` on the kernel's command line.
+    "usr/lib/raspberrypi-sys-mods/firstboot",
+    "usr/share/initramfs-tools/hooks/firstboot",
+    "usr/share/initramfs-tools/hooks/imager_fixup",
+    "usr/share/initramfs-tools/scripts/local-premount/firstboot",
+    "usr/share/initramfs-tools/scripts/local-premount/resize_early",
+    "usr/share/initramfs-tools/scripts/local-bottom/resize_late",
+    "usr/share/initramfs-tools/scripts/local-bottom/set_partuuid",
+    "usr/share/initramfs-tools/scripts/local-bottom/imager_fixup",
     # Wi-Fi is off until a country is set; here, it has one.
     "var/lib/NetworkManager/*",
     "var/lib/systemd/rfkill/*",
@@ -137,8 +148,8 @@ def _problems(system: Ext4, architecture: str, root_mib: int) -> Iterator[str]:
         yield f"is for {machine}, not for {architecture}: {_DOWNLOAD}"
     if suite != SUITE:
         yield f"is {suite}, not {SUITE}: {_DOWNLOAD}"
-    if not kernels_in(system.names("boot")):
-        yield f"has no kernel of Raspberry Pi: {_DOWNLOAD}"
+    if missing := sorted(FLAVOURS - set(kernels_in(system.names("boot")))):
+        yield f"has no kernel {' and no kernel '.join(f'rpi-{name}' for name in missing)}: {_DOWNLOAD}"
     if system.names("usr/share/xsessions") or system.names("usr/share/wayland-sessions"):
         yield "has a desktop: use Raspberry Pi OS Lite"
     if used := next(_used(system), None):
@@ -191,13 +202,15 @@ def remove_first_boot(root: Path) -> None:
 
 
 def first_boot_problems(root: Path) -> Iterator[str]:
-    """Yield what is left that grows the root, makes swap, asks for a user or lets one in."""
+    """Yield what is left that grows the root, makes swap, asks for a user or lets one in, and what is lost."""
     yield from (f"{path.relative_to(root)} is enabled" for path in _enabled(root))
     yield from (f"{path.relative_to(root)} is there" for path in _left(root))
     for line in (root / "etc/passwd").read_text(encoding="utf-8").splitlines():
         name, _, number, *_ = line.split(":")
         if int(number) in _PEOPLE and name != LOGIN:
             yield f"etc/passwd: the user {name}"
+    kernels = kernels_in([path.name for path in (root / "boot").iterdir()])
+    yield from (f"the kernel rpi-{name} was removed" for name in sorted(FLAVOURS - set(kernels)))
     status = (root / "var/lib/dpkg/status").read_text(encoding="utf-8")
     installed = set(re.findall(r"^Package: (\S+)\nStatus: install ok installed$", status, re.MULTILINE))
     yield from (f"the package {name} is installed" for name in removed_packages() if name in installed)

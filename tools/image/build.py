@@ -147,8 +147,7 @@ class Build:
         base.remove_first_boot(root)
         if problems := list(base.first_boot_problems(root)):
             raise BuildError(
-                f"image_base: {downloaded.path} still changes the card at its first boot:\n"
-                + "\n".join(problems)
+                f"image_base: {downloaded.path} can't be made an appliance:\n" + "\n".join(problems)
             )
 
     def apply_roles(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tools.image import fdt, models
+from tools.image import base, fdt, models
 from tools.image.models import BACKPORTS, PC, STABLE, Driver, Kernel, Model
 from tools.image.settings import Settings
 
@@ -207,3 +207,9 @@ def test_raspberry_pis_own_kernels_are_checked_as_well(model: Model) -> None:
     for driver in model.drivers:
         without = replace(kernel, options={k: v for k, v in kernel.options.items() if k != driver.option})
         assert f"{model.name}: CONFIG_{driver.option} is not set" in models.missing(model, without)
+
+
+def test_each_flavour_of_raspberry_pis_kernel_has_its_models() -> None:
+    assert set(models.RASPBERRY_PI) == base.FLAVOURS
+    assert [model.name for model in models.RASPBERRY_PI["2712"]] == ["Raspberry Pi 5"]
+    assert {model.name for model in models.RASPBERRY_PI["v8"]} == {model.name for model in STABLE}
