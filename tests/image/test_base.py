@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import stat
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,12 +64,13 @@ def write_kernels(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work() -> Iterator[Path]:
     """A folder in the cache: the build space can write there only."""
     folder = CACHE / "raspios"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
-    return folder
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,9 @@ def main() -> int:
 def _build(options: argparse.Namespace) -> int:
     steps = Steps(_STEPS)
     try:
-        settings = Settings(options.architecture, options.kernel, source_epoch(), options.base)
+        settings = Settings(
+            options.architecture, options.kernel, source_epoch(), options.base and options.base.resolve()
+        )
         image = Build(settings, options.cache.resolve(), options.out.resolve(), steps).run()
     except (BuildError, SettingsError) as error:
         print(f"image: {error}", file=sys.stderr)
