@@ -203,7 +203,7 @@ def remove_first_boot(root: Path) -> None:
 
 
 def first_boot_problems(root: Path) -> Iterator[str]:
-    """Yield what is left of the first boot, users and packages that have to go, and kernels that have gone."""
+    """Yield what is left of the first boot, users and packages that have to go, and kernels that are gone."""
     yield from (f"{path.relative_to(root)} is enabled" for path in _enabled(root))
     yield from (f"{path.relative_to(root)} is there" for path in _left(root))
     for line in (root / "etc/passwd").read_text(encoding="utf-8").splitlines():
