@@ -157,21 +157,21 @@ def _raspberry_pi(name: str, device_tree: str, *drivers: Driver) -> Model:
     return Model(name, device_tree, (*_ALWAYS, *drivers, Driver("BRCMFMAC", "brcmfmac")))
 
 
-_SDHOST = Driver("MMC_BCM2835_SDHOST", "bcm2835-sdhost", "brcm,bcm2835-sdhost", for_root=True)
 RASPBERRY_PI = {
     "v8": (
         _raspberry_pi(
             *("Raspberry Pi 3 B", "bcm2710-rpi-3-b.dtb"),
-            *(_SDHOST, Driver("USB_NET_SMSC95XX", "smsc95xx")),
+            *(_CARD_PI_3, Driver("USB_NET_SMSC95XX", "smsc95xx")),
         ),
         _raspberry_pi(
-            *("Raspberry Pi 3 B+", "bcm2710-rpi-3-b-plus.dtb"), *(_SDHOST, Driver("USB_LAN78XX", "lan78xx"))
+            *("Raspberry Pi 3 B+", "bcm2710-rpi-3-b-plus.dtb"),
+            *(_CARD_PI_3, Driver("USB_LAN78XX", "lan78xx")),
         ),
         _raspberry_pi(
             *("Raspberry Pi 4 B", "bcm2711-rpi-4-b.dtb"),
             *(_CARD_PI_4, Driver("BCMGENET", "genet", "brcm,bcm2711-genet-v5")),
         ),
-        _raspberry_pi("Raspberry Pi Zero 2 W", "bcm2710-rpi-zero-2-w.dtb", _SDHOST),
+        _raspberry_pi("Raspberry Pi Zero 2 W", "bcm2710-rpi-zero-2-w.dtb", _CARD_PI_3),
     ),
     "2712": (
         _raspberry_pi(
