@@ -89,10 +89,10 @@ soak: ## Run the concentrator under faults and print what was lost (about 9 minu
 	@tools/setup virtual-pi
 	@$(ROOT) $(PYTHON) -m soak $(ARGS)
 
-image: ## Build the image that is flashed to a card (image_architecture=amd64 for PCs, image_kernel=backports for a Pi 5)
+image: ## Build the image that is flashed to a card (image_architecture=amd64, image_kernel=backports or image_base=FILE.img)
 	@tools/setup image
 	@$(ROOT) $(PYTHON) -m tools.image build $(if $(image_architecture),--architecture $(image_architecture),) \
-		$(if $(image_kernel),--kernel $(image_kernel),) $(ARGS)
+		$(if $(image_kernel),--kernel $(image_kernel),) $(if $(image_base),--base '$(image_base)',) $(ARGS)
 
 test-image: ## Build the amd64 image and boot it in a virtual machine (about 10 minutes; not part of `make test`)
 	@$(MAKE) --no-print-directory image image_architecture=amd64 ARGS=

@@ -12,6 +12,8 @@ import pytest
 from tests.image.machine import Machine, booted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Of the package ovmf.
+UEFI = Path("/usr/share/ovmf/OVMF.fd")
 IMAGE = Path(os.environ.get("IMAGE", REPOSITORY / "dist/smart-meter-amd64.img.xz"))
 
 
@@ -44,3 +46,12 @@ def test_it_shows_a_login_and_no_unit_has_failed(machine: Machine) -> None:
     machine.wait_for_line("smart-meter login:")
 
     assert [line for line in machine.shown.splitlines() if "FAILED" in line] == []
+
+
+def test_it_starts_under_uefi_as_well(disk: Path, tmp_path: Path) -> None:
+    with booted(disk, tmp_path, UEFI) as machine:
+        # The kernel names the firmware that has started it.
+        machine.wait_for_line("efi: EFI v2")
+        machine.wait_for_line("smart-meter login:")
+
+        assert [line for line in machine.shown.splitlines() if "FAILED" in line] == []

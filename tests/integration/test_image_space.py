@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,46 +16,111 @@ pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root: a build space maps this machine's users"
 )
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Prints why the kernel refuses to insert a module of no bytes.
+_INSERT = (
+    "import ctypes, os; library = ctypes.CDLL(None, use_errno=True);"
+    "library.init_module(None, 0, b''); exit(os.strerror(ctypes.get_errno()))"
+)
+_SETTING = "net.ipv4.conf.all.log_martians"
+# As a role would do it on a running system.
+_STEP = f"""
+    hostname built || true
+    ip link set lo up || true
+    nft add table inet built || true
+    sysctl --write {_SETTING}=$((1 - $(sysctl --values {_SETTING}))) || true
+    mount -t tmpfs tmpfs "$1" || true
+    echo "$(hostname), $(nft list tables), $(stat --file-system --format %T "$1")"
+"""
 # Each would change nothing even if it were permitted.
 _ATTEMPTS = {
     "the clock": 'python3 -c "import time; time.clock_settime(time.CLOCK_REALTIME, time.time())"',
     "a setting of the kernel": "value=$(sysctl -n vm.swappiness); echo $value > /proc/sys/vm/swappiness",
-    "a setting of the network": "v=$(sysctl -n net.ipv4.ip_forward); sysctl -w net.ipv4.ip_forward=$v",
-    "a file in /etc": "touch /etc/hostname",
-    "a file in the repository": "touch tools/image/space.py",
-    "a file in /sys": "cat /sys/power/mem_sleep > /sys/power/mem_sleep",
+    "a setting of the network": "v=$(sysctl -n net.ipv4.ip_forward); echo $v > /proc/sys/net/ipv4/ip_forward",
+    "a file in /etc": ": >> /etc/hostname",
+    "a file in the repository": ": >> tools/image/space.py",
+    "a file in /sys": ": >> /sys/power/state",
     "a device": 'mknod "$1/device" b 7 0',
-    "a kernel module": "modprobe dummy",
+    "a kernel module": f'python3 -c "{_INSERT}"',
 }
+# Any other reason, such as a program that is missing, would prove nothing.
+_FORBIDDEN = "Operation not permitted|Permission denied|Read-only file system"
 
 
-def this_machine() -> str:
-    """What a build might change: firewall, settings, host name, mounts, programs for other processors."""
-    command = (
-        "nft --stateless list ruleset; iptables -S; ip6tables -S; hostname; ls /proc/sys/fs/binfmt_misc;"
-        "sysctl --all --pattern '^(vm|net[.]ipv[46][.](ip_forward|conf[.](all|default)[.]))';"
-        # Those of labs come and go.
-        "grep -v netns /proc/mounts"
-    )
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False).stdout
+def this_machine() -> dict[str, str]:
+    """What a build might change."""
+    commands = {
+        "firewall": "nft --stateless list ruleset",
+        "host name": "hostname",
+        "mounts": "cat /proc/mounts",
+        "settings": "sysctl --all --pattern '^(vm|net[.]ipv[46][.](ip_forward|conf[.](all|default)[.]))'",
+        "programs for other processors": "ls /proc/sys/fs/binfmt_misc",
+        # A kernel without modules has no list of them.
+        "modules": "test ! -e /proc/modules || cut -d ' ' -f 1 /proc/modules",
+        # In seconds. A slow machine takes some between the two.
+        "clock": 'python3 -c "import time; print(round((time.time() - time.monotonic()) / 10))"',
+    }
+    shown = {}
+    for name, command in commands.items():
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        shown[name] = done.stdout
+    # Those of labs come and go.
+    shown["mounts"] = "".join(line for line in shown["mounts"].splitlines(True) if "netns" not in line)
+    return shown
 
 
 @pytest.mark.parametrize("what", _ATTEMPTS)
 def test_nothing_of_this_machine_can_be_changed(tmp_path: Path, what: str) -> None:
-    with pytest.raises(BuildError, match="failed with exit status"):
+    if what == "a kernel module" and not Path("/proc/modules").exists():
+        pytest.skip("this machine's kernel has no loadable modules")
+    with pytest.raises(BuildError, match=rf"(?s)failed with exit status.*({_FORBIDDEN})"):
         Space((tmp_path,)).run(["sh", "-euc", _ATTEMPTS[what], "sh", tmp_path], tmp_path / "log")
 
 
-def test_it_has_a_network_a_host_name_and_mounts_of_its_own(tmp_path: Path) -> None:
+def test_a_step_that_changes_a_running_system_changes_its_own_namespaces_only(tmp_path: Path) -> None:
     before = this_machine()
-    script = (
-        'ip link set lo up; hostname built; mount -t tmpfs tmpfs "$1"; nft add table inet built;'
-        "ip -o link; ps ax --no-headers | wc -l"
-    )
+
+    Space((tmp_path,)).run(["sh", "-euc", _STEP, "sh", tmp_path], tmp_path / "log")
+
+    assert this_machine() == before
+    # Its own ones were changed, but for the setting, which is read-only in the space.
+    log = (tmp_path / "log").read_text()
+    assert log.splitlines()[-1] == "built, table inet built, tmpfs"
+    assert f"{_SETTING} = " not in log
+
+
+def test_the_same_step_without_a_space_is_noticed(tmp_path: Path) -> None:
+    """The control: namespaces take the place of the machine, so it does not change."""
+    program = """
+import json, subprocess, sys
+from tests.integration import test_image_space as tested
+before = tested.this_machine()
+subprocess.run(["sh", "-euc", tested._STEP, "sh", sys.argv[1]], check=True, stdout=subprocess.DEVNULL)
+print(json.dumps([before, tested.this_machine()]))
+"""
+    words = ["unshare", "--net", "--mount", "--uts", sys.executable, "-c", program, str(tmp_path)]
+
+    done = subprocess.run(words, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+
+    before, after = json.loads(done.stdout)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"firewall", "host name", "mounts", "settings"}
+
+
+def test_with_the_machines_network_the_firewall_can_not_be_changed(tmp_path: Path) -> None:
+    # It is checked by the kernel as if it were added.
+    with pytest.raises(BuildError, match=r"(?s)failed with exit status.*Operation not permitted"):
+        Space((tmp_path,), network=True).run(
+            ["nft", "--check", "add", "table", "inet", "built"], tmp_path / "log"
+        )
+
+
+def test_it_has_no_network_and_sees_its_own_processes_only(tmp_path: Path) -> None:
+    script = "ip -o link; ps ax --no-headers | wc -l"
 
     Space((tmp_path,)).run(["sh", "-euc", script, "sh", tmp_path], tmp_path / "log")
 
-    assert this_machine() == before
     *links, processes = (tmp_path / "log").read_text().splitlines()
     assert [link.split()[1] for link in links] == ["lo:"]
     assert int(processes) < 10

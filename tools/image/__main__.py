@@ -1,6 +1,7 @@
 """Build the image, or compare two builds.
 
 python -m tools.image build --architecture arm64 [--kernel backports] [--cache DIR] [--out DIR]
+python -m tools.image build --base FILE.img
 python -m tools.image compare A.img B.img
 """
 
@@ -26,6 +27,7 @@ def main() -> int:
     build = commands.add_parser("build")
     build.add_argument("--architecture", choices=ARCHITECTURES, default="arm64")
     build.add_argument("--kernel", choices=KERNELS, default="stable")
+    build.add_argument("--base", type=Path, help="a downloaded Raspberry Pi OS Lite")
     build.add_argument("--cache", type=Path, default=REPOSITORY / ".cache/image")
     build.add_argument("--out", type=Path, default=REPOSITORY / "dist")
     compared = commands.add_parser("compare")
@@ -39,7 +41,9 @@ def main() -> int:
 def _build(options: argparse.Namespace) -> int:
     steps = Steps(_STEPS)
     try:
-        settings = Settings(options.architecture, options.kernel, source_epoch())
+        settings = Settings(
+            options.architecture, options.kernel, source_epoch(), options.base and options.base.resolve()
+        )
         image = Build(settings, options.cache.resolve(), options.out.resolve(), steps).run()
     except (BuildError, SettingsError) as error:
         print(f"image: {error}", file=sys.stderr)

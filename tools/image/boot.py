@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.image import models
@@ -12,6 +13,11 @@ _FIRMWARE = "usr/lib/raspi-firmware"
 # The smallest firmware of each generation, without camera and debugging. The Pi 5 has its own in its EEPROM.
 _PI_FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat")
 
+# From 7.x on, /boot/vmlinuz-VERSION is a second name of a file in the folder of the modules.
+_ON_BOOT = (
+    *("vmlinuz*", "initrd.img*", "boot/vmlinuz-*", "boot/initrd.img-*", "boot/firmware/*"),
+    "usr/lib/modules/*/vmlinuz",
+)
 _KERNEL_ARGUMENTS = "ro rootwait fsck.repair=yes net.ifnames=0 panic=10"
 
 # autoboot.txt is read from the first FAT partition. A Pi 4's and 5's EEPROM, and bootcode.bin, follow it.
@@ -30,6 +36,24 @@ enable_uart=1
 upstream_kernel=1
 disable_splash=1
 """
+
+# With Raspberry Pi's own kernels, the firmware takes the one for the model (kernel8.img, kernel_2712.img).
+CONFIG_RASPBERRY_PI = """\
+# Read by the boot firmware. Do not edit: an update of the image replaces it.
+arm_64bit=1
+auto_initramfs=1
+enable_uart=1
+disable_splash=1
+"""
+# The names that the firmware looks for, by the flavour of the kernel.
+_INITRDS = {"v8": "initramfs8", "2712": "initramfs_2712"}
+# What configures a downloaded image at its first boot.
+_NOT_COPIED = (
+    *("cmdline.txt", "config.txt", "issue.txt", "user-data", "network-config", "meta-data", "custom.toml"),
+    *("userconf.txt", "userconf", "ssh", "ssh.txt", "firstrun.sh", "wpa_supplicant.conf", "autoboot.txt"),
+    # Firmware for cameras and debugging, which has no room.
+    *("start_*", "start4[cdx]*", "fixup_*", "fixup4[cdx]*", "start_cd*", "initramfs*"),
+)
 
 GRUB = """\
 serial --unit=0 --speed=115200
@@ -64,6 +88,23 @@ def write_pi(root: Path, identity: Identity, site: Path, boot: Path) -> None:
     (boot / "config.txt").write_text(CONFIG)
     (boot / "cmdline.txt").write_text(kernel_arguments(identity, "ttyS1") + "\n")
     _copy_kernel(root, version, boot)
+
+
+def write_raspberry_pi(
+    root: Path, identity: Identity, site: Path, boot: Path, kernels: Mapping[str, str]
+) -> None:
+    """Write both folders for a Raspberry Pi with its own firmware and kernels, which are in /boot/firmware.
+
+    kernels: the version of each flavour.
+    """
+    firmware = root / "boot/firmware"
+    shutil.copyfile(firmware / "bootcode.bin", site / "bootcode.bin")
+    (site / "autoboot.txt").write_text(AUTOBOOT)
+    shutil.copytree(firmware, boot, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    (boot / "config.txt").write_text(CONFIG_RASPBERRY_PI)
+    (boot / "cmdline.txt").write_text(kernel_arguments(identity, "serial0") + "\n")
+    for flavour, version in kernels.items():
+        shutil.copyfile(root / f"boot/initrd.img-{version}", boot / _INITRDS[flavour])
 
 
 def write_pc(root: Path, identity: Identity, grub: Path, site: Path, boot: Path) -> None:
@@ -108,7 +149,7 @@ def write_fstab(root: Path, identity: Identity) -> None:
 
 def remove_from_root(root: Path) -> None:
     """Remove what the boot partition has from the root file system."""
-    for pattern in ("vmlinuz*", "initrd.img*", "boot/vmlinuz-*", "boot/initrd.img-*", "boot/firmware/*"):
+    for pattern in _ON_BOOT:
         for path in root.glob(pattern):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import boot, clean, disk, install, models, process, sbom, seal, sources, writing
+from tools.image import base, boot, clean, disk, install, models, process, sbom, seal, sources, writing
 from tools.image.inside import EMULATED
 from tools.image.process import BuildError
-from tools.image.settings import FOLDER, REPOSITORY, Settings
+from tools.image.settings import FOLDER, REPOSITORY, Settings, removed_packages
 from tools.image.space import Space
 from tools.image.steps import Steps
 
@@ -68,10 +68,14 @@ class Build:
         self.tools = writing.Tools(self.places.work, settings.epoch, steps.note)
         self._emulator = None if settings.architecture == _debian_architecture() else _emulator()
         self._identity: disk.Identity | None = None
+        self._partitions = disk.partitions(settings.root_mib)
+        self._base: base.Base | None = None
 
     def run(self) -> Path:
         """Build the image, and return its compressed file. Raises BuildError."""
         _require_machine()
+        if self.settings.base:
+            self._base = base.check(self.settings.base, self.settings.architecture, self.settings.root_mib)
         self.places.packages.mkdir(parents=True, exist_ok=True)
         with self._only_build():
             shutil.rmtree(self.places.work, ignore_errors=True)
@@ -79,7 +83,8 @@ class Build:
             return self._steps()
 
     def _steps(self) -> Path:
-        with self.steps.step("root file system from Debian's packages"):
+        origin = self._base.path.name if self._base else "Debian's packages"
+        with self.steps.step(f"root file system from {origin}"):
             self.make_root()
         with self.steps.step("files of the roles (playbooks/image.yml)"):
             self.apply_roles()
@@ -108,6 +113,9 @@ class Build:
         (work / "debian.sources").write_text(sources.apt_sources(archive, self.settings))
         (work / "apt.conf").write_text("".join(f"{line}\n" for line in archive.options))
         (work / "modules").write_text("".join(f"{name}\n" for name in self.settings.modules()))
+        if self._base:
+            self._adapt(self._base)
+            return
         space = Space((self.places.cache,), network=True, emulator=self._emulator)
         command = [FOLDER / "root.sh", self.places.root, work, self.places.packages]
         names = self.settings.packages()
@@ -118,6 +126,29 @@ class Build:
             ARCHITECTURE=self.settings.architecture, PACKAGES=",".join(names), KEYRING=sources.KEYRING
         )
         space.run(command, self.tools.log, self.steps.note, environment)
+
+    def _adapt(self, downloaded: base.Base) -> None:
+        """Make the downloaded root file system that of an appliance."""
+        root = self.places.root
+        downloaded.extract(root)
+        firmware = root / base.FIRMWARE
+        firmware.mkdir(parents=True, exist_ok=True)
+        # It is mounted there on a Pi, and the packages' own hooks look for it.
+        self.tools.run(["mcopy", "-i", downloaded.fat, "-s", "-n", "-Q", "::*", firmware])
+        space = Space((self.places.cache,), network=True, emulator=self._emulator, root=root)
+        environment = self.tools.environment(
+            ARCHITECTURE=self.settings.architecture,
+            PACKAGES=" ".join(self.settings.packages()),
+            REMOVED=" ".join(removed_packages()),
+            LOGIN=base.LOGIN,
+        )
+        command = [FOLDER / "base.sh", root, self.places.work, self.places.packages]
+        space.run(command, self.tools.log, self.steps.note, environment)
+        base.remove_first_boot(root)
+        if problems := list(base.first_boot_problems(root)):
+            raise BuildError(
+                f"image_base: {downloaded.path} can't be made an appliance:\n" + "\n".join(problems)
+            )
 
     def apply_roles(self) -> None:
         """Play playbooks/image.yml over the root file system."""
@@ -146,20 +177,33 @@ class Build:
             raise BuildError("the folders that change are not as listed:\n" + "\n".join(problems))
 
     def pack_initrd(self) -> None:
-        """Pack the initrd and list its files."""
-        files = self.places.work / "initrd.txt"
-        self._in_root([FOLDER / "initrd.sh", self.places.root, files])
+        """Pack the initrd of each kernel and list its files."""
+        for flavour, version in self._kernels().items():
+            self._in_root([FOLDER / "initrd.sh", self.places.root, self._initrd_files(flavour), version])
 
     def check_models(self) -> None:
-        """Compare the kernel with what each promised model needs."""
-        promised = models.promised(self.settings.architecture, self.settings.kernel)
-        version = models.kernel_version(self.places.root)
-        files = (self.places.work / "initrd.txt").read_text().splitlines()
-        kernel = models.read_kernel(self.places.root, version, files)
-        if problems := [problem for model in promised for problem in models.missing(model, kernel)]:
-            raise BuildError(
-                f"the kernel {version} does not run on all promised models:\n" + "\n".join(problems)
-            )
+        """Compare the kernels with what each promised model needs."""
+        for flavour, version in self._kernels().items():
+            promised = models.promised(self.settings.architecture, self.settings.kernel)
+            if self._base:
+                promised = models.RASPBERRY_PI[flavour]
+            files = self._initrd_files(flavour).read_text().splitlines()
+            kernel = models.read_kernel(self.places.root, version, files)
+            if problems := [problem for model in promised for problem in models.missing(model, kernel)]:
+                raise BuildError(
+                    f"the kernel {version} does not run on all promised models:\n" + "\n".join(problems)
+                )
+
+    def _kernels(self) -> dict[str, str]:
+        """Return the version of each kernel by its flavour. Debian's only one has none."""
+        root = self.places.root
+        if self._base:
+            return base.kernels_in([path.name for path in (root / "boot").iterdir()])
+        return {"": models.kernel_version(root)}
+
+    def _initrd_files(self, flavour: str) -> Path:
+        """Return the file with the list of an initrd's files."""
+        return self.places.work / f"initrd{flavour and '-'}{flavour}.txt"
 
     def seal(self) -> None:
         """Remove the traces of the build, and check that nothing breaks the seal."""
@@ -190,10 +234,12 @@ class Build:
     def write_boot_files(self) -> None:
         """Write the content of the FAT partitions, and remove it from the root file system."""
         root = self.places.root
-        for partition in disk.PARTITIONS:
+        for partition in self._partitions:
             self.places.content(partition).mkdir()
         site, first = (self.places.content(partition) for partition in (disk.SITE, disk.BOOT_A))
-        if self._grub:
+        if self._base:
+            boot.write_raspberry_pi(root, self.identity, site, first, self._kernels())
+        elif self._grub:
             boot.write_pc(root, self.identity, self._grub, site, first)
         else:
             boot.write_pi(root, self.identity, site, first)
@@ -202,7 +248,7 @@ class Build:
 
     def write_partitions(self) -> None:
         """Write each partition's file system to a file."""
-        for partition in disk.PARTITIONS:
+        for partition in self._partitions:
             folder = self.places.content(partition)
             file = self.places.parts / partition.file
             if partition.is_fat:
@@ -211,13 +257,14 @@ class Build:
             elif partition.is_empty:
                 writing.write_empty(partition, file)
             else:
-                content = self.places.root if partition is disk.ROOT_A else None
+                content = self.places.root if partition.number == disk.ROOT_A.number else None
                 writing.write_ext4(self.tools, self.identity, partition, content, file)
 
     def assemble(self) -> Path:
         """Make the disk of the partitions, and return its file."""
         name = f"{self.settings.name}.img"
-        return writing.assemble(self.tools, self.identity, self.places.parts, name, self._grub)
+        parts = self.places.parts
+        return writing.assemble(self.tools, self.identity, parts, name, self._grub, layout=self._partitions)
 
     def publish(self, image: Path) -> Path:
         """Compress the disk, and write its SHA-256."""
@@ -251,7 +298,8 @@ class Build:
     @property
     def _grub(self) -> Path | None:
         """The folder of GRUB, which a PC has instead of a Pi's boot firmware."""
-        return self.places.work / "grub" if self.settings.architecture == "amd64" else None
+        is_pc = self.settings.architecture == "amd64" and not self._base
+        return self.places.work / "grub" if is_pc else None
 
     def _in_root(self, command: Sequence[str | Path], **environment: str) -> None:
         """Run a command in a build space without a network, with the root prepared for a chroot."""

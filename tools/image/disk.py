@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.image.state import devices, filesystem, mbr
@@ -57,6 +57,12 @@ STATE = Partition(devices.STATE, "state", 64, LINUX)
 PARTITIONS = (SITE, BOOT_A, BOOT_B, ROOT_A, ROOT_B, SPARE, STATE)
 
 
+def partitions(root_mib: int = ROOT_A.mib) -> tuple[Partition, ...]:
+    """Return the partitions of a disk whose root file systems have this size."""
+    roots = (ROOT_A, ROOT_B)
+    return tuple(replace(each, mib=root_mib) if each in roots else each for each in PARTITIONS)
+
+
 @dataclass(frozen=True)
 class Identity:
     """UUIDs, hash seeds and serial numbers that depend on the build's inputs only.
@@ -89,7 +95,9 @@ class Identity:
         return f"{number[:4]}-{number[4:]}"
 
 
-def genimage_config(identity: Identity, name: str, boot_loader: bool) -> str:
+def genimage_config(
+    identity: Identity, name: str, boot_loader: bool, layout: Sequence[Partition] = PARTITIONS
+) -> str:
     """Return genimage's configuration of the disk.
 
     boot_loader: whether the files boot.img and core.img go before the first partition (GRUB under BIOS).
@@ -106,7 +114,7 @@ def genimage_config(identity: Identity, name: str, boot_loader: bool) -> str:
     if boot_loader:
         lines += _outside("boot.img", offset="0", size=str(TABLE))
         lines += _outside("core.img", offset="512", size="2M")
-    for partition in PARTITIONS:
+    for partition in layout:
         lines += [
             f"  partition {partition.label} {{",
             f'    image = "{partition.file}"',
@@ -118,13 +126,13 @@ def genimage_config(identity: Identity, name: str, boot_loader: bool) -> str:
     return "\n".join([*lines, "}", ""])
 
 
-def layout_problems(entries: Sequence[mbr.Entry]) -> Iterator[str]:
+def layout_problems(entries: Sequence[mbr.Entry], layout: Sequence[Partition] = PARTITIONS) -> Iterator[str]:
     """Yield what a disk's partition tables have that differs from the layout."""
     found = {entry.number: entry for entry in entries if entry.number != EXTENDED}
-    if sorted(found) != [partition.number for partition in PARTITIONS]:
+    if sorted(found) != [partition.number for partition in layout]:
         yield f"the disk has the partitions {sorted(found)}"
         return
-    for partition in PARTITIONS:
+    for partition in layout:
         entry = found[partition.number]
         if (entry.type, entry.size) != (partition.type, partition.mib * MIB):
             yield f"{partition.label}: type 0x{entry.type:02x} and {entry.size} bytes"

@@ -21,11 +21,15 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """architecture: Debian's name. kernel: stable, or backports for the Pi 5. epoch: no file is newer."""
+    """architecture: Debian's name. kernel: stable, or backports for the Pi 5. epoch: no file is newer.
+
+    base: a downloaded Raspberry Pi OS Lite, whose packages, kernels and firmware are used.
+    """
 
     architecture: str
     kernel: str
     epoch: int
+    base: Path | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -34,11 +38,17 @@ class Settings:
             )
         if self.kernel not in KERNELS:
             raise SettingsError(f"image_kernel: {self.kernel!r} is not one of {', '.join(KERNELS)}")
+        if self.base and self.kernel != "stable":
+            raise SettingsError(
+                f"image_kernel: {self.kernel}: leave it out, since image_base has kernels for all models"
+            )
 
     @property
     def name(self) -> str:
         """The beginning of the names of the image's files."""
         suffix = "" if self.kernel == "stable" else f"-{self.kernel}"
+        if self.base:
+            suffix = "-raspios"
         return f"smart-meter-{self.architecture}{suffix}"
 
     @property
@@ -46,8 +56,15 @@ class Settings:
         """The name of the package that depends on the current kernel."""
         return f"linux-image-{self.architecture}"
 
+    @property
+    def root_mib(self) -> int:
+        """The size of a root file system in MiB. Raspberry Pi OS has more packages than Debian needs here."""
+        return 3072 if self.base else 1024
+
     def packages(self) -> list[str]:
         """Return the packages that the root is made of; the others are their dependencies."""
+        if self.base:
+            return sorted(_listed("packages/common.txt"))
         names = [*_listed("packages/common.txt"), *_listed(f"packages/{self.architecture}.txt")]
         return sorted({*names, self.kernel_package})
 
@@ -58,6 +75,9 @@ class Settings:
     def digest(self, manifest: str) -> str:
         """Return what identifies a build's inputs: settings, packages with versions, and this repository."""
         digest = hashlib.sha256(f"{self.architecture} {self.kernel} {self.epoch}\n{manifest}".encode())
+        if self.base:
+            with self.base.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
         for path in _tracked():
             digest.update(path.encode() + b"\0" + (REPOSITORY / path).read_bytes() + b"\0")
         return digest.hexdigest()
@@ -71,6 +91,16 @@ def source_epoch() -> int:
     if not value.isdigit():
         raise SettingsError(f"SOURCE_DATE_EPOCH: {value!r} is not a number of seconds since 1970")
     return int(value)
+
+
+def removed_packages() -> list[str]:
+    """Return the packages of Raspberry Pi OS that an appliance does not have."""
+    return _listed("packages/base-removed.txt")
+
+
+def disabled_units() -> list[str]:
+    """Return the units of Raspberry Pi OS that change the card, or let a user in."""
+    return _listed("base-units.txt")
 
 
 def _tracked() -> list[str]:

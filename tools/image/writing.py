@@ -87,7 +87,15 @@ def write_empty(partition: disk.Partition, file: Path) -> None:
         opened.truncate(partition.mib * disk.MIB)
 
 
-def assemble(tools: Tools, identity: disk.Identity, parts: Path, name: str, grub: Path | None) -> Path:
+def assemble(
+    tools: Tools,
+    identity: disk.Identity,
+    parts: Path,
+    name: str,
+    grub: Path | None,
+    *,
+    layout: Sequence[disk.Partition] = disk.PARTITIONS,
+) -> Path:
     """Make the disk `name` of the partitions' files in `parts`, and return its file.
 
     grub: the folder with GRUB's boot.img and core.img. Raises BuildError if genimage makes another layout.
@@ -97,12 +105,12 @@ def assemble(tools: Tools, identity: disk.Identity, parts: Path, name: str, grub
         (parts / "boot.img").write_bytes((grub / "boot.img").read_bytes()[: disk.TABLE])
         shutil.copyfile(grub / "core.img", parts / "core.img")
     config = tools.work / "genimage.cfg"
-    config.write_text(disk.genimage_config(identity, name, grub is not None))
+    config.write_text(disk.genimage_config(identity, name, grub is not None, layout))
     # genimage copies this folder, which it would make partitions of.
     empty = tools.work / "empty"
     empty.mkdir(exist_ok=True)
     folders: list[str | Path] = ["--rootpath", empty, "--inputpath", parts, "--outputpath", tools.work]
     tools.run(["genimage", "--config", config, *folders, "--tmppath", tools.work / "genimage"])
-    if problems := list(disk.layout_problems(mbr.read(tools.work / name))):
+    if problems := list(disk.layout_problems(mbr.read(tools.work / name), layout)):
         raise BuildError("genimage made another layout:\n" + "\n".join(problems))
     return tools.work / name

@@ -166,3 +166,14 @@ def test_grub_finds_the_first_systems_kernel(tmp_path: Path) -> None:
     assert f"root=PARTUUID={IDENTITY.partuuid(ROOT_A)}" in text
     assert (site / "EFI/BOOT/BOOTX64.EFI").is_file()
     assert sorted(path.name for path in first.iterdir()) == ["initrd.img", "vmlinuz"]
+
+
+def test_a_larger_root_changes_no_number_and_no_other_size() -> None:
+    larger = disk.partitions(3072)
+
+    changed = [(each.label, each.mib) for each in larger if each not in disk.PARTITIONS]
+    assert changed == [("root-a", 3072), ("root-b", 3072)]
+    assert [each.number for each in larger] == [each.number for each in disk.PARTITIONS]
+    # A card of 8 GB.
+    assert sum(each.mib for each in larger) * disk.MIB < 7.4e9
+    assert "size = 3072M" in disk.genimage_config(Identity("x"), "disk.img", False, larger)

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tools.image import fdt, models
+from tools.image import base, fdt, models
 from tools.image.models import BACKPORTS, PC, STABLE, Driver, Kernel, Model
 from tools.image.settings import Settings
+
+CARDS = {"brcm,bcm2835-sdhost", "brcm,bcm2711-emmc2", "brcm,bcm2712-sdhci"}
 
 
 def kernel_for(model: Model) -> Kernel:
@@ -39,14 +41,15 @@ def prop(offset: int, value: bytes) -> bytes:
 
 
 END_NODE, END = struct.pack(">I", 2), struct.pack(">I", 9)
-# "compatible" is at 0 of the strings, "status" at 11.
-STRINGS = b"compatible\0status\0"
-CARD = begin("mmc@7e202000") + prop(0, b"brcm,bcm2835-sdhost\0")
+# "compatible" is at 0 of the strings, "status" at 11, "vmmc-supply" at 18, "phandle" at 30.
+STRINGS = b"compatible\0status\0vmmc-supply\0phandle\0"
+CARD = begin("mmc@7e202000") + prop(0, b"brcm,bcm2835-sdhost\0") + prop(18, struct.pack(">I", 7))
+REGULATOR = begin("sd-vcc") + prop(0, b"regulator-fixed\0") + prop(30, struct.pack(">I", 7)) + END_NODE
 TREE = blob(
     begin("") + prop(0, b"raspberrypi,3-model-b\0brcm,bcm2837\0")
     + begin("soc") + CARD + prop(11, b"okay\0") + END_NODE
     + begin("hidden") + prop(11, b"disabled\0") + begin("child") + prop(0, b"off,child\0")
-    + END_NODE + END_NODE + END_NODE + END_NODE + END,
+    + END_NODE + END_NODE + END_NODE + REGULATOR + END_NODE + END,
     STRINGS,
 )  # fmt: skip
 
@@ -80,6 +83,18 @@ def test_what_the_root_needs_has_to_be_in_the_initrd(model: Model) -> None:
 
 
 @pytest.mark.parametrize("model", BACKPORTS, ids=lambda model: model.name)
+def test_what_the_card_depends_on_has_to_be_in_the_initrd(model: Model) -> None:
+    [card] = {driver.compatible for driver in model.drivers} & CARDS
+    kernel = kernel_for(model)
+    needs = replace(kernel, suppliers={(model.device_tree, card): frozenset({"new_regulator"})})
+
+    assert list(models.missing(model, needs)) == [
+        f"{model.name}: the initrd has no new_regulator, on which {card} depends"
+    ]
+    assert list(models.missing(model, replace(needs, initrd=kernel.initrd | {"new_regulator"}))) == []
+
+
+@pytest.mark.parametrize("model", BACKPORTS, ids=lambda model: model.name)
 def test_a_model_without_its_nodes_or_its_device_tree_is_named(model: Model) -> None:
     kernel = kernel_for(model)
     empty = replace(kernel, device_trees={model.device_tree: frozenset()})
@@ -96,7 +111,8 @@ def test_each_model_has_a_card_and_a_network() -> None:
         options = {driver.option for driver in model.drivers}
         assert options & {"MMC_BCM2835", "MMC_SDHCI_IPROC", "MMC_SDHCI_BRCMSTB"}
         assert options & {"USB_NET_SMSC95XX", "USB_LAN78XX", "BCMGENET", "MACB", "BRCMFMAC"}
-    assert [model.name for model in BACKPORTS if model not in STABLE] == ["Raspberry Pi 5"]
+    # With the device trees of both steppings.
+    assert [model.name for model in BACKPORTS if model not in STABLE] == ["Raspberry Pi 5"] * 2
 
 
 def test_each_image_promises_its_models() -> None:
@@ -121,6 +137,11 @@ def test_the_kernel_is_read_from_the_root(tmp_path: Path) -> None:
     (trees / "bcm2837-rpi-3-b.dtb").write_bytes(TREE)
     (tmp_path / "boot").mkdir()
     (tmp_path / "boot/vmlinuz-6.12").touch()
+    modules = tmp_path / "usr/lib/modules/6.12"
+    modules.mkdir(parents=True)
+    (modules / "modules.alias").write_text(
+        "# Aliases\nalias of:N*T*Cregulator-fixed fixed\nalias of:N*T*Cregulator-fixedC* fixed\n"
+    )
     (tmp_path / "boot/config-6.12").write_text("CONFIG_EXT4_FS=m\n# CONFIG_MACB is not set\nCONFIG_HZ=250\n")
 
     version = models.kernel_version(tmp_path)
@@ -129,8 +150,14 @@ def test_the_kernel_is_read_from_the_root(tmp_path: Path) -> None:
     assert kernel.options == {"EXT4_FS": "m", "HZ": "250"}
     assert kernel.initrd == {"ext4"}
     assert kernel.device_trees == {
-        "bcm2837-rpi-3-b.dtb": {"raspberrypi,3-model-b", "brcm,bcm2837", "brcm,bcm2835-sdhost"}
+        "bcm2837-rpi-3-b.dtb": {
+            "raspberrypi,3-model-b",
+            "brcm,bcm2837",
+            "brcm,bcm2835-sdhost",
+            "regulator-fixed",
+        }
     }
+    assert kernel.suppliers == {("bcm2837-rpi-3-b.dtb", "brcm,bcm2835-sdhost"): {"fixed"}}
 
 
 def test_device_trees_of_newer_kernels_are_found_where_they_moved(tmp_path: Path) -> None:
@@ -139,6 +166,7 @@ def test_device_trees_of_newer_kernels_are_found_where_they_moved(tmp_path: Path
     (trees / "bcm2712-rpi-5-b.dtb").write_bytes(TREE)
     (tmp_path / "boot").mkdir()
     (tmp_path / "boot/config-7.3").touch()
+    (tmp_path / "usr/lib/modules/7.3/modules.alias").touch()
 
     assert list(models.read_kernel(tmp_path, "7.3", []).device_trees) == ["bcm2712-rpi-5-b.dtb"]
 
@@ -157,7 +185,7 @@ def test_the_properties_of_a_tree_are_read() -> None:
     root = fdt.parse(TREE)
 
     assert root.compatible == ["raspberrypi,3-model-b", "brcm,bcm2837"]
-    assert [node.name for node in root.children] == ["soc"]
+    assert [node.name for node in root.children] == ["soc", "sd-vcc"]
     assert [node.name for node in root.children[0].children] == ["mmc@7e202000", "hidden"]
 
 
@@ -165,3 +193,23 @@ def test_the_properties_of_a_tree_are_read() -> None:
 def test_what_is_not_a_whole_tree_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
         fdt.parse(content)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [model for found in models.RASPBERRY_PI.values() for model in found],
+    ids=lambda model: model.name,
+)
+def test_raspberry_pis_own_kernels_are_checked_as_well(model: Model) -> None:
+    kernel = kernel_for(model)
+
+    assert list(models.missing(model, kernel)) == []
+    for driver in model.drivers:
+        without = replace(kernel, options={k: v for k, v in kernel.options.items() if k != driver.option})
+        assert f"{model.name}: CONFIG_{driver.option} is not set" in models.missing(model, without)
+
+
+def test_each_flavour_of_raspberry_pis_kernel_has_its_models() -> None:
+    assert set(models.RASPBERRY_PI) == base.FLAVOURS
+    assert [model.name for model in models.RASPBERRY_PI["2712"]] == ["Raspberry Pi 5"]
+    assert {model.name for model in models.RASPBERRY_PI["v8"]} == {model.name for model in STABLE}

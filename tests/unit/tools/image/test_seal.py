@@ -35,10 +35,12 @@ KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY--
 BREAKS = [
     ("SSH host keys", "etc/ssh/ssh_host_ed25519_key", "AAAA"),
     ("SSH host keys", "etc/ssh/ssh_host_rsa_key.pub", "ssh-rsa AAAA"),
+    ("SSH host keys", "etc/dropbear/dropbear_ed25519_host_key", "AAAA"),
     ("machine-id", "etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
     ("machine-id", "var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n"),
     ("random seeds", "var/lib/systemd/random-seed", "seed"),
     ("random seeds", "var/lib/systemd/credential.secret", "secret"),
+    ("random seeds", "var/lib/urandom/random-seed", "seed"),
     ("random seeds", "boot/firmware/loader/random-seed", "seed"),
     ("passwords", "etc/shadow", "root:$y$j9T$salt$hash:20000:0:99999:7:::\n"),
     ("passwords", "etc/shadow", "pi::20000:0:99999:7:::\n"),
@@ -46,6 +48,7 @@ BREAKS = [
     ("passwords", "etc/shadow", "pi:!$y$j9T$salt$hash:20000:0:99999:7:::\n"),
     ("passwords", "etc/shadow-", "pi:$6$salt$hash:20000:0:99999:7:::\n"),
     ("passwords", "etc/gshadow", "sudo:$6$salt$hash::pi\n"),
+    ("passwords", "etc/gshadow-", "sudo:$6$salt$hash::pi\n"),
     ("passwords", "etc/passwd", "pi:$6$salt$hash:1000:1000::/home/pi:/bin/bash\n"),
     ("logs", "var/log/dpkg.log", "2026-11-27 install\n"),
     ("logs", "var/log/journal/0123/system.journal", "LPKSHHRH"),
@@ -55,26 +58,44 @@ BREAKS = [
     ("histories", "home/pi/.lesshst", "x\n"),
     ("histories", "var/lib/smart-meter/history.db", "SQLite format 3"),
     ("histories", "root/.ansible", "x"),
+    ("histories", "home/pi/.ansible", "x"),
+    ("histories", "root/.cache", "x"),
+    ("histories", "home/pi/.cache", "x"),
     ("package lists", "var/lib/apt/lists/deb_dists_trixie_InRelease", "Origin: Debian\n"),
     ("package lists", "var/cache/apt/pkgcache.bin", "x"),
     ("package lists", "var/cache/apt/archives/dash_1_arm64.deb", "x"),
     ("package lists", "var/lib/dpkg/status-old", "Package: dash\n"),
     ("package lists", "etc/ufw/before.rules.dpkg-old", "x"),
+    ("package lists", "etc/ufw/before.rules.ucf-dist", "x"),
+    ("package lists", "var/cache/debconf/config.dat-old", "x"),
     ("people's keys", "root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n"),
     ("people's keys", "home/pi/.ssh/id_ed25519", "x"),
     ("people's keys", "home/pi/.ssh/known_hosts", "x"),
+    ("people's keys", "home/pi/.ssh/authorized_keys2", "x"),
+    ("people's keys", "root/.netrc", "machine example.org\n"),
+    ("people's keys", "root/.git-credentials", "x"),
+    ("people's keys", "home/pi/.vault-password", "x"),
     ("secrets", "etc/ssl/private/key.pem", KEY),
     ("secrets", "opt/tool/key", KEY),
+    ("secrets", "home/pi/key", KEY),
+    ("secrets", "srv/key", KEY),
+    ("secrets", "usr/local/etc/key", KEY),
     ("secrets", "etc/NetworkManager/system-connections/field.nmconnection", "[wifi-security]\npsk=secret\n"),
     ("secrets", "var/lib/smart-meter-guard/profiles/field.nmconnection", "[wifi-security]\npsk=secret\n"),
     ("secrets", "etc/wpa_supplicant/wpa_supplicant.conf", 'network={\n    psk="secret"\n}\n'),
     ("secrets", "root/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n"),
     ("secrets", "etc/apt/auth.conf.d/mirror.conf", "machine mirror.example login me password secret\n"),
+    ("secrets", "etc/apt/auth.conf", "machine mirror.example login me\n"),
+    ("secrets", "var/cache/debconf/passwords.dat.old", "x"),
     ("secrets", "var/cache/debconf/passwords.dat", "Name: passwd/root-password\n"),
     ("the building machine", "tmp/left", "x"),
+    ("the building machine", "var/tmp/left", "x"),
+    ("the building machine", "proc/left", "x"),
+    ("the building machine", "sys/left", "x"),
     ("the building machine", "run/left.pid", "1\n"),
     ("the building machine", "dev/null", ""),
     ("the building machine", "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
+    ("the building machine", "etc/apt/apt.conf.d/99mmdebstrap", "x"),
     ("the building machine", "etc/resolv.conf", "nameserver 192.0.2.1\n"),
     ("the building machine", "etc/apt/apt.conf.d/proxy", 'Acquire::http::Proxy "http://proxy.example";\n'),
 ]
@@ -97,11 +118,36 @@ def test_each_of_these_breaks_a_rule(root: Path, rule: str, file: str, text: str
 def test_a_missing_machine_id_breaks_a_rule(root: Path) -> None:
     (root / "etc/machine-id").unlink()
 
-    assert [broken.rule for broken in seal.broken(root)] == ["machine-id"]
+    assert [str(broken) for broken in seal.broken(root)] == [
+        "machine-id: etc/machine-id is missing: it has to be an empty file"
+    ]
+
+
+def test_the_lock_of_the_package_lists_may_stay(root: Path) -> None:
+    write(root / "var/lib/apt/lists/lock")
+
+    assert seal.broken(root) == []
 
 
 def test_every_rule_is_broken_by_one_of_these() -> None:
     assert {rule.name for rule in seal.RULES} == {rule for rule, _, _ in BREAKS}
+
+
+def test_public_examples_are_no_secrets(root: Path) -> None:
+    for name in ("etc/pam.d/x", "etc/ssl/certs/x.pem", "var/lib/dpkg/info/x", "opt/smart-meter/releases/1/x"):
+        write(root / name, "password = example\n" + KEY)
+
+    assert seal.broken(root) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(KEY, "a private key"), ("$ANSIBLE_VAULT;1.1;AES256\n", "an Ansible vault"), ("psk=x\n", "a password")],
+)
+def test_the_kind_of_a_secret_is_named(root: Path, text: str, what: str) -> None:
+    write(root / "etc/left", text)
+
+    assert [str(broken) for broken in seal.broken(root)] == [f"secrets: etc/left has {what}"]
 
 
 def test_links_are_not_followed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

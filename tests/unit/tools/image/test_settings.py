@@ -101,3 +101,19 @@ def test_each_step_shows_its_number_and_its_time() -> None:
         "[2/2] disk: 0 s",
     ]
     assert steps.total < 1
+
+
+def test_an_image_on_raspberry_pi_os_has_its_kernels_and_more_room(tmp_path: Path) -> None:
+    base = tmp_path / "raspios.img"
+    base.write_bytes(b"one")
+    built = Settings("arm64", "stable", 0, base)
+
+    assert built.name == "smart-meter-arm64-raspios"
+    assert not {"linux-image-arm64", "raspi-firmware"} & set(built.packages())
+    assert {"network-manager", "ufw", "authbind"} <= set(built.packages())
+    assert built.root_mib == 3 * Settings("arm64", "stable", 0).root_mib
+    digest = built.digest("")
+    base.write_bytes(b"two")
+    assert built.digest("") != digest
+    with pytest.raises(SettingsError, match="image_kernel: backports: leave it out"):
+        Settings("arm64", "backports", 0, base)
