@@ -1,6 +1,6 @@
 """Build the image, or compare two builds.
 
-python -m tools.image build --architecture arm64 [--kernel backports] [--cache DIR] [--out DIR]
+python -m tools.image build --architecture arm64 [--kernel backports] [--cache DIR] [--out DIR] [--if-changed]
 python -m tools.image compare A.img B.img
 """
 
@@ -28,6 +28,11 @@ def main() -> int:
     build.add_argument("--kernel", choices=KERNELS, default="stable")
     build.add_argument("--cache", type=Path, default=REPOSITORY / ".cache/image")
     build.add_argument("--out", type=Path, default=REPOSITORY / "dist")
+    build.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="build only if a file of this repository changed since the last build",
+    )
     compared = commands.add_parser("compare")
     compared.add_argument("images", type=Path, nargs=2)
     options = parser.parse_args()
@@ -40,7 +45,11 @@ def _build(options: argparse.Namespace) -> int:
     steps = Steps(_STEPS)
     try:
         settings = Settings(options.architecture, options.kernel, source_epoch())
-        image = Build(settings, options.cache.resolve(), options.out.resolve(), steps).run()
+        build = Build(settings, options.cache.resolve(), options.out.resolve(), steps)
+        if options.if_changed and build.is_current():
+            print(f"{settings.name}: unchanged since the last build")
+            return 0
+        image = build.run()
     except (BuildError, SettingsError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1

@@ -76,7 +76,20 @@ class Build:
         with self._only_build():
             shutil.rmtree(self.places.work, ignore_errors=True)
             self.places.parts.mkdir(parents=True)
-            return self._steps()
+            inputs = self.settings.inputs()
+            self._result("inputs").unlink(missing_ok=True)
+            image = self._steps()
+            self._result("inputs").write_text(f"{inputs}\n")
+            return image
+
+    def is_current(self) -> bool:
+        """Whether the last build was of the same settings and files of this repository, and was completed."""
+        inputs = self._result("inputs")
+        return (
+            self._result("img.xz").exists()
+            and inputs.exists()
+            and inputs.read_text() == f"{self.settings.inputs()}\n"
+        )
 
     def _steps(self) -> Path:
         with self.steps.step("root file system from Debian's packages"):

@@ -101,3 +101,11 @@ def test_each_step_shows_its_number_and_its_time() -> None:
         "[2/2] disk: 0 s",
     ]
     assert steps.total < 1
+
+
+def test_what_the_repository_decides_depends_on_neither_packages_nor_the_epoch() -> None:
+    built = Settings("arm64", "stable", 1)
+
+    assert built.inputs() == Settings("arm64", "stable", 2).inputs()
+    assert built.inputs() != Settings("amd64", "stable", 1).inputs()
+    assert built.inputs() != built.digest("")
