@@ -14,6 +14,28 @@ from pathlib import Path
 BOOT_SECONDS = 600
 
 
+@dataclass(frozen=True)
+class Board:
+    """What QEMU emulates: its command, the type of drive that holds the disk, and the device that is eth0.
+
+    serial: the number of the serial port that is the console.
+    """
+
+    command: tuple[str, ...]
+    drive: str = "virtio"
+    network: str = "virtio-net-pci"
+    serial: int = 0
+
+
+# One processor, as in tests/wifi: two emulated ones can make the kernel panic.
+PC = Board(
+    (
+        *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
+        *("-cpu", "Nehalem", "-smp", "1", "-m", "1G"),
+    )
+)
+
+
 class MachineError(Exception):
     """The machine does not do what is expected. The text has the end of its console."""
 
@@ -88,26 +110,33 @@ class Machine:
 
 @contextmanager
 def booted(
-    disk: Path, folder: Path, uefi: Path | None = None, *, keep: bool = False, key: Path | None = None
+    disk: Path,
+    folder: Path,
+    uefi: Path | None = None,
+    *,
+    keep: bool = False,
+    key: Path | None = None,
+    board: Board = PC,
 ) -> Iterator[Machine]:
     """Boot a disk image, and switch the machine off at the end, as a power cut does.
 
-    uefi: the firmware; without it, the machine has a BIOS. keep: whether the image gets what the machine
-    writes; otherwise it stays as it is. key: of the user pi.
+    uefi: the firmware; without it, a PC has a BIOS. keep: whether the image gets what the machine writes;
+    otherwise it stays as it is. key: of the user pi.
     """
     console = folder / "console"
     port, ssh_port = _free_ports()
     forwards = ((port, 502), (ssh_port, 22))
     forwarded = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-192.168.2.100:{there}" for here, there in forwards)
     network = f"net=192.168.2.0/24,host=192.168.2.10,{forwarded}"
+    snapshot = "off" if keep else "on"
     command = [
-        *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
-        # One processor, as in tests/wifi: two emulated ones can make the kernel panic.
-        *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-nodefaults", "-display", "none"),
+        *(*board.command, "-nodefaults", "-display", "none"),
+        *(("-serial", "null") * board.serial),
         *("-serial", f"file:{console}"),
         *(("-bios", str(uefi)) if uefi else ()),
-        *("-drive", f"file={disk},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache=unsafe"),
-        *("-nic", f"user,model=virtio-net-pci,restrict=on,{network}"),
+        *("-drive", f"file={disk},format=raw,if={board.drive},snapshot={snapshot},cache=unsafe"),
+        *("-netdev", f"user,id=control,restrict=on,{network}"),
+        *("-device", f"{board.network},netdev=control"),
     ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
