@@ -61,6 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         _prepare_chroot(options.root)
         if options.emulator:
             _cache_compiled(options.root / EMULATED.lstrip("/"))
+            _replace_iptables(options.root / "usr/sbin")
     os.execvp(options.command[0], options.command)  # noqa: S606
 
 
@@ -105,6 +106,11 @@ def _hide_services() -> None:
 def _cache_compiled(folder: Path) -> None:
     (folder / "cache").mkdir(parents=True)
     shutil.copy(Path(__file__).with_name("emulated") / "sitecustomize.py", folder)
+
+
+def _replace_iptables(folder: Path) -> None:
+    """Let ufw get the version of iptables: QEMU has no netlink sockets of the kind that iptables-nft opens for it."""
+    _mount("--bind", str(folder / "xtables-legacy-multi"), str(folder / "xtables-nft-multi"))
 
 
 def _emulate(emulator: Path) -> None:
