@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.image import boot, clean, disk, install, models, process, sbom, seal, sources, writing
-from tools.image.inside import EMULATED
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings
 from tools.image.space import Space
@@ -270,8 +269,6 @@ class Build:
         """Run a command in a build space without a network, with the root prepared for a chroot."""
         space = Space((self.places.cache,), emulator=self._emulator, root=self.places.root)
         tools = self.tools
-        if self._emulator:
-            environment["PYTHONPATH"] = EMULATED
         space.run(command, tools.log, tools.note, tools.environment(**environment))
 
     def _result(self, suffix: str) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,9 +29,6 @@ _AARCH64 = (
 # A Pi 3's processor, the oldest of the promised models: a program that needs more fails in the build. QEMU's
 # default has pointer authentication, which all of Debian's functions use, and which is slow to emulate.
 _PROCESSOR = "cortex-a53"
-
-# The folder of a root that PYTHONPATH names while its programs are emulated.
-EMULATED = "/run/emulated"
 
 
 class _MountAttr(ctypes.Structure):
@@ -60,7 +56,6 @@ def main(arguments: Sequence[str]) -> None:
     if options.root:
         _prepare_chroot(options.root)
         if options.emulator:
-            _cache_compiled(options.root / EMULATED.lstrip("/"))
             _replace_iptables(options.root / "usr/sbin")
     os.execvp(options.command[0], options.command)  # noqa: S606
 
@@ -103,13 +98,8 @@ def _hide_services() -> None:
         resolver.write_bytes(text)
 
 
-def _cache_compiled(folder: Path) -> None:
-    (folder / "cache").mkdir(parents=True)
-    shutil.copy(Path(__file__).with_name("emulated") / "sitecustomize.py", folder)
-
-
 def _replace_iptables(folder: Path) -> None:
-    """Let ufw get the version of iptables: QEMU has no netlink sockets of the kind that iptables-nft opens for it."""
+    """Let ufw get the version of iptables, for which iptables-nft opens a socket that QEMU does not emulate."""
     _mount("--bind", str(folder / "xtables-legacy-multi"), str(folder / "xtables-nft-multi"))
 
 
