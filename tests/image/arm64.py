@@ -11,6 +11,9 @@ from tools.image.disk import BOOT_A
 from tests.image import state
 from tests.image.machine import Board
 
+# On a busy machine, udev takes longer than the 90 s for which systemd waits for a device.
+_PATIENCE = "systemd.default_device_timeout_sec=900"
+
 
 @dataclass(frozen=True)
 class Boot:
@@ -24,7 +27,7 @@ class Boot:
         own = self.arguments.replace("ttyS1", console)
         return (
             *("-kernel", str(self.folder / "vmlinuz"), "-initrd", str(self.folder / "initrd.img")),
-            *("-append", " ".join([own, *arguments])),
+            *("-append", " ".join([own, _PATIENCE, *arguments])),
         )
 
 
