@@ -99,7 +99,7 @@ def _hide_services() -> None:
 
 
 def _replace_iptables(folder: Path) -> None:
-    """Let ufw get the version of iptables, for which iptables-nft opens a socket that QEMU does not emulate."""
+    """Let ufw get the version of iptables, for which iptables-nft opens a socket that QEMU lacks."""
     _mount("--bind", str(folder / "xtables-legacy-multi"), str(folder / "xtables-nft-multi"))
 
 
