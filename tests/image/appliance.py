@@ -13,7 +13,7 @@ from pathlib import Path
 from tools.image import disk
 
 from tests.controller import ADDRESS
-from tests.image.machine import BOOT_SECONDS, drive, pc
+from tests.image.machine import BOOT_SECONDS, PC, drive, qemu
 from tests.virtual_pi import Lab, LabError, Pi, cgroups, networks, places
 from tests.virtual_pi.commands import SYSTEM_PATH, CommandError, run
 from tests.virtual_pi.state import PiState
@@ -69,7 +69,7 @@ class ImagePi(Pi):
         if self.is_on:
             raise LabError(f"{self.name} is on already")
         group = cgroups.create(cgroups.of_pi(self.lab, self.name))
-        command = pc(self._drive(group), self.console_log)
+        command = qemu(PC, self._drive(group), self.console_log)
         for interface in _CABLES:
             mac = places.mac_address(self.lab, self.name, interface)
             tap = f"tap,id={interface},ifname=tap-{interface},script=no,downscript=no"
