@@ -23,7 +23,7 @@ def examine(look: Look, clock_ahead: float, values: Values) -> tuple[list[Proble
     clock_ahead: seconds by which the Pi's clock is ahead of the controller's.
     """
     if look.failed:
-        # The fields of these commands are empty, so what they tell may seem to be missing.
+        # The fields of these commands are empty: what is there would be reported as missing.
         return [Problem((), f"{failure}; run again, or find out why") for failure in look.failed], []
     problems = [
         *(Problem((), message) for message in _check_system(look)),
