@@ -40,7 +40,7 @@ class Flushes(enum.Enum):
 class ImagePi(Pi):
     """A virtual machine that boots an image. `run` uses SSH: nothing but the image is inside.
 
-    card: the disk image. It gets what the machine writes, as `flushes` says.
+    card: the disk image. It gets what the machine writes, as `flushes` states.
     """
 
     flushes = Flushes.NONE
