@@ -48,10 +48,15 @@ def pi_3(boot: Boot) -> Board:
     """Return a Raspberry Pi 3 B, with a USB adapter as its Ethernet: QEMU does not have a Pi's own.
 
     Its disk is a card, whose size must be a power of two. QEMU resets the board as soon as the watchdog is
-    armed, so its driver stays out.
+    armed, so its driver stays out. The kernel names an adapter usb0, not eth0, if its address is local.
     """
     tree = boot.folder / "bcm2837-rpi-3-b.dtb"
-    words = boot.words("ttyS1", "modprobe.blacklist=bcm2835_wdt")
     return Board(
-        ("qemu-system-aarch64", "-M", "raspi3b", "-dtb", str(tree), *words), "sd", "usb-net", serial=1
+        (
+            *("qemu-system-aarch64", "-M", "raspi3b", "-dtb", str(tree)),
+            *boot.words("ttyS1", "modprobe.blacklist=bcm2835_wdt"),
+        ),
+        drive="sd",
+        network="usb-net,mac=b8:27:eb:00:00:01",
+        serial=1,
     )
