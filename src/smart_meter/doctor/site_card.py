@@ -18,7 +18,7 @@ from smart_meter.config.toml_table import show
 from smart_meter.doctor.check import AS_ROOT, Check, ok, unknown, warning
 from smart_meter.site_card import record
 from smart_meter.site_card.apply import LACKING
-from smart_meter.site_card.boot_partition import ANSWER, misnamed
+from smart_meter.site_card.boot_partition import ANSWER, is_full, misnamed
 from smart_meter.site_card.card import MAX_BYTES, NAME, CardError, identity, read
 from smart_meter.site_card.record import Record
 
@@ -34,6 +34,7 @@ class SiteCard:
     applied: None if none was. present: by path, the SHA-256 of the files in the record, as they are now.
     identity: that of the card on the boot partition; empty if it can't be read, None if there is none.
     secrets: the names of the secrets that it still has. misnamed: files that may be cards and are not read.
+    is_full: whether the boot partition has no room for a card.
     """
 
     applied: Record | None
@@ -41,6 +42,7 @@ class SiteCard:
     identity: str | None = None
     secrets: tuple[str, ...] = ()
     misnamed: tuple[str, ...] = ()
+    is_full: bool = False
 
 
 def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> SiteCard | None:
@@ -62,10 +64,10 @@ def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> Si
     except PermissionError:
         return None
     except FileNotFoundError:
-        return SiteCard(applied, present, misnamed=others)
+        return SiteCard(applied, present, None, (), others, is_full(folder))
     except (OSError, CardError):
-        return SiteCard(applied, present, "", misnamed=others)
-    return SiteCard(applied, present, identity(card), tuple(card.secrets), others)
+        return SiteCard(applied, present, "", (), others, is_full(folder))
+    return SiteCard(applied, present, identity(card), tuple(card.secrets), others, is_full(folder))
 
 
 def judge(found: SiteCard | None) -> Check | None:
@@ -96,6 +98,13 @@ def judge(found: SiteCard | None) -> Check | None:
         fix = f"rename it to {NAME} and restart the Pi, or delete it: it may have secrets"
         return warning(
             _NAME, f"{names} on the boot partition is not read; {_last(applied, found)}", _EXPECTED, fix
+        )
+    if found.is_full:
+        return warning(
+            _NAME,
+            f"the boot partition is full; {_last(applied, found)}",
+            _EXPECTED,
+            "delete what does not belong there: the answer to the next card needs room",
         )
     if applied is not None and applied.lacking:
         fix = "from the controller: make site-card HOST=NAME; copy it to the boot partition, restart the Pi"

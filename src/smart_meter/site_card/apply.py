@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smart_meter.config.toml_table import show
 from smart_meter.site_card import record as records
-from smart_meter.site_card.boot_partition import ANSWER, BootPartition, misnamed
+from smart_meter.site_card.boot_partition import ANSWER, BootPartition, is_full, misnamed
 from smart_meter.site_card.card import (
     MAKE_AGAIN,
     NAME,
@@ -45,6 +45,7 @@ _IN_MEMORY = (
     "The state partition can't be used: all changes are lost at the next restart. So the site card keeps its "
     "secrets, and is applied again at each start; replace the memory card, and make its site card again."
 )
+FULL = "The boot partition is full: delete what does not belong to the Pi."
 _SHOWN = 5
 
 
@@ -75,11 +76,11 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
     """Apply the card in a folder, and write the answer beside it. Raises nothing that a card could cause."""
     partition = BootPartition(folder, run)
     target = Target(root, run, numbers)
-    others = _misnamed(folder)
+    others = [*_misnamed(folder), *([FULL] if is_full(folder) else [])]
     try:
         data = partition.read()
         if data is None:
-            return _absent(others, partition)
+            return _absent(_misnamed(folder), partition)
         card = read(data)
         before = records.load(root)
         if before is not None and _is_applied(card, before):

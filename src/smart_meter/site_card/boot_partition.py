@@ -25,6 +25,7 @@ from smart_meter.site_card.commands import Run
 ANSWER = "site-card-answer.txt"
 _NEW = f"{NAME}.new"
 _BOM = "\ufeff"
+_ROOM = 64 * 1024
 # Names that people and programs give to a card: "site-card (1).toml", "Site card.toml.txt", "pi-north.toml".
 # "SITE-C~1.TOM" is what FAT has of it without its long name.
 _LIKE_A_CARD = re.compile(r"site[ _-]?card|site-c~|\.toml(?:\.|$)")
@@ -134,6 +135,15 @@ class BootPartition:
 def misnamed(folder: Path) -> list[str]:
     """Return the names of files that may be site cards, and are not read because of their names."""
     return sorted(name for entry in _entries(folder) if (name := _misnamed(entry)))
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether there is hardly any room for a card and its answer."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM
 
 
 def _entries(folder: Path) -> list[Path]:

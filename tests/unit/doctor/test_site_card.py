@@ -86,6 +86,15 @@ def test_a_card_that_is_not_applied_is_a_warning(pi: VirtualPi, content: bytes) 
     assert "site-card-answer.txt" in check.fix
 
 
+def test_a_full_boot_partition_is_a_warning(pi: VirtualPi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_card, "is_full", lambda _: True)
+
+    check = judged(pi)
+
+    assert check.level is Level.WARNING
+    assert check.found.startswith("the boot partition is full; last was the card of pi-north")
+
+
 def test_a_card_with_another_name_is_a_warning(pi: VirtualPi) -> None:
     (pi.boot / "site-card (1).toml").write_bytes(data())
 

@@ -176,7 +176,11 @@ def full(pi: VirtualPi, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
+    class Full:
+        f_bavail, f_frsize, f_flag = 15, 4096, 0
+
     monkeypatch.setattr(boot_partition, "_write", no_room)
+    monkeypatch.setattr(os, "statvfs", lambda _: Full())
 
 
 def test_on_a_full_partition_the_secrets_are_removed_all_the_same(
@@ -192,6 +196,7 @@ def test_on_a_full_partition_the_secrets_are_removed_all_the_same(
     assert len(pi.card) == len(data())
     assert not [secret for secret in SECRETS if secret in pi.card]
     assert "No space left on device), so site-card-answer.txt is not up to date" in outcome.lines[1]
+    assert outcome.lines[2] == "The boot partition is full: delete what does not belong to the Pi."
     written = (pi.boot / "site-card.toml").stat().st_mtime_ns
     assert start(pi).result is Result.UNCHANGED
     assert (pi.boot / "site-card.toml").stat().st_mtime_ns == written
@@ -208,7 +213,16 @@ def test_on_a_full_partition_the_answer_replaces_an_earlier_one(
     start(pi)
 
     assert pi.answer.startswith("The site card of pi-north was applied.\n")
+    assert pi.answer.endswith("\nThe boot partition is full: delete what does not belong to the Pi.\n")
     assert "refused" not in pi.answer
+
+
+def test_a_full_partition_without_a_card_is_no_reason_to_fail(
+    pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full(pi, monkeypatch)
+
+    assert start(pi).result is Result.ABSENT
 
 
 @pytest.mark.parametrize("name", ["site-card.toml.new", "site-card-answer.txt.new", "site-card-answer.txt"])
