@@ -83,6 +83,7 @@ class ImagePi(Pi):
     def power_cut(self) -> None:
         """Cut the power of the machine and its card."""
         cgroups.kill(cgroups.of_pi(self.lab, self.name))
+        self.wait_for(lambda: not self.is_on, 20, "still has power", powered=False)
 
     def _drive(self, group: Path) -> list[str]:
         """Return QEMU's options for the card, and start what loses its writes at a power cut."""
