@@ -94,11 +94,11 @@ image: ## Build the image that is flashed to a card (image_architecture=amd64, i
 	@$(ROOT) $(PYTHON) -m tools.image build $(if $(image_architecture),--architecture $(image_architecture),) \
 		$(if $(image_kernel),--kernel $(image_kernel),) $(if $(image_base),--base '$(image_base)',) $(ARGS)
 
-test-image: ## Build both images if they are not current, and boot them in virtual machines (about an hour; not part of `make test`)
+test-image: ## Build both images if they are not current, and boot them in virtual machines (hours; goes on where it was; ARGS='power')
 	@$(MAKE) --no-print-directory image image_architecture=amd64 ARGS=--if-changed
 	@$(MAKE) --no-print-directory image image_architecture=arm64 ARGS=--if-changed
 	@tools/setup image-tests
-	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/image -v --durations=0 $(ARGS)
+	@$(ROOT) $(PYTHON) -m tests.image $(ARGS)
 
 image-compare: ## Compare two images, and name each file that differs (ARGS='first.img second.img')
 	@tools/setup image

@@ -6,6 +6,7 @@ The lab's other parts are real as well: the ESP32's and the Opta's tools, and an
 from __future__ import annotations
 
 import enum
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,15 +95,6 @@ class ImagePi(Pi):
         # It puts itself into the background once it listens. Its cache is a temporary file.
         server: list[str | Path] = ["nbdkit", "--unix", line, "--filter=cache"]
         server += ["file", self.card, f"cache={self.flushes.value}"]
-        server = [
-            "nbdkit",
-            "--unix",
-            line,
-            "--filter=cache",
-            "file",
-            self.card,
-            f"cache={self.flushes.value}",
-        ]
         run(cgroups.in_group(group, server), env={"PATH": SYSTEM_PATH, "TMPDIR": str(self.card.parent)})
         return drive(f"nbd+unix:///?socket={line}", "writeback")
 
@@ -112,8 +104,8 @@ class ImagePi(Pi):
         """Run a command as root over SSH, with the user's password for sudo."""
         if not self.is_on:
             raise LabError(f"{self.name} is off: no command can run inside it")
-        words = " ".join(_quoted(str(word)) for word in command)
-        shell = f"sudo -S -p '' sh -c {_quoted(f'exec {words}')}"
+        words = shlex.join(map(str, command))
+        shell = f"sudo -S -p '' sh -c {shlex.quote(f'exec {words}')}"
         program, *arguments = self._in.ssh(self, [shell], address=ADDRESS)
         # The first value of an option counts.
         ssh = [program, "-o", "ConnectTimeout=120", *arguments]
@@ -188,7 +180,3 @@ class ImagePi(Pi):
     @property
     def _site(self) -> str:
         return f"{self.card}@@{disk.ALIGNMENT}"
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"

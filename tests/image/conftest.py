@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.image import state
-from tests.image.test_boot import IMAGE
-
-CARD = 4 * 1024**3
+from tests.image.flash import IMAGE, flash
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +26,7 @@ def key(folder: Path) -> Path:
 def card(folder: Path, key: Path) -> Path:
     """A card of 4 GiB on which the image was written."""
     path = folder / "card.img"
-    with path.open("wb") as file:
-        subprocess.run(["xz", "--decompress", "--stdout", IMAGE], check=True, stdout=file)
-    os.truncate(path, CARD)
+    flash(IMAGE, path)
     public = key.with_suffix(".pub").read_text()
     state.put(
         path,

@@ -72,7 +72,12 @@ class Machine:
     def run(self, command: str, timeout: float = BOOT_SECONDS) -> str:
         """Run a command over SSH as soon as that is possible, and return its output."""
         assert self.key is not None
-        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60")
+        options = (
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "ConnectTimeout=60",
+            "ServerAliveInterval=30",
+        )
         words = ["ssh", "-q", "-F", "none", "-i", str(self.key), "-p", str(self.ssh_port)]
         words += [word for option in options for word in ("-o", option)]
         done: list[subprocess.CompletedProcess[str]] = []
@@ -85,6 +90,7 @@ class Machine:
                     capture_output=True,
                     text=True,
                     check=False,
+                    timeout=timeout,
                 )
             )
             # 255 is ssh's own.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +10,11 @@ from typing import Any
 
 from tests.controller import Controller
 from tests.image.appliance import ANSWER, SITE_CARD, ImagePi
+from tests.image.flash import flash
 from tests.image.machine import BOOT_SECONDS
 from tests.integration.pi_story import NAME, Story
 from tests.virtual_pi import Lab, places
 
-CARD = 4 * 1024**3
 # The machine has no radio: its field network is the second port.
 FIELD = {"network_field_interface": "eth1", "network_field_type": "ethernet"}
 
@@ -103,10 +101,3 @@ def site(lab_name: str, image: Path, field: Mapping[str, Any] = FIELD, **variabl
         card = folder / "card.img"
         flash(image, card)
         yield Site(lab, ImagePi(lab, NAME, card), controller)
-
-
-def flash(image: Path, card: Path) -> None:
-    """Write an image to a card of 4 GiB."""
-    with card.open("wb") as file:
-        subprocess.run(["xz", "--decompress", "--stdout", image], check=True, stdout=file)
-    os.truncate(card, CARD)

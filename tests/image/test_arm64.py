@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.image import arm64
-from tests.image.conftest import CARD
+from tests.image.flash import IMAGE_ARM64, flash
 from tests.image.machine import Machine, booted
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-IMAGE = Path(os.environ.get("IMAGE_ARM64", REPOSITORY / "dist/smart-meter-arm64.img.xz"))
 # Half of it is the kernel's, which runs the Pi's four processors on one or two of this machine.
 SECONDS = 1800
 
-pytestmark = pytest.mark.skipif(not IMAGE.exists(), reason=f"{IMAGE} was not built (make image)")
+pytestmark = pytest.mark.skipif(not IMAGE_ARM64.exists(), reason=f"{IMAGE_ARM64} was not built (make image)")
 
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("image") / "card.img"
-    with path.open("wb") as file:
-        subprocess.run(["xz", "--decompress", "--stdout", IMAGE], check=True, stdout=file)
-    os.truncate(path, CARD)
+    flash(IMAGE_ARM64, path)
     return path
 
 

@@ -11,9 +11,9 @@ import pytest
 from smart_meter.site_card.apply import FULL
 from smart_meter.site_card.card import read, render
 from tests.image.appliance import SITE_CARD
+from tests.image.flash import IMAGE
 from tests.image.machine import BOOT_SECONDS
 from tests.image.site import Site, site
-from tests.image.test_boot import IMAGE
 from tests.integration.pi_story import EXAMPLE
 
 UNIT = "smart-meter-site-card.service"

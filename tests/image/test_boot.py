@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.image.flash import IMAGE, flash
 from tests.image.machine import Machine, booted
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 # Of the package ovmf.
 UEFI = Path("/usr/share/ovmf/OVMF.fd")
-IMAGE = Path(os.environ.get("IMAGE", REPOSITORY / "dist/smart-meter-amd64.img.xz"))
 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("image") / "disk.img"
-    with path.open("wb") as file:
-        subprocess.run(["xz", "--decompress", "--stdout", IMAGE], check=True, stdout=file)
+    flash(IMAGE, path)
     return path
 
 

@@ -9,9 +9,9 @@ from statistics import median
 import pytest
 
 from tests.image.appliance import GRUB, SITE_CARD
+from tests.image.flash import IMAGE
 from tests.image.machine import BOOT_SECONDS
 from tests.image.site import Site, site
-from tests.image.test_boot import IMAGE
 
 ROUNDS = 2
 GOAL = 1.3

@@ -10,7 +10,7 @@ import json
 import time
 from pathlib import Path
 
-from tests.image.conftest import CARD
+from tests.image.flash import CARD
 from tests.image.machine import booted
 
 FC03 = bytes.fromhex("03 0000 0008")

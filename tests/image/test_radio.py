@@ -12,9 +12,9 @@ import pytest
 from tests.controller import FIELD_ADDRESS
 from tests.image.appliance import SITE_CARD
 from tests.image.esp32 import frame
+from tests.image.flash import IMAGE
 from tests.image.machine import drive
 from tests.image.site import Site, site
-from tests.image.test_boot import IMAGE
 from tests.virtual_pi import places
 from tests.wifi import Wifi, root
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.image.flash import IMAGE
 from tests.image.machine import BOOT_SECONDS
 from tests.image.site import Site, site
-from tests.image.test_boot import IMAGE
 from tests.integration.pi_story import EXAMPLE, NAME
 
 

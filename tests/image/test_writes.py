@@ -9,8 +9,8 @@ import pytest
 
 from tests.controller import REPOSITORY
 from tests.image.appliance import SITE_CARD
+from tests.image.flash import IMAGE
 from tests.image.site import Site, site
-from tests.image.test_boot import IMAGE
 
 YEAR = 365.25 * 86400
 # Until what the boot has left is written: the kernel keeps changed pages for five minutes.
