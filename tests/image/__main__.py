@@ -1,7 +1,7 @@
 """Runs the tests with booted images, one module after another: `python -m tests.image [MODULE ...]`.
 
-A module that has passed with the same images and tests is not repeated, so an interrupted run goes on where it
-was. `--again` forgets that.
+A module that has passed with the same images and tests is not repeated, so an interrupted run goes on where
+it was. `--again` forgets that.
 """
 
 from __future__ import annotations
