@@ -94,8 +94,9 @@ image: ## Build the image that is flashed to a card (image_architecture=amd64, i
 	@$(ROOT) $(PYTHON) -m tools.image build $(if $(image_architecture),--architecture $(image_architecture),) \
 		$(if $(image_kernel),--kernel $(image_kernel),) $(if $(image_base),--base '$(image_base)',) $(ARGS)
 
-test-image: ## Build the amd64 image and boot it in a virtual machine (about 10 minutes; not part of `make test`)
-	@$(MAKE) --no-print-directory image image_architecture=amd64 ARGS=
+test-image: ## Build both images if they are not current, and boot them in virtual machines (about an hour; not part of `make test`)
+	@$(MAKE) --no-print-directory image image_architecture=amd64 ARGS=--if-changed
+	@$(MAKE) --no-print-directory image image_architecture=arm64 ARGS=--if-changed
 	@tools/setup image-tests
 	$(ROOT) .venv/bin/pytest -p no:cacheprovider tests/image -v --durations=0 $(ARGS)
 

@@ -5,13 +5,35 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 # Without acceleration, on a busy machine.
 BOOT_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Board:
+    """What QEMU emulates: its command, the type of drive that holds the disk, and the device that is eth0.
+
+    serial: the number of the serial port that is the console.
+    """
+
+    command: tuple[str, ...]
+    drive: str = "virtio"
+    network: str = "virtio-net-pci"
+    serial: int = 0
+
+
+# One processor, as in tests/wifi: two emulated ones can make the kernel panic.
+PC = Board(
+    (
+        *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
+        *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-device", "virtio-rng-pci"),
+    )
+)
 
 
 class MachineError(Exception):
@@ -86,29 +108,49 @@ class Machine:
             time.sleep(1)
 
 
+def drive(file: str, cache: str, *, keep: bool = True, interface: str = PC.drive) -> list[str]:
+    """Return QEMU's options for a disk image. keep: whether it gets what the machine writes."""
+    snapshot = "off" if keep else "on"
+    return ["-drive", f"file={file},format=raw,if={interface},snapshot={snapshot},cache={cache}"]
+
+
+def qemu(board: Board, disk: Sequence[str], console: Path, uefi: Path | None = None) -> list[str]:
+    """Return QEMU's command for a machine with this disk, without its network.
+
+    disk: what `drive` returns. console: the file that the console's text is added to. uefi: the firmware.
+    """
+    return [
+        *(*board.command, "-nodefaults", "-display", "none"),
+        *(("-serial", "null") * board.serial),
+        *("-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console"),
+        *(("-bios", str(uefi)) if uefi else ()),
+        *disk,
+    ]
+
+
 @contextmanager
 def booted(
-    disk: Path, folder: Path, uefi: Path | None = None, *, keep: bool = False, key: Path | None = None
+    disk: Path,
+    folder: Path,
+    uefi: Path | None = None,
+    *,
+    keep: bool = False,
+    key: Path | None = None,
+    board: Board = PC,
 ) -> Iterator[Machine]:
     """Boot a disk image, and switch the machine off at the end, as a power cut does.
 
-    uefi: the firmware; without it, the machine has a BIOS. keep: whether the image gets what the machine
-    writes; otherwise it stays as it is. key: of the user pi.
+    uefi: the firmware; without it, a PC has a BIOS. keep: whether the image gets what the machine writes;
+    otherwise it stays as it is. key: of the user pi.
     """
     console = folder / "console"
     port, ssh_port = _free_ports()
     forwards = ((port, 502), (ssh_port, 22))
     forwarded = ",".join(f"hostfwd=tcp:127.0.0.1:{here}-192.168.2.100:{there}" for here, there in forwards)
     network = f"net=192.168.2.0/24,host=192.168.2.10,{forwarded}"
-    command = [
-        *("qemu-system-x86_64", "-M", "q35,sata=off,smbus=off,i8042=off", "-accel", "tcg"),
-        # One processor, as in tests/wifi: two emulated ones can make the kernel panic.
-        *("-cpu", "Nehalem", "-smp", "1", "-m", "1G", "-nodefaults", "-display", "none"),
-        *("-serial", f"file:{console}"),
-        *(("-bios", str(uefi)) if uefi else ()),
-        *("-drive", f"file={disk},format=raw,if=virtio,snapshot={'off' if keep else 'on'},cache=unsafe"),
-        *("-nic", f"user,model=virtio-net-pci,restrict=on,{network}"),
-    ]
+    command = qemu(board, drive(str(disk), "unsafe", keep=keep, interface=board.drive), console, uefi)
+    command += ["-netdev", f"user,id=control,restrict=on,{network}"]
+    command += ["-device", f"{board.network},netdev=control"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         yield Machine(process, console, port, ssh_port, key)

@@ -19,10 +19,6 @@ from tests.image.conftest import CARD
 from tests.image.machine import Machine, booted
 
 FC03 = bytes.fromhex("03 0000 0008")
-YEAR = 365.25 * 86400
-IDLE_SECONDS = 600
-IDLE_BYTES = 10e9
-"""The most that the card may be written in a year in which nothing happens."""
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +74,6 @@ def test_what_was_changed_is_there_after_a_restart(machine: Machine, before: lis
     assert machine.run("cat /etc/hostname /etc/kept; hostname").split() == ["pi-north", "kept", "pi-north"]
     assert machine.run("sudo journalctl --list-boots | wc -l") == "2\n"
     assert machine.request(FC03)[:2] == bytes.fromhex("03 10")
-
-
-def test_an_idle_pi_hardly_writes_to_its_card(machine: Machine) -> None:
-    # In one command, since a login leaves lines in the journal. What is pending is written by then.
-    count = "set -- $(cat /sys/block/vda/stat); echo $7"
-    shown = machine.run(f"sleep 360; {count}; sleep {IDLE_SECONDS}; {count}")
-
-    first, second = map(int, shown.split())
-    year = (second - first) * 512 / IDLE_SECONDS * YEAR
-    print(f"idle: {(second - first) * 512} bytes in {IDLE_SECONDS} s, {year / 1e9:.1f} GB a year")
-    assert year <= IDLE_BYTES
 
 
 def test_doctor_shows_the_state(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from smart_meter.site_card.card import read, render
+from smart_meter.site_card.card import Card, read, render
+from smart_meter.site_card.record import PATH as RECORD
 from tests.controller import Controller
 from tests.integration.pi_story import NAME, Story
 from tests.virtual_pi import Lab
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.pi
 
 _CARD = "/boot/firmware/site-card.toml"
 _ANSWER = "/boot/firmware/site-card-answer.txt"
+_UNIT = "smart-meter-site-card.service"
 # What an image is before a site card describes its site (tools/image/inventory).
 _IMAGE = "smart-meter"
 _OF_AN_IMAGE: dict[str, Any] = {
@@ -47,27 +50,42 @@ class Carded:
         pi.reboot()
         self.story.serves_within(60)
 
+    def start(self) -> bool:
+        """Apply the card without a restart; return whether it was not refused."""
+        return self.story.pi.run(["systemctl", "start", _UNIT], check=False).returncode == 0
+
+    def journal(self) -> str:
+        """Return what the unit has logged since the boot."""
+        return self.story.pi.run(["journalctl", "-b", "-u", _UNIT, "-o", "cat", "--no-pager"]).stdout
+
+    def card(self) -> Card:
+        """Return the card that was made last."""
+        return read(card_of(self.story.controller).read_bytes())
+
+    def settings(self) -> dict[str, bytes]:
+        """Return the files that a card writes, and the record of the last one."""
+        pi = self.story.pi
+        paths = [*json.loads(pi.path(RECORD).read_text())["files"], RECORD, "/etc/shadow", "/etc/passwd"]
+        return {path: pi.path(path).read_bytes() for path in paths if pi.path(path).exists()}
+
     def answer(self) -> str:
         """Return the answer on the boot partition."""
         return self.story.pi.path(_ANSWER).read_bytes().decode("utf-8-sig")
 
-    def changed(self) -> int:
-        """Run site.yml and return how many tasks changed something."""
-        played = self.story.controller.playbook("site.yml", "--diff")
-        assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
-        print(played.output)
-        return played.count(NAME, "changed")
-
 
 def make_card(controller: Controller, *arguments: str) -> Path:
-    folder = controller.lab.folder / "cards"
+    folder = card_of(controller).parent.parent
     controller.playbook("site_card.yml", "--limit", NAME, "-e", f"site_card_folder={folder}", *arguments)
-    return folder / NAME / "site-card.toml"
+    return card_of(controller)
+
+
+def card_of(controller: Controller) -> Path:
+    return controller.lab.folder / "cards" / NAME / "site-card.toml"
 
 
 @pytest.fixture(scope="module")
 def carded() -> Iterator[Carded]:
-    with Lab("site-card") as lab:
+    with Lab("site_card") as lab:
         controller = Controller(lab)
         controller.secrets["vault_become_password"] = lab.password
         key = lab.ssh_key.with_suffix(".pub").read_text().strip()
@@ -101,16 +119,28 @@ def test_the_pi_serves_with_its_card_after_the_first_boot(carded: Carded) -> Non
 
     assert story.pi.run(["hostname"]).stdout.strip() == NAME
     assert "was applied" in carded.answer()
-    status = ["systemctl", "is-failed", "smart-meter-site-card.service"]
+    status = ["systemctl", "is-failed", _UNIT]
     assert story.pi.run(status, check=False).stdout.strip() == "inactive"
+    # Nothing that it had to run was forbidden by its unit.
+    assert f"the card of {NAME} is applied; changes: " in carded.journal()
+    assert "takes effect at the next restart" not in carded.journal()
+    assert "from the next restart on" not in carded.journal()
 
 
 def test_the_secrets_are_no_longer_on_the_boot_partition(carded: Carded) -> None:
     assert "password = " not in carded.story.pi.path(_CARD).read_text()
 
 
+def test_only_root_may_read_what_is_kept_of_the_secrets(carded: Carded) -> None:
+    folder = carded.story.pi.path(RECORD).parent
+
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_site_finds_nothing_to_change(carded: Carded) -> None:
-    assert carded.changed() == 0
+    played = carded.story.controller.playbook("site.yml", "--diff")
+    assert played.count(NAME, "failed") == played.count(NAME, "unreachable") == 0
+    assert played.count(NAME, "changed") == 0, played.output
 
 
 def test_verify_and_doctor_find_nothing_bad(carded: Carded) -> None:
@@ -140,25 +170,62 @@ def test_a_changed_card_reconfigures_the_pi(carded: Carded) -> None:
     controller.site["appliance_timezone"] = "Europe/Berlin"
     controller.write()
 
-    carded.put(carded.make().read_bytes())
+    carded.put(make_card(controller).read_bytes())
 
     assert 'name = "by the card"' in carded.story.pi.path("/etc/smart-meter/config.toml").read_text()
-    assert carded.changed() == 0
+    assert carded.story.pi.run(["date", "+%Z"]).stdout.strip() in ("CET", "CEST")
 
 
 def test_a_torn_card_changes_nothing_and_gets_an_answer(carded: Carded) -> None:
-    carded.put(carded.make().read_bytes()[:-100])
+    before = carded.settings()
+
+    carded.put(card_of(carded.story.controller).read_bytes()[:-100])
 
     assert "was not copied completely" in carded.answer()
-    assert carded.changed() == 0
-    failed = ["systemctl", "is-failed", "smart-meter-site-card.service"]
+    assert "was not copied completely" in carded.journal()
+    assert carded.settings() == before
+    failed = ["systemctl", "is-failed", _UNIT]
     assert carded.story.pi.run(failed, check=False).stdout.strip() == "failed"
 
 
 def test_another_hosts_card_changes_nothing(carded: Carded) -> None:
-    good = read(carded.make().read_bytes())
+    before = carded.settings()
+    carded.story.pi.path(_CARD).write_text(render(replace(carded.card(), host="pi-other"), []))
 
-    carded.put(render(replace(good, host="pi-other"), ["another host's"]).encode())
+    assert not carded.start()
 
     assert f'"pi-other" is another Pi: this one is {NAME}' in carded.answer()
-    assert carded.changed() == 0
+    assert carded.settings() == before
+
+
+def test_a_card_with_another_name_gets_an_answer(carded: Carded) -> None:
+    pi = carded.story.pi
+    pi.path(_CARD).rename(pi.path(f"{_CARD}.txt"))
+
+    assert not carded.start()
+
+    assert '"site-card.toml.txt" is not read' in carded.answer()
+    pi.path(f"{_CARD}.txt").unlink()
+
+
+def test_a_card_with_another_user_is_applied_from_a_read_only_partition(
+    carded: Carded,
+) -> None:
+    story = carded.story
+    good = carded.card()
+    sshd = good.files["sshd"].replace("AllowUsers pi", "AllowUsers meter")
+    other = replace(good, user="meter", files={**good.files, "sshd": sshd})
+    story.pi.run(["mount", "-t", "tmpfs", "-o", "mode=700", "boot", "/boot/firmware"])
+    story.pi.path(_CARD).write_text(render(other, []))
+    story.pi.run(["mount", "-o", "remount,ro", "/boot/firmware"])
+
+    assert carded.start(), carded.journal()
+
+    assert "was applied" in carded.answer()
+    assert read(story.pi.path(_CARD).read_bytes()).secrets == {}
+    options = story.pi.run(["findmnt", "-no", "VFS-OPTIONS,FS-OPTIONS", "/boot/firmware"]).stdout.split()
+    assert [each.split(",")[0] for each in options] == ["ro", "ro"]
+    assert "meter" in story.pi.run(["getent", "group", "sudo"]).stdout
+    owner = ["stat", "-c", "%U:%G %a", "/home/meter/.ssh/authorized_keys"]
+    assert story.pi.run(owner).stdout.strip() == "meter:meter 600"
+    assert good.secrets["password"] in story.pi.run(["getent", "shadow", "meter"]).stdout

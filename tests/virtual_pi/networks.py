@@ -117,6 +117,26 @@ def create_interfaces(lab: str, pi: str, number: int) -> None:
             _ip(network, "link", "set", far, "up")
 
 
+def connect_tap(lab: str, pi: str, number: int, interface: str, what: str) -> None:
+    """Connect an interface of a virtual machine to a network, through a bridge in the machine's namespace.
+
+    The tap device has the name of the interface, with the prefix `tap-`.
+    """
+    own = places.namespace(lab, pi)
+    network = places.namespace(lab, what)
+    far = far_end(number)
+    for words in (
+        ["link", "add", f"br-{interface}", "type", "bridge", "mcast_snooping", "0"],
+        ["link", "set", f"br-{interface}", "up"],
+        ["tuntap", "add", f"tap-{interface}", "mode", "tap"],
+        ["link", "set", f"tap-{interface}", "master", f"br-{interface}", "up"],
+        ["link", "add", f"to-{interface}", "type", "veth", "peer", "name", far, "netns", network],
+        ["link", "set", f"to-{interface}", "master", f"br-{interface}", "up"],
+    ):
+        _ip(own, *words)
+    _ip(network, "link", "set", far, "master", _BRIDGE, "up")
+
+
 def connect_uplink(lab: str, pi: str, number: int) -> None:
     """Connect a Pi that is off to the package archive: its uplink0 gets an address and the router's route."""
     router = ADDRESSES[ROUTER][0]

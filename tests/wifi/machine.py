@@ -71,18 +71,7 @@ class RadioPi(Pi):
         own = places.namespace(self.lab, self.name)
         run(["ip", "netns", "add", own])
         for interface, what in _WIRED.items():
-            network = places.namespace(self.lab, what)
-            far = networks.far_end(self.number)
-            for words in (
-                ["link", "add", f"br-{interface}", "type", "bridge", "mcast_snooping", "0"],
-                ["link", "set", f"br-{interface}", "up"],
-                ["tuntap", "add", f"tap-{interface}", "mode", "tap"],
-                ["link", "set", f"tap-{interface}", "master", f"br-{interface}", "up"],
-                ["link", "add", f"to-{interface}", "type", "veth", "peer", "name", far, "netns", network],
-                ["link", "set", f"to-{interface}", "master", f"br-{interface}", "up"],
-            ):
-                run(["ip", "-netns", own, *words])
-            run(["ip", "-netns", network, "link", "set", far, "master", "br0", "up"])
+            networks.connect_tap(self.lab, self.name, self.number, interface, what)
 
     def flash(self, public_key: str) -> str:
         """Create the machine's disk, and return its host keys as lines of a known_hosts file."""

@@ -1,6 +1,6 @@
 """Build the image, or compare two builds.
 
-python -m tools.image build --architecture arm64 [--kernel backports] [--cache DIR] [--out DIR]
+python -m tools.image build --architecture arm64 [--kernel backports] [--cache DIR] [--out DIR] [--if-changed]
 python -m tools.image build --base FILE.img
 python -m tools.image compare A.img B.img
 """
@@ -30,6 +30,11 @@ def main() -> int:
     build.add_argument("--base", type=Path, help="a downloaded Raspberry Pi OS Lite")
     build.add_argument("--cache", type=Path, default=REPOSITORY / ".cache/image")
     build.add_argument("--out", type=Path, default=REPOSITORY / "dist")
+    build.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="build only if a file of this repository changed since the last build",
+    )
     compared = commands.add_parser("compare")
     compared.add_argument("images", type=Path, nargs=2)
     options = parser.parse_args()
@@ -41,10 +46,13 @@ def main() -> int:
 def _build(options: argparse.Namespace) -> int:
     steps = Steps(_STEPS)
     try:
-        settings = Settings(
-            options.architecture, options.kernel, source_epoch(), options.base and options.base.resolve()
-        )
-        image = Build(settings, options.cache.resolve(), options.out.resolve(), steps).run()
+        base = options.base and options.base.resolve()
+        settings = Settings(options.architecture, options.kernel, source_epoch(), base)
+        build = Build(settings, options.cache.resolve(), options.out.resolve(), steps)
+        if options.if_changed and build.is_current():
+            print(f"{settings.name}: unchanged since the last build")
+            return 0
+        image = build.run()
     except (BuildError, SettingsError) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1

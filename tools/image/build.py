@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.image import base, boot, clean, disk, install, models, process, sbom, seal, sources, writing
-from tools.image.inside import EMULATED
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings, removed_packages
 from tools.image.space import Space
@@ -80,7 +79,20 @@ class Build:
         with self._only_build():
             shutil.rmtree(self.places.work, ignore_errors=True)
             self.places.parts.mkdir(parents=True)
-            return self._steps()
+            inputs = self.settings.inputs()
+            self._result("inputs").unlink(missing_ok=True)
+            image = self._steps()
+            self._result("inputs").write_text(f"{inputs}\n")
+            return image
+
+    def is_current(self) -> bool:
+        """Whether the last build was of the same settings and files of this repository, and was completed."""
+        inputs = self._result("inputs")
+        return (
+            self._result("img.xz").exists()
+            and inputs.exists()
+            and inputs.read_text() == f"{self.settings.inputs()}\n"
+        )
 
     def _steps(self) -> Path:
         origin = self._base.path.name if self._base else "Debian's packages"
@@ -270,7 +282,7 @@ class Build:
         """Compress the disk, and write its SHA-256."""
         result = self._result("img.xz")
         # Blocks of a fixed size: the result does not depend on the number of processors.
-        command = f"xz -3 --threads=2 --block-size=24MiB --stdout {image} > {result}"
+        command = f"xz -1 --threads=2 --block-size=24MiB --stdout {image} > {result}"
         self.tools.run(["sh", "-c", command])
         with result.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -305,8 +317,6 @@ class Build:
         """Run a command in a build space without a network, with the root prepared for a chroot."""
         space = Space((self.places.cache,), emulator=self._emulator, root=self.places.root)
         tools = self.tools
-        if self._emulator:
-            environment["PYTHONPATH"] = EMULATED
         space.run(command, tools.log, tools.note, tools.environment(**environment))
 
     def _result(self, suffix: str) -> Path:

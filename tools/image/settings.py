@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -71,6 +71,10 @@ class Settings:
     def modules(self) -> list[str]:
         """Return the kernel modules of the initrd; a kernel that has one built in skips it."""
         return _listed(f"modules/{self.architecture}.txt")
+
+    def inputs(self) -> str:
+        """Return what identifies the inputs except the versions of packages and the epoch."""
+        return replace(self, epoch=0).digest("")
 
     def digest(self, manifest: str) -> str:
         """Return what identifies a build's inputs: settings, packages with versions, and this repository."""

@@ -9,7 +9,8 @@ import subprocess
 import time
 from contextlib import suppress
 
-SECONDS = 10.0
+SECONDS = 30.0
+"""A Pi whose processor or card is busy needs more than ten."""
 MAX_OUTPUT = 1024 * 1024
 """The list of packages of a desktop has some 200 KB."""
 _FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -22,12 +22,14 @@ def examine(look: Look, clock_ahead: float, values: Values) -> tuple[list[Proble
 
     clock_ahead: seconds by which the Pi's clock is ahead of the controller's.
     """
+    if look.failed:
+        # The fields of these commands are empty: what is there would be reported as missing.
+        return [Problem((), f"{failure}; run again, or find out why") for failure in look.failed], []
     problems = [
         *(Problem((), message) for message in _check_system(look)),
         *_check_interfaces(look.interfaces, values),
         *(Problem((), message) for message in _check_disk(look, values)),
         *conflicts(look, values),
-        *(Problem((), f"{failure}; run again, or find out why") for failure in look.failed),
     ]
     warnings = []
     if _is_debian(look) and look.release.major == OLDEST_RELEASE:

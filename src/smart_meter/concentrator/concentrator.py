@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from smart_meter.concentrator.dispatcher import Dispatcher, Peer
+from smart_meter.concentrator.health import Health, judge, quiet_limit
 from smart_meter.concentrator.reply_cache import ReplyCache
 from smart_meter.concentrator.session import SampleWrite, ServedMeter, ServedRole, Session
 from smart_meter.concentrator.sink import SampleSink
@@ -59,6 +60,8 @@ class Concentrator:
         self._any = [meters[m.name] for m in config.meters if m.complete is Complete.ANY]
         self._network_roles = Roles(config, trial=self._trial)
         self._rate = config.journal.lines_per_second
+        self._zones = config.zones
+        self._quiet_limit = quiet_limit(config)
         self._peers: dict[str, Peer] = {}
         self._roles: dict[Role, ServedRole] = {}
 
@@ -150,6 +153,10 @@ class Concentrator:
         """Return the age of the youngest sample in seconds; None before the first."""
         now = self.now()
         return min((age for meter in self.meters if (age := meter.age(now)) is not None), default=None)
+
+    def health(self) -> Health:
+        """Return what the Pi's activity LED shows."""
+        return judge(self.meters, self._zones, self.statistics.peers, self.now(), self._quiet_limit)
 
     def _units(self, role: Role) -> dict[int, ServedMeter]:
         units = {}

@@ -9,12 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from smart_meter.concentrator.health import quiet_limit
 from smart_meter.config import Config, ConfigError, load
 from smart_meter.doctor import (
     facts,
     image,
     installed,
     kernel,
+    led,
     machine,
     network,
     network_facts,
@@ -185,7 +187,7 @@ def _network_checks(config: Config, observed: _Service) -> Iterator[Check]:
 
 def _data_checks(config: Config, observed: _Service) -> Iterator[Check]:
     """Judge who writes and reads, the meters, and the history."""
-    limit = service.quiet_limit(config)
+    limit = quiet_limit(config)
     for zone in config.zones:
         yield service.judge_peer(zone, observed.state, observed.now, limit)
     host, number = facts.host_for(config), observed.port(config)
@@ -218,8 +220,9 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     yield machine.judge_boot_partition(facts.passphrases())
     if image.is_image():
         yield image.judge_state(image.report())
-    if (written := site_card.judge(site_card.collect())) is not None:
-        yield written
+    for found in (site_card.judge(site_card.collect()), led.judge(led.collect())):
+        if found is not None:
+            yield found
     card, uptime = facts.card(), facts.uptime()
     yield machine.judge_card(card, uptime)
     yield machine.judge_life(card, uptime)

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from smart_meter.config import Config, HistoryConfig, MeterConfig, ZoneConfig
+from smart_meter.concentrator.health import QUIET_SECONDS
+from smart_meter.config import HistoryConfig, MeterConfig, ZoneConfig
 from smart_meter.doctor.check import AS_ROOT, PROGRAM, PROVISION, Check, bad, ok, size, span, unknown, warning
 from smart_meter.registers.status_block import State, Status
 
-QUIET_SECONDS = 60.0
-"""How long a peer may be silent if no meter has a limit on the age of its values."""
 FRESH_STATE = 15.0
 """Maximum age of the state file in seconds; the service writes it every 3 s."""
 JOURNAL = "journalctl -u smart-meter -n 50"
@@ -225,11 +224,6 @@ def failed_writers(
             samples = "sample" if client["incomplete"] == 1 else "samples"
             found.append(f"{address} wrote {client['incomplete']} incomplete {samples}{missing}")
     return "; ".join(found[:2])
-
-
-def quiet_limit(config: Config) -> float:
-    """Return how many seconds a peer may be silent: the longest `stale_after` of any meter."""
-    return max((meter.stale_after for meter in config.meters if meter.stale_after), default=QUIET_SECONDS)
 
 
 def judge_peer(zone: ZoneConfig, state: Mapping[str, Any] | None, now: float, limit: float) -> Check:

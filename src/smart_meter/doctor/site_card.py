@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from smart_meter.config.small_file import read_small
+from smart_meter.config.toml_table import show
 from smart_meter.doctor.check import AS_ROOT, Check, ok, unknown, warning
 from smart_meter.site_card import record
 from smart_meter.site_card.apply import LACKING
-from smart_meter.site_card.boot_partition import ANSWER
+from smart_meter.site_card.boot_partition import ANSWER, is_full, misnamed
 from smart_meter.site_card.card import MAX_BYTES, NAME, CardError, identity, read
 from smart_meter.site_card.record import Record
 
@@ -32,13 +33,16 @@ class SiteCard:
 
     applied: None if none was. present: by path, the SHA-256 of the files in the record, as they are now.
     identity: that of the card on the boot partition; empty if it can't be read, None if there is none.
-    secrets: the names of the secrets that it still has.
+    secrets: the names of the secrets that it still has. misnamed: files that may be cards and are not read.
+    is_full: whether the boot partition has no room for a card.
     """
 
     applied: Record | None
     present: Mapping[str, str]
     identity: str | None = None
     secrets: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
+    is_full: bool = False
 
 
 def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> SiteCard | None:
@@ -54,13 +58,16 @@ def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> Si
         except OSError:
             continue
         present[path] = hashlib.sha256(content).hexdigest()
+    others = tuple(misnamed(folder))
     try:
         card = read(read_small(folder / NAME, MAX_BYTES, follow=False))
+    except PermissionError:
+        return None
     except FileNotFoundError:
-        return SiteCard(applied, present)
+        return SiteCard(applied, present, None, (), others, is_full(folder))
     except (OSError, CardError):
-        return SiteCard(applied, present, "")
-    return SiteCard(applied, present, identity(card), tuple(card.secrets))
+        return SiteCard(applied, present, "", (), others, is_full(folder))
+    return SiteCard(applied, present, identity(card), tuple(card.secrets), others, is_full(folder))
 
 
 def judge(found: SiteCard | None) -> Check | None:
@@ -68,7 +75,7 @@ def judge(found: SiteCard | None) -> Check | None:
     if found is None:
         return unknown(_NAME, "only root may read which was applied", _EXPECTED, AS_ROOT)
     applied = found.applied
-    if applied is None and found.identity is None:
+    if applied is None and found.identity is None and not found.misnamed:
         return None
     if found.identity is not None and (applied is None or found.identity != applied.identity):
         fix = f"{ANSWER} beside it has the reason, if it was refused; otherwise restart the Pi: sudo reboot"
@@ -85,6 +92,20 @@ def judge(found: SiteCard | None) -> Check | None:
             _EXPECTED,
             fix,
         )
+    if found.misnamed:
+        more = f" and {len(found.misnamed) - _SHOWN} more" if len(found.misnamed) > _SHOWN else ""
+        names = ", ".join(show(name) for name in found.misnamed[:_SHOWN]) + more
+        fix = f"rename it to {NAME} and restart the Pi, or delete it: it may have secrets"
+        return warning(
+            _NAME, f"{names} on the boot partition is not read; {_last(applied, found)}", _EXPECTED, fix
+        )
+    if found.is_full:
+        return warning(
+            _NAME,
+            f"the boot partition is full; {_last(applied, found)}",
+            _EXPECTED,
+            "delete what does not belong there: the answer to the next card needs room",
+        )
     if applied is not None and applied.lacking:
         fix = "from the controller: make site-card HOST=NAME; copy it to the boot partition, restart the Pi"
         lacking = "; ".join(f"{name}: {LACKING[name]}" for name in applied.lacking if name in LACKING)
@@ -96,7 +117,7 @@ def _last(applied: Record | None, found: SiteCard) -> str:
     """Return which came last."""
     if applied is None:
         return "none was applied"
-    when = datetime.fromtimestamp(applied.applied, UTC).isoformat(timespec="seconds")
+    when = _when(applied.applied)
     changed = [path for path, digest in applied.files.items() if found.present.get(path) != digest]
     if not changed:
         return f"last was the card of {applied.host}, {when}"
@@ -104,3 +125,11 @@ def _last(applied: Record | None, found: SiteCard) -> str:
     paths = ", ".join(changed[:_SHOWN]) + more
     since = f"changed since the card of {applied.host}, {when}"
     return f"last was the inventory, or somebody on the Pi: {paths} {since}"
+
+
+def _when(seconds: float) -> str:
+    """Return a time of the Pi's clock, which was not synchronised yet."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return "at an unknown time"

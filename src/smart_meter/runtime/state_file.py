@@ -36,7 +36,9 @@ def record(
     """
     totals = concentrator.statistics
     return {
+        # In these two places: the LED's program, a shell script, reads no more than the beginning.
         "layout": LAYOUT,
+        "health": concentrator.health().value,
         "pid": os.getpid(),
         "port": port,
         "at": round(concentrator.now(), 3),
@@ -132,6 +134,7 @@ _CLIENT: dict[str, Callable[[object], bool]] = {
     "missing": _is_text,
 }
 _VALUES: dict[str, Callable[[object], bool]] = {
+    "health": _is_text,
     "pid": lambda value: isinstance(value, int) and 0 < value < _BIG,
     "port": lambda value: isinstance(value, int) and 0 <= value <= MAX_PORT,
     "at": _is_number,

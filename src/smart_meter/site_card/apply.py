@@ -6,11 +6,12 @@ import enum
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from smart_meter.config.toml_table import show
 from smart_meter.site_card import record as records
-from smart_meter.site_card.boot_partition import ANSWER, BootPartition
+from smart_meter.site_card.boot_partition import ANSWER, BootPartition, is_full, misnamed
 from smart_meter.site_card.card import (
     MAKE_AGAIN,
     NAME,
@@ -36,9 +37,16 @@ LACKING = {
 """What follows if a secret is on the card and on the Pi no longer, such as after the loss of the state."""
 
 
-_REFUSED = "The site card was refused. The Pi goes on with its settings as they were."
+_REFUSED = "The site card was refused. The Pi keeps its settings."
 _INCOMPLETE = "The site card could not be applied completely: some files are new."
+_NONE = f"There is no {NAME} in this folder. The Pi keeps its settings."
 _AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
+_IN_MEMORY = (
+    "The state partition can't be used: all changes are lost at the next restart. So the site card keeps its "
+    "secrets, and is applied again at each start; replace the memory card, and make its site card again."
+)
+FULL = "The boot partition is full: delete what does not belong to the Pi."
+_SHOWN = 5
 
 
 class _IncompleteError(Exception):
@@ -68,36 +76,69 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
     """Apply the card in a folder, and write the answer beside it. Raises nothing that a card could cause."""
     partition = BootPartition(folder, run)
     target = Target(root, run, numbers)
+    others = [*_misnamed(folder), *([FULL] if is_full(folder) else [])]
     try:
         data = partition.read()
         if data is None:
-            return Outcome(Result.ABSENT, (f"there is no {NAME} in {folder}: the settings stay as they are",))
+            return _absent(_misnamed(folder), partition)
         card = read(data)
         before = records.load(root)
         if before is not None and _is_applied(card, before):
-            outcome = Outcome(Result.UNCHANGED, (f"the card of {card.host} is applied already",))
+            lines: tuple[str, ...] = (f"the card of {card.host} is applied already",)
+            outcome, lacking = Outcome(Result.UNCHANGED, lines), before.lacking
         else:
-            outcome = _apply(card, before, root, target)
+            outcome, lacking = _apply(card, before, root, target), target.lacking
     except CardError as error:
-        return _refuse([str(problem) for problem in error.problems], partition)
+        return _refuse([*(str(problem) for problem in error.problems), *others], partition)
     except _IncompleteError as error:
-        return _refuse([str(error)], partition, _INCOMPLETE)
+        return _refuse([str(error), *others], partition, _INCOMPLETE)
     except InTheWayError as error:
-        return _refuse([f"{error}; move it away on the Pi, or flash the image again"], partition)
+        problem = f"{error}; move it away on the Pi, or flash the image again"
+        return _refuse([problem, *others], partition)
     except OSError as error:
-        return _refuse(
-            [f"{error.filename or 'the state partition'}: {error.strerror}; nothing was changed"], partition
-        )
-    lines = list(outcome.lines)
+        problem = f"{error.filename or 'the state partition'}: {error.strerror}; nothing was changed"
+        return _refuse([problem, *others], partition)
+    failures = []
     try:
-        partition.remove_secrets(data)
-        if outcome.result is Result.APPLIED:
-            partition.answer(_answer_applied(card, target.lacking))
+        if target.keeps_changes():
+            partition.remove_secrets(data)
+        else:
+            failures.append(_IN_MEMORY)
     except OSError as error:
-        lines.append(
+        failures.append(
             f"the boot partition can't be written ({error.strerror}): the card may still have its secrets"
         )
-    return Outcome(outcome.result, tuple(lines), outcome.changed, outcome.host_name)
+    try:
+        partition.answer([*_answer_applied(card, lacking, failures), *(["", *others] if others else [])])
+    except OSError as error:
+        failures.append(_not_up_to_date(error))
+    return replace(outcome, lines=(*outcome.lines, *failures, *others))
+
+
+def _absent(others: Sequence[str], partition: BootPartition) -> Outcome:
+    if others:
+        return _refuse(others, partition, _NONE, "After that, switch the Pi on again.")
+    return Outcome(
+        Result.ABSENT, (f"there is no {NAME} on the boot partition: the settings stay as they are",)
+    )
+
+
+def _misnamed(folder: Path) -> list[str]:
+    """Return a line about each file that is like a card and has another name."""
+    names = misnamed(folder)
+    lines = [f"{show(name)} {_fault_of_name(name)}" for name in names[:_SHOWN]]
+    return lines if len(names) <= _SHOWN else [*lines, f"{len(names) - _SHOWN} more are not read either."]
+
+
+def _fault_of_name(name: str) -> str:
+    if name.endswith(f"/{NAME}"):
+        return "is not read: it is in a folder. Move it out of the folder, or delete it."
+    wanted = (
+        f"is not read: the name has to be {NAME}. Rename it, or delete it if it is not the card of this Pi."
+    )
+    if name.casefold() == f"{NAME}.txt":
+        return f'{wanted} Windows hides the ".txt": in the Explorer, switch on View > File name extensions.'
+    return wanted
 
 
 def _is_applied(card: Card, before: Record) -> bool:
@@ -107,19 +148,22 @@ def _is_applied(card: Card, before: Record) -> bool:
 
 def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Outcome:
     _check_host(card, before, target)
-    checked = check(card)
-    target.make_user(card.user)
-    staging = target.prepare(checked)
+    staging = target.prepare(check(card))
     changed = tuple(staging.changed)
     try:
         # Its room on the state partition is taken before the first file changes. It is the last in its place.
         record = _record(card, before, staging.digests, target.lacking)
         staging.file(records.PATH, record.text().encode(), 0o600)
+    except BaseException:
+        staging.discard()
+        target.discard()
+        raise
+    try:
         _put_in_place(staging)
     finally:
         staging.discard()
     name = card.files[HOST_NAME].strip()
-    lines = [f"the card of {card.host} is applied: {len(changed)} changes"]
+    lines = [f"the card of {card.host} is applied; changes: {len(changed)}"]
     lines += [f"secrets.{lack}: {LACKING[lack]}" for lack in target.lacking]
     return Outcome(Result.APPLIED, tuple(lines), changed, name)
 
@@ -158,24 +202,33 @@ def _check_host(card: Card, before: Record | None, target: Target) -> None:
         )
 
 
-def _refuse(problems: Sequence[str], partition: BootPartition, head: str = _REFUSED) -> Outcome:
+def _refuse(
+    problems: Sequence[str], partition: BootPartition, head: str = _REFUSED, again: str = _AGAIN
+) -> Outcome:
     lines = [head, *problems]
     try:
-        partition.answer([head, "", *problems, "", _AGAIN])
+        partition.answer([head, "", *problems, "", again])
     except OSError as error:
-        lines.append(f"the boot partition can't be written ({error.strerror}), so {ANSWER} is not up to date")
+        lines.append(_not_up_to_date(error))
     return Outcome(Result.REFUSED, tuple(lines))
 
 
-def _answer_applied(card: Card, lacking: Sequence[str]) -> list[str]:
+def _not_up_to_date(error: OSError) -> str:
+    return f"the boot partition can't be written ({error.strerror}), so {ANSWER} is not up to date"
+
+
+def _answer_applied(card: Card, lacking: Sequence[str], failures: Sequence[str]) -> list[str]:
     if lacking:
-        return [
+        lines = [
             f"The site card of {card.host} was applied, except for what needs these secrets:",
             "",
-            *(f"{NAME}: secrets.{lack}: {LACKING[lack]}; {MAKE_AGAIN}" for lack in lacking),
+            *(
+                f"{NAME}: secrets.{lack}: {LACKING[lack]}; {MAKE_AGAIN}"
+                for lack in lacking
+                if lack in LACKING
+            ),
         ]
-    return [
-        f"The site card of {card.host} was applied.",
-        "",
-        "Its passphrase and its password were removed from this folder; the Pi keeps them.",
-    ]
+    else:
+        lines = [f"The site card of {card.host} was applied."]
+    removed = "Its passphrase and its password were removed from this folder; the Pi keeps them."
+    return [*lines, "", *(failures or [removed])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,11 @@ from smart_meter.site_card.commands import Run
 ANSWER = "site-card-answer.txt"
 _NEW = f"{NAME}.new"
 _BOM = "\ufeff"
+_ROOM = 64 * 1024
+# Names that people and programs give to a card: "site-card (1).toml", "Site card.toml.txt", "pi-north.toml".
+# "SITE-C~1.TOM" is what FAT has of it without its long name.
+_LIKE_A_CARD = re.compile(r"site[ _-]?card|site-c~|\.toml(?:\.|$)")
+_OURS = frozenset({NAME, _NEW, ANSWER, f"{ANSWER}.new"})
 
 
 class BootPartition:
@@ -32,13 +38,15 @@ class BootPartition:
     def __init__(self, folder: Path, run: Run) -> None:
         self._folder = folder
         self._run = run
+        # FAT does not distinguish upper and lower case.
+        named = (entry for entry in _entries(folder) if entry.name.casefold() == NAME)
+        self._card = next(named, folder / NAME)
 
     def read(self) -> bytes | None:
         """Return the card's content; None if there is none. Raises CardError if it is not a readable file."""
         self._finish()
-        path = self._folder / NAME
         try:
-            return read_small(path, MAX_BYTES, follow=False)
+            return read_small(self._card, MAX_BYTES, follow=False)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -52,15 +60,21 @@ class BootPartition:
         """Write the card without its secrets, and overwrite the old content. Raises OSError.
 
         A power cut leaves the card, or the new one under another name, which the next start puts in place.
+        If there can't be a second file, as on a full partition, the card is overwritten where it is: then a
+        power cut may leave a torn card.
         """
         text = canonical(data)
         shorter = without_secrets(text)
-        if shorter == text:
+        if shorter.rstrip("\n") == text.rstrip("\n"):
             return
-        old, new = self._folder / NAME, self._folder / _NEW
+        old, new = self._card, self._folder / _NEW
         with self._writable():
-            _write(new, shorter.encode())
-            _overwrite(old, len(data))
+            try:
+                _write(new, shorter.encode())
+            except OSError:
+                _overwrite(old, shorter.encode().ljust(len(data), b"\n"))
+                return
+            _overwrite(old, bytes(len(data)))
             os.replace(new, old)
             _sync(self._folder)
 
@@ -74,10 +88,16 @@ class BootPartition:
         with suppress(OSError):
             if read_small(path, follow=False) == content:
                 return
+        new = path.with_name(f"{ANSWER}.new")
         with self._writable():
-            new = path.with_name(f"{ANSWER}.new")
-            _write(new, content)
-            os.replace(new, path)
+            try:
+                _write(new, content)
+            except OSError:
+                if not path.is_file():
+                    raise
+                _overwrite(path, content)
+            else:
+                os.replace(new, path)
             _sync(self._folder)
 
     def _finish(self) -> None:
@@ -89,14 +109,14 @@ class BootPartition:
             return
         with suppress(OSError), self._writable():
             if _is_card(data) and not _is_card(self._content()):
-                os.replace(new, self._folder / NAME)
+                os.replace(new, self._card)
             else:
                 new.unlink()
             _sync(self._folder)
 
     def _content(self) -> bytes:
         try:
-            return read_small(self._folder / NAME, MAX_BYTES, follow=False)
+            return read_small(self._card, MAX_BYTES, follow=False)
         except OSError:
             return b""
 
@@ -112,6 +132,40 @@ class BootPartition:
                 self._run(["mount", "-o", "remount,ro", str(self._folder)])
 
 
+def misnamed(folder: Path) -> list[str]:
+    """Return the names of files that may be site cards, and are not read because of their names."""
+    return sorted(name for entry in _entries(folder) if (name := _misnamed(entry)))
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether there is hardly any room for a card and its answer."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _ROOM
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _misnamed(entry: Path) -> str:
+    """Return a name that a card should not have; empty if the entry is not like a card."""
+    name = entry.name.casefold()
+    # With a dot or "~" in front, it is some program's own file, such as macOS's "._site-card.toml".
+    if name in _OURS or name.startswith((".", "~")):
+        return ""
+    # On a damaged file system, an entry may raise any error.
+    with suppress(OSError):
+        if entry.is_dir():
+            return f"{entry.name}/{NAME}" if (entry / NAME).is_file() else ""
+    return entry.name if _LIKE_A_CARD.search(name) else ""
+
+
 def _is_card(data: bytes) -> bool:
     try:
         return is_whole(canonical(data))
@@ -123,18 +177,25 @@ def _write(path: Path, content: bytes) -> None:
     with suppress(FileNotFoundError):
         path.unlink()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        # On a full partition, part of it would be left.
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
-def _overwrite(path: Path, length: int) -> None:
+def _overwrite(path: Path, content: bytes) -> None:
     """Overwrite a file where it is: its blocks stay readable after it was replaced."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "wb") as file:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.write(bytes(length))
+            file.write(content)
+            file.truncate()
             file.flush()
             os.fsync(descriptor)
 

@@ -5,10 +5,11 @@ A card is the same card without its secrets, so its identity (`identity`) does n
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,10 @@ MAX_BYTES = 256 * 1024
 PASSPHRASE, PASSWORD = "passphrase", "password"
 SECRETS = (PASSPHRASE, PASSWORD)
 MAKE_AGAIN = "make the card on the controller (make site-card HOST=NAME) and copy it again"
+_BY_AN_EDITOR = (
+    "so it is not as it was made: a program has saved or converted it; copy the card from the controller "
+    "again, without opening it"
+)
 
 _SUM = re.compile(r"# sha256 ([0-9a-f]{64})\Z")
 _FORMAT = re.compile(r"^format = (\d{1,9})$", re.MULTILINE)
@@ -98,7 +103,7 @@ def render(card: Card, head: Iterable[str]) -> str:
 def read(data: bytes) -> Card:
     """Return a card. Raises CardError with every problem at once.
 
-    A byte order mark and CRLF line ends are accepted: editors and copying programs add them.
+    A byte order mark and CRLF line ends are refused: a program that adds them may have changed more.
     """
     if len(data) > MAX_BYTES:
         raise refused("", f"is over {MAX_BYTES // 1024} KiB long, which no site card is; {MAKE_AGAIN}")
@@ -110,6 +115,8 @@ def read(data: bytes) -> Card:
             f"{newer[1]} is newer than this Pi's release {__version__}, which reads format {FORMAT}; "
             "flash a newer image, or make the card with this release's playbooks",
         )
+    if added := list(_added(data)):
+        raise CardError(Problem(NAME, "", f"has {what}, {_BY_AN_EDITOR}") for what in added)
     if not is_whole(text):
         raise refused(
             "last line",
@@ -127,11 +134,21 @@ def read(data: bytes) -> Card:
 
 def canonical(data: bytes) -> str:
     """Return the text of a card without what editors add. Raises CardError if it is not text."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise refused("", f"is UTF-16 (Unicode), {_BY_AN_EDITOR}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise refused(f"byte {error.start}", f"is not UTF-8: the card is damaged; {MAKE_AGAIN}") from None
     return text.replace("\r\n", "\n")
+
+
+def _added(data: bytes) -> Iterator[str]:
+    """Yield what a program has added to a card."""
+    if data.startswith(codecs.BOM_UTF8):
+        yield "a byte order mark"
+    if b"\r\n" in data:
+        yield "the line ends of Windows (CRLF)"
 
 
 def is_whole(text: str) -> bool:

@@ -101,18 +101,25 @@ def _values(text: str, problem: Callable[[str, str], None]) -> dict[str, str] | 
         name = f"{section}.{key}"
         pattern = _KEYS.get(section, {}).get(key)
         if not equals or pattern is None:
-            problem(name if section else "", f"{show(line)} is not a line of a zone's profile")
+            if _is_secret(section, line):
+                problem(section, "a line that is not shown here is not one of a zone's profile")
+            else:
+                problem(name if section else "", f"{show(line)} is not a line of a zone's profile")
         elif name in values:
             problem(name, "is there twice")
         elif not re.fullmatch(pattern, value):
-            # What stands in place of the passphrase may be one.
-            shown = "its value" if key == "psk" else show(value)
+            shown = "its value" if _is_secret(section, line) else show(value)
             problem(name, f"{shown} can't be used in a zone's profile")
         else:
             values[name] = value
             continue
         good = False
     return values if good else None
+
+
+def _is_secret(section: str, line: str) -> bool:
+    """Whether a line could have the passphrase, in place of what belongs there."""
+    return section == "wifi-security" or line.startswith(PSK)
 
 
 def _profile(values: dict[str, str], zone: str, problem: Callable[[str, str], None]) -> Profile | None:

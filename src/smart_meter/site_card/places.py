@@ -188,8 +188,11 @@ OF_THE_IMAGE = frozenset(
         "/etc/NetworkManager/dispatcher.d/50-smart-meter",
         f"{_UNITS}/smart-meter-guard.service",
         f"{_UNITS}/smart-meter-guard@.service",
+        f"{_UNITS}/smart-meter-led.service",
         f"{_UNITS}/smart-meter-site-card.service",
+        "/etc/udev/rules.d/90-smart-meter-led.rules",
         "/usr/local/sbin/smart-meter-guard",
+        "/usr/local/sbin/smart-meter-led",
     }
 )
 """The roles' files that are the same on every Pi: an image has them."""

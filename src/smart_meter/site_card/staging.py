@@ -102,6 +102,11 @@ class Staging:
         os.chown(place, *self._numbers(owner, group))
         place.chmod(mode)
 
+    def private(self, path: str) -> None:
+        """Create a folder for root only, or make one so that others may read: an image's is."""
+        self.folder(path, 0o700)
+        self.at(path).chmod(0o700)
+
     def put_in_place(self) -> None:
         """Remove what is unwanted and rename what was prepared, in its order.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,10 @@ _ZONES = "/usr/share/zoneinfo/"
 _BYPORT = "/etc/authbind/byport"
 _SUDOERS = "/etc/sudoers.d/90-smart-meter-card"
 _RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
+_IMAGE_REPORT = "/run/smart-meter-image/state.json"
+# As the initrd's mounts.py reports a folder.
+_IN_MEMORY = re.compile(rf"(?:/etc|{os.path.dirname(RECORD)}) is kept in memory")
+_NO_HOME = 12  # useradd(8): the user is there, and there was no room for its home
 _PROFILES = frozenset(PROFILES.values())
 Numbers = Callable[[str, str], tuple[int, int]]
 
@@ -48,36 +53,59 @@ class Target:
         self._root = root
         self._run = run
         self._numbers = numbers or self._numbers_of
+        self._new_user = ""
         self.lacking: list[str] = []
 
     def host_name(self) -> str:
         """Return the name in /etc/hostname; empty if none is there."""
         return (self._text("/etc/hostname") or "").strip()
 
+    def keeps_changes(self) -> bool:
+        """Return whether a card's files survive a restart; on an image, they may be in memory only."""
+        try:
+            report = json.loads(read_small(self._at(_IMAGE_REPORT), follow=False))
+            problems = [str(problem) for problem in report.get("problems", [])]
+            return report.get("kind") != "memory" and not any(map(_IN_MEMORY.match, problems))
+        except (OSError, ValueError, AttributeError, TypeError):
+            # It is not an image, or the report is damaged.
+            return True
+
     def prepare(self, checked: Checked) -> Staging:
         """Prepare everything that a card changes, and validate it. Raises CardError, OSError, InTheWayError.
 
-        The caller puts it in place, or discards it.
+        The caller puts it in place, or discards it and calls `discard`.
         """
         staging = Staging(self._root, self._numbers)
         try:
             self._prepare(checked, staging)
         except BaseException:
             staging.discard()
+            self.discard()
             raise
         return staging
 
-    def make_user(self, name: str) -> None:
-        """Create the login user if it is not there. Raises CardError."""
+    def discard(self) -> None:
+        """Remove the login user again if it was created. It has no password and no key then."""
+        if self._new_user:
+            self._run(["userdel", "--remove", self._new_user])
+            self._new_user = ""
+
+    def _make_user(self, name: str) -> None:
+        """Create the login user if it is not there. Raises CardError.
+
+        Nothing of it can be prepared beside its place, so it is created after everything else was validated.
+        """
         if self._user(name) is None:
             groups = "adm,sudo,netdev"
             done = self._run(["useradd", "--create-home", "--shell", "/bin/bash", "--groups", groups, name])
+            if done.status in (0, _NO_HOME):
+                self._new_user = name
             if done.status:
                 raise refused("login.user", f'the user "{name}" can\'t be created: {_line(done.output)}')
 
     def _prepare(self, checked: Checked, staging: Staging) -> None:
         card = checked.card
-        staging.folder(os.path.dirname(RECORD), 0o700)
+        staging.private(os.path.dirname(RECORD))
         staging.folder("/etc/smart-meter", 0o750, group=SERVICE_USER)
         staging.folder("/var/lib/smart-meter-guard", 0o700)
         staging.folder("/var/lib/smart-meter-guard/profiles", 0o700)
@@ -85,11 +113,12 @@ class Target:
             self._prepare_place(place, checked, staging)
         self._prepare_names(card.files[HOST_NAME].strip(), staging)
         self._prepare_time_zone(card.timezone, staging)
-        self._prepare_login(checked, staging)
         self._prepare_port(checked, staging)
         self._prepare_rules(card.firewall, staging)
         if SSHD in card.files:
             self._check_sshd(staging)
+        self._make_user(card.user)
+        self._prepare_login(checked, staging)
 
     def _prepare_place(self, place: Place, checked: Checked, staging: Staging) -> None:
         text = checked.card.files.get(place.key)
@@ -131,7 +160,7 @@ class Target:
             lines[own[0]] = line
         else:
             lines.append(line)
-        staging.file("/etc/hosts", ("\n".join(lines) + "\n").encode(), 0o644)
+        staging.file("/etc/hosts", _bytes(lines), 0o644)
 
     def _prepare_time_zone(self, name: str, staging: Staging) -> None:
         if not (self._at(_ZONES) / name).is_file():
@@ -182,7 +211,7 @@ class Target:
             )
         fields[1] = wanted
         lines[mine[0]] = ":".join(fields)
-        staging.file("/etc/shadow", ("\n".join(lines) + "\n").encode(), 0o640, group="shadow")
+        staging.file("/etc/shadow", _bytes(lines), 0o640, group="shadow")
 
     def _prepare_port(self, checked: Checked, staging: Staging) -> None:
         """Permit the service user its port, and no other one; create folders for its files."""
@@ -220,7 +249,7 @@ class Target:
         settings = self._text("/etc/ufw/ufw.conf") or ""
         enabled = re.sub(r"(?m)^ENABLED=.*$", "ENABLED=yes", settings)
         if enabled != settings:
-            staging.file("/etc/ufw/ufw.conf", enabled.encode(), 0o644)
+            staging.file("/etc/ufw/ufw.conf", enabled.encode(errors="surrogateescape"), 0o644)
 
     def _rules_in(self, copy: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
         """Change the rules in a copy of ufw's folder, in which it is disabled: the kernel's stay."""
@@ -230,7 +259,7 @@ class Target:
         shutil.copy(self._at("/etc/default/ufw"), copy / "etc/default/ufw")
         (copy / "lib/ufw").mkdir(parents=True)
         settings = copy / "etc/ufw/ufw.conf"
-        settings.write_text(re.sub(r"(?m)^ENABLED=.*$", "ENABLED=no", settings.read_text(encoding="utf-8")))
+        settings.write_bytes(re.sub(rb"(?m)^ENABLED=.*$", b"ENABLED=no", settings.read_bytes()))
         for words in firewall.commands(wanted, present):
             done = self._run(["ufw", "--rootdir=/", f"--datadir={copy}", *words])
             if done.status:
@@ -279,6 +308,11 @@ class Target:
     def _text(self, path: str) -> str | None:
         content = self._content(path)
         return None if content is None else content.decode(errors="surrogateescape")
+
+
+def _bytes(lines: Sequence[str]) -> bytes:
+    """Return lines as `Target._text` returns them, which may not be UTF-8."""
+    return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
 def _files_in(folder: Path) -> list[Path]:

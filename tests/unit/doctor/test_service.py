@@ -7,6 +7,7 @@ import pytest
 from tests.unit.wire import SAMPLE_REGISTERS, write
 
 from smart_meter.concentrator.concentrator import Concentrator
+from smart_meter.concentrator.health import quiet_limit
 from smart_meter.config import CONTROL_ZONE, FIELD_ZONE, Config, HistoryConfig, MeterConfig
 from smart_meter.doctor.check import Check, Level
 from smart_meter.doctor.service import (
@@ -20,7 +21,6 @@ from smart_meter.doctor.service import (
     judge_release,
     judge_starts,
     judge_unit,
-    quiet_limit,
 )
 from smart_meter.registers.status_block import State, Status
 from smart_meter.runtime import state_file

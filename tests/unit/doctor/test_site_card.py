@@ -86,6 +86,48 @@ def test_a_card_that_is_not_applied_is_a_warning(pi: VirtualPi, content: bytes) 
     assert "site-card-answer.txt" in check.fix
 
 
+def test_a_full_boot_partition_is_a_warning(pi: VirtualPi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_card, "is_full", lambda _: True)
+
+    check = judged(pi)
+
+    assert check.level is Level.WARNING
+    assert check.found.startswith("the boot partition is full; last was the card of pi-north")
+
+
+def test_a_card_with_another_name_is_a_warning(pi: VirtualPi) -> None:
+    (pi.boot / "site-card (1).toml").write_bytes(data())
+
+    check = judged(pi)
+
+    assert check.level is Level.WARNING
+    assert check.found.startswith(
+        '"site-card (1).toml" on the boot partition is not read; last was the card of pi-north'
+    )
+    assert "delete it: it may have secrets" in check.fix
+
+
+def test_a_card_with_another_name_is_a_warning_also_on_a_pi_that_never_had_one(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"site-card.toml ({number}).txt").write_bytes(data())
+
+    check = site_card.judge(site_card.collect(tmp_path, tmp_path))
+
+    assert check is not None
+    assert check.found.endswith('(2).txt" and 2 more on the boot partition is not read; none was applied')
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(5.0, "1970-01-01T00:00:05+00:00"), (1e300, "at an unknown"), (float("nan"), "at an unknown")],
+)
+def test_any_clock_can_be_shown(pi: VirtualPi, seconds: float, expected: str) -> None:
+    record = json.loads(pi.text(RECORD))
+    pi.write(RECORD, json.dumps({**record, "applied": seconds}))
+
+    assert expected in judged(pi).found
+
+
 def test_secrets_that_could_not_be_removed_are_a_warning(pi: VirtualPi) -> None:
     pi.put(data())
 
@@ -105,6 +147,17 @@ def test_a_secret_that_was_nowhere_is_a_warning(pi: VirtualPi) -> None:
 
     assert check.level is Level.WARNING
     assert "passphrase: neither the card nor the Pi has it, so the field zone has no Wi-Fi" in check.found
+
+
+def test_another_user_than_root_may_not_read_the_boot_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *limit: int, follow: bool = True) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(site_card, "read_small", denied)
+
+    assert site_card.collect(tmp_path, tmp_path) is None
 
 
 def test_another_user_than_root_may_not_know() -> None:

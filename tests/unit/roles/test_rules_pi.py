@@ -118,3 +118,11 @@ def test_all_of_it_is_reported_at_once() -> None:
     changes = {"machine": "armv7l", "interfaces": [], "network_manager": "", "user_id": 1000}
     problems, _ = problems_of(changes, clock=1e6)
     assert len(problems) == 6
+
+
+def test_what_a_busy_pi_did_not_answer_in_time_is_not_taken_for_missing() -> None:
+    failure = "systemctl show -p Id,ActiveState: it took longer than 30 s"
+
+    problems, _ = problems_of({"failed": [failure], "network_manager": "", "interfaces": []})
+
+    assert problems == [f"{failure}; run again, or find out why"]

@@ -46,6 +46,13 @@ def test_each_peer_has_its_totals_and_the_time_of_its_last_events() -> None:
     assert (state["at"], state["started"], state["port"], state["connections"]) == (110.0, 90.0, 502, 2)
 
 
+def test_it_begins_with_the_health_for_a_shell_script() -> None:
+    concentrator = Concentrator(Config(), lambda _: None, lambda: 100.0, lambda: 1.7e9)
+    state = state_file.record(concentrator, started=90.0, port=502, history=None)
+
+    assert json.dumps(state).startswith('{"layout": 1, "health": "stale", ')
+
+
 def test_a_meter_whose_samples_have_an_assumed_beginning_is_in_the_state() -> None:
     now = 100.0
     concentrator = Concentrator(Config(), lambda _: None, lambda: now, lambda: 1.7e9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,7 @@ class VirtualPi:
         self.rules: list[str] = []
         self.commands: list[list[str]] = []
         self.fails: dict[str, str] = {}
+        self.status = 1
         self.boot.mkdir(parents=True)
         self.write("/etc/hostname", "smart-meter\n")
         self.write("/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\tsmart-meter\n")
@@ -144,9 +146,13 @@ class VirtualPi:
         self.commands.append(words)
         for part, message in self.fails.items():
             if part in " ".join(words):
-                return Done(1, message)
+                return Done(self.status, message)
         if words == ["ufw", "show", "added"]:
             return Done(0, "".join(f"{line}\n" for line in ["Added user rules (see ...):", *self._present()]))
+        if words[0] == "useradd":
+            self._add_user(words[-1])
+        if words[0] == "userdel":
+            self._remove_user(words[-1])
         if words[0] == "ufw":
             self._change(Path(words[2].partition("=")[2]), words[3:])
         return Done(0, "")
@@ -156,12 +162,27 @@ class VirtualPi:
         del owner, group
         return os.getuid(), os.getgid()
 
+    def _add_user(self, name: str) -> None:
+        for path, line in (
+            ("/etc/passwd", f"{name}:x:1001:1001::/home/{name}:/bin/bash\n"),
+            ("/etc/group", f"{name}:x:1001:\n"),
+            ("/etc/shadow", f"{name}:!:19000:0:99999:7:::\n"),
+        ):
+            self.write(path, self.text(path) + line)
+        self.write(f"/home/{name}/.profile", "")
+
+    def _remove_user(self, name: str) -> None:
+        for path in ("/etc/passwd", "/etc/group", "/etc/shadow"):
+            lines = self.text(path).splitlines(keepends=True)
+            self.write(path, "".join(line for line in lines if not line.startswith(f"{name}:")))
+        shutil.rmtree(self.root / "home" / name)
+
     def _present(self) -> list[str]:
         return self.text("/etc/ufw/user.rules").splitlines()
 
     def _change(self, copy: Path, words: list[str]) -> None:
         """Do as ufw does with one rule in a copy of its folder."""
-        assert "ENABLED=no" in (copy / "etc/ufw/ufw.conf").read_text(encoding="utf-8")
+        assert "ENABLED=no" in (copy / "etc/ufw/ufw.conf").read_text(errors="replace")
         rules = copy / "etc/ufw/user.rules"
         lines = rules.read_text(encoding="utf-8").splitlines()
         if words[0] == "--force":

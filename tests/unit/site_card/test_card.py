@@ -61,11 +61,26 @@ def test_its_texts_can_be_read_by_people() -> None:
     assert text.startswith("# Site card of pi-north\n")
 
 
-def test_a_byte_order_mark_and_crlf_are_accepted() -> None:
-    content = b"\xef\xbb\xbf" + data().replace(b"\n", b"\r\n")
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\xef\xbb\xbf" + data(), ["a byte order mark"]),
+        (data().replace(b"\n", b"\r\n"), ["the line ends of Windows (CRLF)"]),
+        (data().replace(b"\n", b"\r\n", 1), ["the line ends of Windows (CRLF)"]),
+        (
+            b"\xef\xbb\xbf" + data().replace(b"\n", b"\r\n"),
+            ["a byte order mark", "the line ends of Windows (CRLF)"],
+        ),
+    ],
+)
+def test_a_byte_order_mark_and_crlf_are_refused(content: bytes, expected: list[str]) -> None:
+    with pytest.raises(CardError) as error:
+        read(content)
 
-    assert read(content) == card()
-    assert identity(read(content)) == identity(card())
+    assert [problem.message.partition(",")[0] for problem in error.value.problems] == [
+        f"has {each}" for each in expected
+    ]
+    assert "copy the card from the controller again, without opening it" in str(error.value)
 
 
 def test_without_its_secrets_it_is_the_same_card() -> None:

@@ -132,6 +132,7 @@ def test_the_root_file_system_is_read_only(tmp_path: Path) -> None:
     by_folder = {fields[1]: fields[3].split(",") for fields in lines}
     assert by_folder["/"] == ["ro", "noatime"]
     assert "ro" in by_folder["/boot/firmware"]
+    assert "x-systemd.device-timeout=5min" in by_folder["/boot/firmware"]
     assert not [fields for fields in lines if "swap" in fields]
     assert "ro" in boot.kernel_arguments(disk.Identity("inputs"), "ttyS0").split()
 

@@ -117,3 +117,11 @@ def test_an_image_on_raspberry_pi_os_has_its_kernels_and_more_room(tmp_path: Pat
     assert built.digest("") != digest
     with pytest.raises(SettingsError, match="image_kernel: backports: leave it out"):
         Settings("arm64", "backports", 0, base)
+
+
+def test_what_the_repository_decides_depends_on_neither_packages_nor_the_epoch() -> None:
+    built = Settings("arm64", "stable", 1)
+
+    assert built.inputs() == Settings("arm64", "stable", 2).inputs()
+    assert built.inputs() != Settings("amd64", "stable", 1).inputs()
+    assert built.inputs() != built.digest("")
