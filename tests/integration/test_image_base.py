@@ -179,10 +179,6 @@ def test_nothing_of_the_first_boot_is_left(root: Path) -> None:
         ),
         (enable, "etc/systemd/system/x.wants/userconfig.service is enabled"),
         (replace("var/swap", b""), "var/swap is there"),
-        (
-            lambda root: (root / "boot/vmlinuz-6.12.47+rpt-rpi-2712").unlink(),
-            "the kernel rpi-2712 was removed",
-        ),
     ],
 )
 def test_what_is_left_is_named(root: Path, change: Change, problem: str) -> None:
@@ -190,6 +186,13 @@ def test_what_is_left_is_named(root: Path, change: Change, problem: str) -> None
     change(root)
 
     assert list(base.first_boot_problems(root)) == [problem]
+
+
+def test_a_kernel_that_was_removed_with_a_package_is_named(root: Path) -> None:
+    assert list(base.lost_kernels(root)) == []
+    (root / "boot/vmlinuz-6.12.47+rpt-rpi-2712").unlink()
+
+    assert list(base.lost_kernels(root)) == ["the kernel rpi-2712 was removed"]
 
 
 def test_the_packages_of_the_first_boot_are_removed() -> None:

@@ -176,6 +176,12 @@ def kernels_in(names: list[str]) -> dict[str, str]:
     return {match[2]: match[1] for match in found if match}
 
 
+def lost_kernels(root: Path) -> Iterator[str]:
+    """Yield each kernel that is not in the root file system, for example because its package was removed."""
+    found = kernels_in([path.name for path in (root / "boot").iterdir()])
+    yield from (f"the kernel rpi-{name} was removed" for name in sorted(FLAVOURS - set(found)))
+
+
 def _text(system: Ext4, name: str) -> str:
     return (system.read(name) or b"").decode(errors="replace")
 
@@ -203,15 +209,13 @@ def remove_first_boot(root: Path) -> None:
 
 
 def first_boot_problems(root: Path) -> Iterator[str]:
-    """Yield what is left of the first boot, users and packages that have to go, and kernels that are gone."""
+    """Yield what is left that grows the root, makes swap, asks for a user or lets one in."""
     yield from (f"{path.relative_to(root)} is enabled" for path in _enabled(root))
     yield from (f"{path.relative_to(root)} is there" for path in _left(root))
     for line in (root / "etc/passwd").read_text(encoding="utf-8").splitlines():
         name, _, number, *_ = line.split(":")
         if int(number) in _PEOPLE and name != LOGIN:
             yield f"etc/passwd: the user {name}"
-    kernels = kernels_in([path.name for path in (root / "boot").iterdir()])
-    yield from (f"the kernel rpi-{name} was removed" for name in sorted(FLAVOURS - set(kernels)))
     status = (root / "var/lib/dpkg/status").read_text(encoding="utf-8")
     installed = set(re.findall(r"^Package: (\S+)\nStatus: install ok installed$", status, re.MULTILINE))
     yield from (f"the package {name} is installed" for name in removed_packages() if name in installed)

@@ -157,7 +157,7 @@ class Build:
         command = [FOLDER / "base.sh", root, self.places.work, self.places.packages]
         space.run(command, self.tools.log, self.steps.note, environment)
         base.remove_first_boot(root)
-        if problems := list(base.first_boot_problems(root)):
+        if problems := [*base.first_boot_problems(root), *base.lost_kernels(root)]:
             raise BuildError(
                 f"image_base: {downloaded.path} can't be made an appliance:\n" + "\n".join(problems)
             )

@@ -100,7 +100,9 @@ def _hide_services() -> None:
 
 def _replace_iptables(folder: Path) -> None:
     """Let ufw get the version of iptables, for which iptables-nft opens a socket that QEMU lacks."""
-    _mount("--bind", str(folder / "xtables-legacy-multi"), str(folder / "xtables-nft-multi"))
+    # A downloaded base gets iptables later.
+    if (folder / "xtables-legacy-multi").exists():
+        _mount("--bind", str(folder / "xtables-legacy-multi"), str(folder / "xtables-nft-multi"))
 
 
 def _emulate(emulator: Path) -> None:
