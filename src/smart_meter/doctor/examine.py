@@ -220,9 +220,10 @@ def _machine_checks(path: Path, config: Config | None) -> Iterator[Check]:
     yield machine.judge_boot_partition(facts.passphrases())
     if image.is_image():
         yield image.judge_state(image.report())
-    for found in (site_card.judge(site_card.collect()), led.judge(led.collect())):
-        if found is not None:
-            yield found
+    if (written := site_card.judge(site_card.collect())) is not None:
+        yield written
+    if (light := led.collect()) is not None:
+        yield led.judge(light, running=facts.is_active(led.UNIT))
     card, uptime = facts.card(), facts.uptime()
     yield machine.judge_card(card, uptime)
     yield machine.judge_life(card, uptime)

@@ -9,61 +9,70 @@ import pytest
 from smart_meter.doctor.check import Level
 from smart_meter.doctor.led import STATES, Led, collect, judge
 
-TRIGGERS = "none kbd-capslock timer [pattern] heartbeat mmc0\n"
 
-
-def pi(folder: Path, triggers: str = TRIGGERS, shown: str | None = "stale\n") -> Led | None:
+def pi(folder: Path, trigger: str, *, pattern: str | None = None, brightness: str = "0") -> Led | None:
     (folder / "ACT").mkdir()
-    (folder / "ACT/trigger").write_text(triggers)
-    if shown is not None:
-        (folder / "shown").write_text(shown)
+    (folder / "ACT/trigger").write_text(f"none kbd-capslock [{trigger}] mmc0\n")
+    (folder / "ACT/brightness").write_text(f"{brightness}\n")
+    if pattern is not None:
+        (folder / "ACT/pattern").write_text(f"{pattern}\n")
     (folder / "rule").write_text("")
-    return collect(folder / "ACT", folder / "shown", folder / "rule")
+    return collect(folder / "ACT", folder / "rule")
 
 
 def test_a_machine_without_the_led_has_no_check(tmp_path: Path) -> None:
-    assert collect(tmp_path / "ACT", tmp_path / "shown", tmp_path / "rule") is None
-    assert judge(None) is None
+    (tmp_path / "rule").write_text("")
+    assert collect(tmp_path / "ACT", tmp_path / "rule") is None
 
 
-def test_a_pi_that_does_not_use_the_led_has_no_check() -> None:
-    assert judge(Led("mmc0", "", wanted=False)) is None
+def test_a_pi_that_does_not_use_the_led_has_no_check(tmp_path: Path) -> None:
+    assert pi(tmp_path, "mmc0")
+    (tmp_path / "rule").unlink()
+    assert collect(tmp_path / "ACT", tmp_path / "rule") is None
 
 
-def test_what_it_shows_is_in_the_report(tmp_path: Path) -> None:
-    found = pi(tmp_path)
+def test_what_it_shows_is_read_from_the_led(tmp_path: Path) -> None:
+    found = pi(tmp_path, "pattern", pattern="1 1000 1 0 0 300 0 0 1 200 1 0 0 1000 0 0", brightness="1")
 
-    assert found == Led("pattern", "stale", wanted=True)
-    check = judge(found)
-    assert check
-    assert (check.level, check.found) == (Level.OK, "blinks slowly: there are no fresh values")
-
-
-@pytest.mark.parametrize("shown", [None, "", "green\n", "\x1b[2J"])
-def test_a_led_that_nothing_sets_is_a_warning(tmp_path: Path, shown: str | None) -> None:
-    check = judge(pi(tmp_path, "none [heartbeat] mmc0\n", shown))
-
-    assert check
-    assert check.level is Level.WARNING
-    assert check.found == "nothing sets it; the kernel's own trigger is 'heartbeat'"
+    assert found == Led("pattern", lit=True, blinks=(1000, 300, 200, 1000))
+    check = judge(found, running=True)
+    assert (check.level, check.found) == (Level.OK, STATES[1000, 300, 200, 1000])
 
 
-def test_another_trigger_than_the_one_that_was_set_is_a_warning(tmp_path: Path) -> None:
-    check = judge(pi(tmp_path, "none pattern [mmc0]\n", "good\n"))
-
-    assert check
-    assert check.level is Level.WARNING
-    assert "'mmc0'" in check.found
-
-
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "other").write_text("good\n")
-    (tmp_path / "shown").symlink_to(tmp_path / "other")
-    found = pi(tmp_path, shown=None)
+def test_a_steady_light_is_good_news(tmp_path: Path) -> None:
+    found = pi(tmp_path, "none", brightness="255")
 
     assert found
-    assert found.shown == ""
+    assert judge(found, running=True).found == STATES[()]
 
 
-def test_each_state_has_its_own_meaning() -> None:
-    assert len({meaning for _, meaning in STATES.values()}) == len(STATES)
+@pytest.mark.parametrize(
+    "found",
+    [
+        Led("none", lit=False, blinks=()),
+        Led("heartbeat", lit=True, blinks=()),
+        Led("pattern", lit=True, blinks=()),
+        Led("pattern", lit=True, blinks=(100, 200)),
+        Led("timer", lit=True, blinks=(200, 200)),
+    ],
+)
+def test_what_the_service_does_not_set_is_a_warning(found: Led) -> None:
+    check = judge(found, running=True)
+
+    assert check.level is Level.WARNING
+    assert repr(found.trigger) in check.found
+
+
+@pytest.mark.parametrize("found", [Led("none", lit=True, blinks=()), Led("heartbeat", lit=True, blinks=())])
+def test_a_light_that_nobody_keeps_up_to_date_is_a_warning(found: Led) -> None:
+    check = judge(found, running=False)
+
+    assert (check.level, check.found) == (Level.WARNING, "smart-meter-led.service does not run")
+
+
+@pytest.mark.parametrize("pattern", ["", "1", "x y z", "1 \u0663 1 0", "-1 -5 -1 0"])
+def test_any_pattern_can_be_read(tmp_path: Path, pattern: str) -> None:
+    found = pi(tmp_path, "pattern", pattern=pattern)
+
+    assert found
+    assert judge(found, running=True).level is Level.WARNING

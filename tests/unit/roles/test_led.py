@@ -18,7 +18,7 @@ from tools.image.state.boot import Report
 from smart_meter.concentrator.concentrator import Concentrator
 from smart_meter.concentrator.health import Health
 from smart_meter.config import Config
-from smart_meter.doctor.led import LED, RULE, SHOWN, STATES
+from smart_meter.doctor.led import LED, RULE, STATES, collect
 from smart_meter.runtime import state_file
 from smart_meter.site_card.record import PATH as APPLIED
 from smart_meter.site_card.target import IMAGE_NAMES
@@ -53,7 +53,7 @@ class Led:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.led = folder / "sys/class/leds/ACT"
-        for place in (self.led, folder / "bin", folder / "run/smart-meter", folder / "run/smart-meter-led"):
+        for place in (self.led, folder / "bin", folder / "run/smart-meter"):
             place.mkdir(parents=True)
         (self.led / "max_brightness").write_text("1\n")
         for name in ("trigger", "brightness", "pattern"):
@@ -106,7 +106,14 @@ class Led:
 
     @property
     def shown(self) -> str:
-        return (self.folder / "run/smart-meter-led/shown").read_text().strip()
+        """The state, by what the LED does."""
+        if self.trigger == "pattern":
+            return next((state for state, blinks in BLINKS.items() if blinks == self.blinks), "other")
+        return {"none": "good" if self.brightness == "1" else "dark", "heartbeat": "unknown"}[self.trigger]
+
+    @property
+    def brightness(self) -> str:
+        return (self.led / "brightness").read_text().strip()
 
     @property
     def trigger(self) -> str:
@@ -131,7 +138,7 @@ def test_with_fresh_values_that_are_read_it_is_steady(led: Led) -> None:
     led.serve("good")
     led.run()
 
-    assert (led.trigger, (led.led / "brightness").read_text(), led.shown) == ("none", "1\n", "good")
+    assert (led.trigger, led.brightness) == ("none", "1")
     assert led.errors == ""
 
 
@@ -255,28 +262,38 @@ def test_a_pattern_that_the_kernel_refuses_is_reported_once_and_tried_again(led:
     led.run(":", ":")
     assert led.errors.count("does not take the pattern") == 1
     assert led.trigger == "none"
-    assert not (led.folder / "run/smart-meter-led/shown").exists()
+    assert led.shown == "dark"
 
     led.run(":", "rmdir sys/class/leds/ACT/pattern")
     assert led.shown == "stale"
 
 
-def test_script_doctor_and_page_know_the_same_states_and_places() -> None:
-    script = SCRIPT.read_text()
-
-    assert set(STATES) == {*BLINKS, "good", "unknown"}
-    assert {health.value for health in Health} <= set(STATES)
-    assert f"led={LED}\n" in script
-    assert f"shown={SHOWN}\n" in script
-    assert f"led={LED}\n".removeprefix("led=").strip() in UNIT.read_text()
+def test_script_unit_and_doctor_mean_the_same_led() -> None:
+    assert f"led={LED}\n" in SCRIPT.read_text()
+    assert f"ConditionPathExists={LED}\n" in UNIT.read_text()
+    assert f'KERNEL=="{LED.name}"' in (GOLDEN / str(RULE).lstrip("/")).read_text()
 
 
-def test_the_unit_has_one_capability_and_writes_the_led_only() -> None:
+@pytest.mark.parametrize("health", Health)
+def test_the_doctor_knows_what_the_script_shows(led: Led, health: Health) -> None:
+    led.serve(health.value)
+    led.run()
+    (led.led / "trigger").write_text(f"other [{led.trigger}]\n")
+
+    found = collect(led.led, SCRIPT)
+
+    assert found
+    assert found.blinks == tuple(BLINKS.get(health.value, []))
+    assert set(STATES) == {(), *(tuple(blinks) for blinks in BLINKS.values())}
+
+
+def test_the_unit_has_one_capability_and_no_network() -> None:
     unit = UNIT.read_text().splitlines()
 
     assert "CapabilityBoundingSet=CAP_DAC_READ_SEARCH" in unit
+    assert {"ProtectSystem=strict", "ProtectKernelTunables=yes", "NoNewPrivileges=yes"} <= set(unit)
     assert [line for line in unit if line.startswith("ReadWritePaths=")] == [f"ReadWritePaths={LED}"]
-    assert {"ProtectSystem=strict", "ReadOnlyPaths=/sys", "NoNewPrivileges=yes"} <= set(unit)
+    assert {"RestrictAddressFamilies=AF_UNIX", "IPAddressDeny=any"} <= set(unit)
 
 
 def test_no_steady_light_is_left_when_the_script_ends(led: Led) -> None:
