@@ -271,7 +271,12 @@ def test_a_pattern_that_the_kernel_refuses_is_reported_once_and_tried_again(led:
 def test_script_unit_and_doctor_mean_the_same_led() -> None:
     assert f"led={LED}\n" in SCRIPT.read_text()
     assert f"ConditionPathExists={LED}\n" in UNIT.read_text()
-    assert f'KERNEL=="{LED.name}"' in (GOLDEN / str(RULE).lstrip("/")).read_text()
+    [rule] = (GOLDEN / str(RULE).lstrip("/")).read_text().splitlines()[-1:]
+    assert f'KERNEL=="{LED.name}"' in rule
+
+
+def test_a_change_of_the_led_starts_no_service_that_was_stopped() -> None:
+    assert (GOLDEN / str(RULE).lstrip("/")).read_text().splitlines()[-1].startswith('ACTION=="add", ')
 
 
 @pytest.mark.parametrize("health", Health)
