@@ -84,7 +84,14 @@ class ImagePi(Pi):
     def power_cut(self) -> None:
         """Cut the power of the machine and its card."""
         cgroups.kill(cgroups.of_pi(self.lab, self.name))
-        self.wait_for(lambda: not self.is_on, 20, "still has power", powered=False)
+        self.wait_for(self._has_let_go, 60, "still has power", powered=False)
+
+    def _has_let_go(self) -> bool:
+        """Return whether the machine is off, and the kernel has taken its interfaces back."""
+        own = places.namespace(self.lab, self.name)
+        # A tap device has a carrier while a process has it open.
+        taps = (run(["ip", "-netns", own, "link", "show", f"tap-{name}"]).stdout for name in _CABLES)
+        return not self.is_on and not any("LOWER_UP" in tap for tap in taps)
 
     def _drive(self, group: Path) -> list[str]:
         """Return QEMU's options for the card, and start what loses its writes at a power cut."""
