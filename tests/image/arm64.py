@@ -48,13 +48,14 @@ def pi_3(boot: Boot) -> Board:
     """Return a Raspberry Pi 3 B, with a USB adapter as its Ethernet: QEMU does not have a Pi's own.
 
     Its disk is a card, whose size must be a power of two. QEMU resets the board as soon as the watchdog is
-    armed, so its driver stays out. The kernel names an adapter usb0, not eth0, if its address is local.
+    armed, so its driver stays out. The kernel names an adapter usb0, not eth0, if its address is local, which
+    the driver cdc_subset makes it.
     """
     tree = boot.folder / "bcm2837-rpi-3-b.dtb"
     return Board(
         (
             *("qemu-system-aarch64", "-M", "raspi3b", "-dtb", str(tree)),
-            *boot.words("ttyS1", "modprobe.blacklist=bcm2835_wdt"),
+            *boot.words("ttyS1", "modprobe.blacklist=bcm2835_wdt,cdc_subset"),
         ),
         drive="sd",
         network="usb-net,mac=b8:27:eb:00:00:01",
