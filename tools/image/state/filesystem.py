@@ -18,6 +18,8 @@ MOUNT = "noatime,lazytime,commit=60,errors=remount-ro"
 """Every program that needs its data on the card calls fsync, so the other data may wait for a minute."""
 
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
+# The first copy of it, with blocks of 4 KiB (MAKE).
+_BACKUP = 32768 * 4096
 _64BIT = 0x80  # s_feature_incompat
 _CORRECTED = 2  # e2fsck's exit status: up to this one, no error is left.
 
@@ -50,19 +52,37 @@ def make(device: Path, label: str) -> None:
         raise OSError(f"mke2fs {device}: {_last_line(done.stderr)}")
 
 
+def was_made(device: Path) -> bool:
+    """Return whether a device has an ext4 file system, damaged or not. Raises OSError if it can't be read."""
+    found, errors = [], []
+    with device.open("rb") as file:
+        for offset in (_SUPERBLOCK, _BACKUP):
+            try:
+                found.append(os.pread(file.fileno(), 1024, offset))
+            except OSError as error:
+                errors.append(error)
+    if not any(found) and errors:
+        raise errors[0]
+    return any(len(content) == 1024 and _has_magic(content) for content in found)
+
+
 def is_smaller(device: Path) -> bool:
     """Return whether the file system could grow by 4 MiB or more. Raises ValueError."""
     with device.open("rb") as file:
         file.seek(_SUPERBLOCK)
         content = file.read(1024)
         size = file.seek(0, os.SEEK_END)
-    if len(content) < 1024 or struct.unpack_from("<H", content, 56)[0] != _MAGIC:
+    if len(content) < 1024 or not _has_magic(content):
         raise ValueError(f"{device} has no ext4 file system")
     count, shift = (struct.unpack_from("<I", content, offset)[0] for offset in (4, 24))
     if struct.unpack_from("<I", content, 96)[0] & _64BIT:
         count |= struct.unpack_from("<I", content, 0x150)[0] << 32
     # resize2fs leaves less than that unused, since a group of blocks would have no room for its own tables.
     return bool(size - count * (1024 << shift) >= growth.ALIGNMENT)
+
+
+def _has_magic(superblock: bytes) -> bool:
+    return bool(struct.unpack_from("<H", superblock, 56)[0] == _MAGIC)
 
 
 def grow(device: Path) -> None:

@@ -71,6 +71,28 @@ def test_what_is_no_ext4_has_no_size(tmp_path: Path, content: bytes) -> None:
         filesystem.is_smaller(tmp_path / "device")
 
 
+@pytest.mark.parametrize(
+    ("unreadable", "content", "made"),
+    [([1024], bytes(1024), False), ([1024], b"\x53\xef" * 512, True), ([1024, 128 * MIB], b"", None)],
+)
+def test_one_of_the_two_superblocks_is_enough_to_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unreadable: list[int], content: bytes, made: bool | None
+) -> None:
+    def read(_: int, size: int, offset: int) -> bytes:
+        if offset in unreadable:
+            raise OSError(5, "Input/output error")
+        return content
+
+    (tmp_path / "device").touch()
+    monkeypatch.setattr(filesystem.os, "pread", read)
+
+    if made is None:
+        with pytest.raises(OSError, match="Input/output"):
+            filesystem.was_made(tmp_path / "device")
+    else:
+        assert filesystem.was_made(tmp_path / "device") is made
+
+
 def test_the_build_makes_the_state_as_a_fresh_one_is_made() -> None:
     command = disk.ext4_command(disk.Identity("inputs"), disk.STATE, None, Path("state.img"))
     text = " ".join(command)
