@@ -17,6 +17,7 @@ MAKE = ("-b", "4096", "-i", "32768", "-J", "size=16")
 MOUNT = "noatime,lazytime,commit=60,errors=remount-ro"
 """Every program that needs its data on the card calls fsync, so the other data may wait for a minute."""
 
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
 # The first copy of it, with blocks of 4 KiB (MAKE).
 _BACKUP = 32768 * 4096
@@ -40,7 +41,7 @@ def check(device: Path) -> tuple[Health, str]:
         printed = _last_line(done.stdout + done.stderr)
         if done.returncode == 0:
             return (Health.CLEAN if option == "-p" else Health.REPAIRED), printed
-        if done.returncode <= _CORRECTED:
+        if 0 < done.returncode <= _CORRECTED:
             return Health.REPAIRED, printed
     return Health.BROKEN, printed
 
@@ -93,7 +94,7 @@ def grow(device: Path) -> None:
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+    environment = {"PATH": _PATH, "LC_ALL": "C"}
     return subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
     )

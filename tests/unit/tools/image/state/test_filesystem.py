@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_one_of_the_two_superblocks_is_enough_to_know(
         return content
 
     (tmp_path / "device").touch()
-    monkeypatch.setattr(filesystem.os, "pread", read)
+    monkeypatch.setattr(os, "pread", read)
 
     if made is None:
         with pytest.raises(OSError, match="Input/output"):
@@ -99,6 +100,23 @@ def test_the_build_makes_the_state_as_a_fresh_one_is_made() -> None:
 
     assert " ".join(filesystem.MAKE) in text
     assert "-b" not in disk.ext4_command(disk.Identity("inputs"), disk.ROOT_A, None, Path("root-a.img"))
+
+
+def as_program(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """Let a script take the place of a program."""
+    file = folder / "bin" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setattr(filesystem, "_PATH", f"{file.parent}:{filesystem._PATH}")
+
+
+def test_a_check_that_was_killed_has_repaired_nothing(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_program(tmp_path, monkeypatch, "e2fsck", "kill -9 $$")
+
+    assert filesystem.check(device)[0] is Health.BROKEN
 
 
 def test_files_survive_a_check(device: Path) -> None:
