@@ -116,7 +116,7 @@ def _use(disk: Partitions, number: int, mounter: Mounter, report: Report) -> str
         if health is Health.BROKEN:
             return f"it can't be repaired: {printed}"
         mounter.mount(device)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return str(error)
     report.device = device.name
     report.repaired = health is Health.REPAIRED

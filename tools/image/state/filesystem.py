@@ -96,7 +96,14 @@ def grow(device: Path) -> None:
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": _PATH, "LC_ALL": "C"}
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        # A label that is damaged may be any bytes.
+        errors="replace",
+        check=False,
+        env=environment,
     )
 
 

@@ -15,7 +15,9 @@ _MEMORY = "size=64m,nosuid,nodev"
 
 def mount(*arguments: str) -> None:
     """Call mount(8). Raises OSError with its message."""
-    done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["/bin/mount", *arguments], capture_output=True, text=True, errors="replace", check=False
+    )
     if done.returncode:
         raise OSError(f"mount {arguments[-1]}: {done.stderr.strip() or 'no message'}")
 

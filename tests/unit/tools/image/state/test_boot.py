@@ -290,6 +290,19 @@ def test_a_spare_whose_note_cannot_be_read_is_in_use(card: Card, kernel: Kernel)
     assert report.why.startswith("the reason is lost: JSONDecodeError")
 
 
+def test_a_state_whose_check_fails_in_another_way_is_set_aside(
+    card: Card, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> tuple[Health, str]:
+        raise ValueError("not text")
+
+    monkeypatch.setattr(filesystem, "check", fail)
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, report.why) == ("spare", "not text")
+
+
 def test_a_state_that_cannot_be_mounted_is_set_aside(card: Card, kernel: Kernel) -> None:
     kernel.fails = lambda device: device.name == "card8"
 

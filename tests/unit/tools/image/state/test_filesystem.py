@@ -119,6 +119,14 @@ def test_a_check_that_was_killed_has_repaired_nothing(
     assert filesystem.check(device)[0] is Health.BROKEN
 
 
+def test_a_message_that_is_not_text_is_kept(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_program(tmp_path, monkeypatch, "e2fsck", "printf 'label \\377 is wrong\\n'; exit 8")
+
+    assert filesystem.check(device) == (Health.BROKEN, "label \ufffd is wrong")
+
+
 def test_files_survive_a_check(device: Path) -> None:
     put(device, "kept", "content")
 
