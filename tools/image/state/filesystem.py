@@ -17,6 +17,8 @@ MAKE = ("-b", "4096", "-i", "32768", "-J", "size=16")
 MOUNT = "noatime,lazytime,commit=60,errors=remount-ro"
 """Every program that needs its data on the card calls fsync, so the other data may wait for a minute."""
 
+# A card that fails can make a program wait forever.
+_CHECK_SECONDS, _SECONDS = 900.0, 120.0
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SUPERBLOCK, _MAGIC = 1024, 0xEF53
 # The first copy of it, with blocks of 4 KiB (MAKE).
@@ -37,7 +39,10 @@ def check(device: Path) -> tuple[Health, str]:
     """Check a file system that is not mounted, and repair it; return its health, and e2fsck's last words."""
     printed = ""
     for option in ("-p", "-y"):
-        done = _run("e2fsck", option, str(device))
+        try:
+            done = _run("e2fsck", option, str(device), seconds=_CHECK_SECONDS)
+        except TimeoutError as error:
+            return Health.BROKEN, str(error)
         printed = _last_line(done.stdout + done.stderr)
         if done.returncode == 0:
             return (Health.CLEAN if option == "-p" else Health.REPAIRED), printed
@@ -93,18 +98,24 @@ def grow(device: Path) -> None:
         raise OSError(f"resize2fs {device}: {_last_line(done.stderr)}")
 
 
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str, seconds: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program. Raises TimeoutError, an OSError."""
+    seconds = seconds or _SECONDS
     environment = {"PATH": _PATH, "LC_ALL": "C"}
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        # A label that is damaged may be any bytes.
-        errors="replace",
-        check=False,
-        env=environment,
-    )
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            # A label that is damaged may be any bytes.
+            errors="replace",
+            check=False,
+            env=environment,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"{command[0]} did not end within {seconds:g} s") from None
 
 
 def _last_line(text: str) -> str:

@@ -127,6 +127,21 @@ def test_a_message_that_is_not_text_is_kept(
     assert filesystem.check(device) == (Health.BROKEN, "label \ufffd is wrong")
 
 
+def test_a_program_that_does_not_end_is_stopped(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filesystem, "_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(filesystem, "_SECONDS", 0.2)
+    for name in ("e2fsck", "mke2fs", "resize2fs"):
+        as_program(tmp_path, monkeypatch, name, "exec sleep 60")
+
+    assert filesystem.check(device) == (Health.BROKEN, "e2fsck did not end within 0.2 s")
+    with pytest.raises(OSError, match=r"mke2fs did not end within 0\.2 s"):
+        filesystem.make(device, "state")
+    with pytest.raises(OSError, match=r"resize2fs did not end within 0\.2 s"):
+        filesystem.grow(device)
+
+
 def test_files_survive_a_check(device: Path) -> None:
     put(device, "kept", "content")
 
