@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.image import models
+from tools.image import models, within
 from tools.image.disk import BOOT_A, ROOT_A, SITE, Identity
 
 _FIRMWARE = "usr/lib/raspi-firmware"
@@ -140,8 +140,8 @@ def write_fstab(root: Path, identity: Identity) -> None:
     # It is on the disk of the root file system, so it always comes. On a busy virtual machine, udev needs
     # more than systemd's 90 s for it, and the site card would not be applied.
     site = "ro,noatime,nofail,x-systemd.device-timeout=5min,umask=0077"
-    (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
-    (root / "etc/fstab").write_text(
+    within.content(root, root / "boot/firmware").mkdir(parents=True, exist_ok=True)
+    within.content(root, root / "etc/fstab").write_text(
         f"PARTUUID={identity.partuuid(ROOT_A)}\t/\text4\tro,noatime\t0\t0\n"
         f"PARTUUID={identity.partuuid(SITE)}\t/boot/firmware\tvfat\t{site}\t0\t2\n"
     )
@@ -151,6 +151,7 @@ def remove_from_root(root: Path) -> None:
     """Remove what the boot partition has from the root file system."""
     for pattern in _ON_BOOT:
         for path in root.glob(pattern):
+            within.entry(root, path)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -12,7 +12,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import base, boot, clean, disk, install, models, process, sbom, seal, sources, writing
+from tools.image import (
+    base,
+    boot,
+    clean,
+    disk,
+    install,
+    models,
+    process,
+    sbom,
+    seal,
+    sources,
+    within,
+    writing,
+)
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings, removed_packages
 from tools.image.space import Space
@@ -143,7 +156,7 @@ class Build:
         """Make the downloaded root file system that of an appliance."""
         root = self.places.root
         downloaded.extract(root)
-        firmware = root / base.FIRMWARE
+        firmware = within.content(root, root / base.FIRMWARE)
         firmware.mkdir(parents=True, exist_ok=True)
         # It is mounted there on a Pi, and the packages' own hooks look for it.
         self.tools.run(["mcopy", "-i", downloaded.fat, "-s", "-n", "-Q", "::*", firmware])
