@@ -47,12 +47,10 @@ disable_splash=1
 """
 # The names that the firmware looks for, by the flavour of the kernel.
 _INITRDS = {"v8": "initramfs8", "2712": "initramfs_2712"}
-# What configures a downloaded image at its first boot.
-_NOT_COPIED = (
-    *("cmdline.txt", "config.txt", "issue.txt", "user-data", "network-config", "meta-data", "custom.toml"),
-    *("userconf.txt", "userconf", "ssh", "ssh.txt", "firstrun.sh", "wpa_supplicant.conf", "autoboot.txt"),
-    # Firmware for cameras and debugging, which has no room.
-    *("start_*", "start4[cdx]*", "fixup_*", "fixup4[cdx]*", "start_cd*", "initramfs*"),
+# Of a downloaded image's boot partition: firmware, kernels and device trees, and nothing that configures it.
+_COPIED = (
+    *(*_PI_FIRMWARE, "LICENCE.broadcom", "COPYING.linux", "kernel8.img", "kernel_2712.img", "bcm27*.dtb"),
+    *("overlays/*.dtbo", "overlays/overlay_map.dtb"),
 )
 
 GRUB = """\
@@ -100,7 +98,10 @@ def write_raspberry_pi(
     firmware = root / "boot/firmware"
     shutil.copyfile(firmware / "bootcode.bin", site / "bootcode.bin")
     (site / "autoboot.txt").write_text(AUTOBOOT)
-    shutil.copytree(firmware, boot, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    for path in sorted(path for pattern in _COPIED for path in firmware.glob(pattern)):
+        target = boot / path.relative_to(firmware)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
     (boot / "config.txt").write_text(CONFIG_RASPBERRY_PI)
     (boot / "cmdline.txt").write_text(kernel_arguments(identity, "serial0") + "\n")
     for flavour, version in kernels.items():

@@ -234,8 +234,13 @@ class Build:
         """Remove the traces of the build, and check that nothing breaks the seal."""
         clean.clean(self.places.root)
         clean.set_times(self.places.root, self.settings.epoch)
-        if problems := seal.broken(self.places.root):
-            raise BuildError("the image can't be sealed:\n" + "\n".join(map(str, problems)))
+        problems = [str(broken) for broken in seal.broken(self.places.root)]
+        for partition in self._partitions:
+            if partition.is_fat:
+                found = seal.broken_on_boot(self.places.content(partition))
+                problems += [f"{broken.rule}: {partition.label}: {broken.what}" for broken in found]
+        if problems:
+            raise BuildError("the image can't be sealed:\n" + "\n".join(problems))
 
     def write_manifest(self) -> None:
         """Write the manifest and the SBOM. The identities of the disk follow from them."""
