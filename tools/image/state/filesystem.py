@@ -11,6 +11,12 @@ from pathlib import Path
 
 from . import growth
 
+# mke2fs has its own choice in settings of the machine, on which the image must not depend.
+FEATURES = (
+    "-O",
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,"
+    "huge_file,dir_nlink,extra_isize,metadata_csum",
+)
 # The partition begins small and grows: without these, mke2fs would choose blocks of 1 KiB, a journal of
 # 4 MiB and an inode for each 4 KiB.
 MAKE = ("-b", "4096", "-i", "32768", "-J", "size=16")
@@ -53,7 +59,7 @@ def check(device: Path) -> tuple[Health, str]:
 
 def make(device: Path, label: str) -> None:
     """Make an empty file system in place of what is there. Raises OSError."""
-    done = _run("mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-m", "1", *MAKE, str(device))
+    done = _run("mke2fs", "-q", "-F", "-t", "ext4", "-L", label, "-m", "1", *FEATURES, *MAKE, str(device))
     if done.returncode:
         raise OSError(f"mke2fs {device}: {_last_line(done.stderr)}")
 

@@ -36,6 +36,21 @@ def test_it_has_large_blocks_although_it_begins_small(device: Path) -> None:
     assert "Filesystem volume name:   state" in shown.stdout
 
 
+def test_its_features_do_not_depend_on_the_machines_settings(
+    tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "mke2fs.conf"
+    config.write_text("[defaults]\nbase_features = sparse_super,filetype,ext_attr\n")
+    as_program(tmp_path, monkeypatch, "mke2fs", f'MKE2FS_CONFIG={config} exec /usr/sbin/mke2fs "$@"')
+
+    filesystem.make(device, "state")
+
+    shown = subprocess.run(["/usr/sbin/dumpe2fs", "-h", device], capture_output=True, text=True, check=True)
+    [line] = [line for line in shown.stdout.splitlines() if line.startswith("Filesystem features:")]
+    none, *features = filesystem.FEATURES[1].split(",")
+    assert (none, sorted(line.split()[2:])) == ("none", sorted(features))
+
+
 @pytest.mark.parametrize(("mib", "smaller"), [(64, False), (67, False), (68, True), (30_000, True)])
 def test_it_may_grow_if_four_mebibytes_are_free_behind_it(device: Path, mib: int, smaller: bool) -> None:
     with device.open("r+b") as file:
@@ -98,7 +113,10 @@ def test_the_build_makes_the_state_as_a_fresh_one_is_made() -> None:
     command = disk.ext4_command(disk.Identity("inputs"), disk.STATE, None, Path("state.img"))
     text = " ".join(command)
 
-    assert " ".join(filesystem.MAKE) in text
+    assert " ".join((*filesystem.FEATURES, *filesystem.MAKE)) in text
+    for partition in (disk.ROOT_A, disk.ROOT_B):
+        others = disk.ext4_command(disk.Identity("inputs"), partition, None, Path("root.img"))
+        assert " ".join(filesystem.FEATURES) in " ".join(others)
     assert "-b" not in disk.ext4_command(disk.Identity("inputs"), disk.ROOT_A, None, Path("root-a.img"))
 
 
