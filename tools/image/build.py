@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -182,11 +183,15 @@ class Build:
         fetch: list[str | Path] = [sys.executable, "tools/wheelhouse.py", "--fetch", "--cache", wheels]
         # With the user's own settings of pip.
         process.run(fetch, self.tools.log, self.steps.note)
+        variables = {
+            "files_root": str(self.places.root),
+            "concentrator_cache": str(wheels),
+            "image_placeholder_psk": _PLACEHOLDER,
+        }
         command: list[str | Path] = [
             *(sys.executable, "tools/playbook.py", "playbooks/image.yml"),
             *("--inventory", FOLDER / "inventory/hosts.yml"),
-            *("--extra-vars", f"files_root={self.places.root} concentrator_cache={wheels}"),
-            *("--extra-vars", f"image_placeholder_psk={_PLACEHOLDER}"),
+            *("--extra-vars", json.dumps(variables)),
         ]
         self._in_root(
             command,
@@ -300,8 +305,8 @@ class Build:
         """Compress the disk, and write its SHA-256."""
         result = self._result("img.xz")
         # Blocks of a fixed size: the result does not depend on the number of processors.
-        command = f"xz -1 --threads=2 --block-size=24MiB --stdout {image} > {result}"
-        self.tools.run(["sh", "-c", command])
+        command = 'exec xz -1 --threads=2 --block-size=24MiB --stdout "$0" > "$1"'
+        self.tools.run(["sh", "-c", command, image, result])
         with result.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._result("img.xz.sha256").write_text(f"{digest}  {result.name}\n")
