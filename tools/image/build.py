@@ -5,12 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from tools.image import (
@@ -19,6 +17,7 @@ from tools.image import (
     clean,
     disk,
     install,
+    machine,
     models,
     process,
     sbom,
@@ -27,47 +26,15 @@ from tools.image import (
     within,
     writing,
 )
+from tools.image.machine import Places
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings, removed_packages
 from tools.image.space import Space
 from tools.image.steps import Steps
 
 _LOCK = REPOSITORY / "requirements/pi.txt"
-_PROGRAMS = ("mmdebstrap", "genimage", "mke2fs", "dumpe2fs", "debugfs", "mkfs.vfat", "mcopy", "xz", "unshare")
 # It never leaves the build: the profile that it is in is removed before the image is sealed.
 _PLACEHOLDER = "a-placeholder-of-the-image"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a build works: everything is below one folder, which keeps the downloaded packages."""
-
-    cache: Path
-    name: str
-
-    @property
-    def work(self) -> Path:
-        """The folder of this image, which each build begins by removing."""
-        return self.cache / self.name
-
-    @property
-    def root(self) -> Path:
-        """The root file system."""
-        return self.work / "root"
-
-    @property
-    def packages(self) -> Path:
-        """The downloaded packages of all builds."""
-        return self.cache / "packages"
-
-    @property
-    def parts(self) -> Path:
-        """The folder of the partitions' contents and files."""
-        return self.work / "parts"
-
-    def content(self, partition: disk.Partition) -> Path:
-        """Return the folder of what a partition contains."""
-        return self.parts / partition.label
 
 
 class Build:
@@ -79,14 +46,16 @@ class Build:
         self.out = out
         self.steps = steps
         self.tools = writing.Tools(self.places.work, settings.epoch, steps.note)
-        self._emulator = None if settings.architecture == _debian_architecture() else _emulator()
+        self._emulator = (
+            None if settings.architecture == machine.debian_architecture() else machine.emulator()
+        )
         self._identity: disk.Identity | None = None
         self._partitions = disk.partitions(settings.root_mib)
         self._base: base.Base | None = None
 
     def run(self) -> Path:
         """Build the image, and return its compressed file. Raises BuildError."""
-        _require_machine()
+        machine.require()
         if self.settings.base:
             self._base = base.check(self.settings.base, self.settings.architecture, self.settings.root_mib)
         self.places.packages.mkdir(parents=True, exist_ok=True)
@@ -344,24 +313,3 @@ class Build:
 
     def _result(self, suffix: str) -> Path:
         return self.out / f"{self.settings.name}.{suffix}"
-
-
-def _require_machine() -> None:
-    if os.geteuid() != 0:
-        raise BuildError("an image is built as root, so that its files have their owners: use make image")
-    if missing := [name for name in _PROGRAMS if not shutil.which(name, path=writing.PATH)]:
-        raise BuildError(f"missing programs: {', '.join(missing)}; install them with: tools/setup image")
-
-
-def _debian_architecture() -> str:
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-
-
-def _emulator() -> Path:
-    """Return QEMU for arm64 programs, which tools/setup unpacks without registering it on this machine."""
-    folder = REPOSITORY / ".cache/emulator/usr/bin"
-    # Debian 12 and 13 name it differently.
-    for path in (folder / "qemu-aarch64-static", folder / "qemu-aarch64"):
-        if path.exists():
-            return path.resolve()
-    raise BuildError("missing program: qemu-aarch64-static; install it with: tools/setup image")

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tools.image import build, disk, models
+from tools.image import disk, machine, models
 from tools.image.build import Build
 from tools.image.process import BuildError
 from tools.image.settings import Settings
@@ -19,7 +19,7 @@ VERSION = "6.12"
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """A build for a PC whose root file system can be sealed."""
-    monkeypatch.setattr(build, "_emulator", lambda: None)
+    monkeypatch.setattr(machine, "emulator", lambda: None)
     settings = Settings("amd64", "stable", 1_700_000_000)
     made = Build(settings, tmp_path / "cache", tmp_path / "out", Steps(10, io.StringIO()))
     root = made.places.root
