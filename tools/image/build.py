@@ -16,6 +16,7 @@ from tools.image import (
     boot,
     clean,
     disk,
+    firmware,
     install,
     machine,
     models,
@@ -126,10 +127,10 @@ class Build:
         """Make the downloaded root file system that of an appliance."""
         root = self.places.root
         downloaded.extract(root)
-        firmware = within.content(root, root / base.FIRMWARE)
-        firmware.mkdir(parents=True, exist_ok=True)
+        mounted = within.content(root, root / base.FIRMWARE)
+        mounted.mkdir(parents=True, exist_ok=True)
         # It is mounted there on a Pi, and the packages' own hooks look for it.
-        self.tools.run(["mcopy", "-i", downloaded.fat, "-s", "-n", "-Q", "::*", firmware])
+        self.tools.run(["mcopy", "-i", downloaded.fat, "-s", "-n", "-Q", "::*", mounted])
         space = Space((self.places.cache,), network=True, emulator=self._emulator, root=root)
         environment = self.tools.environment(
             ARCHITECTURE=self.settings.architecture,
@@ -188,7 +189,14 @@ class Build:
                 promised = models.RASPBERRY_PI[flavour]
             files = self._initrd_files(flavour).read_text().splitlines()
             kernel = models.read_kernel(self.places.root, version, files)
-            if problems := [problem for model in promised for problem in models.missing(model, kernel)]:
+            problems = [problem for model in promised for problem in models.missing(model, kernel)]
+            # Raspberry Pi OS has its own, under other names.
+            for model in promised if not self._base else ():
+                absent, gaps = firmware.missing(model, self.places.root)
+                problems += absent
+                for gap in gaps:
+                    self.steps.note(gap)
+            if problems:
                 raise BuildError(
                     f"the kernel {version} does not run on all promised models:\n" + "\n".join(problems)
                 )
