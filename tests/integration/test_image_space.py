@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,23 @@ def test_it_has_neither_disks_nor_sockets_of_services(tmp_path: Path) -> None:
     found = (tmp_path / "log").read_text().split()
     devices = {"fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty"}
     assert set(found) <= devices | {"urandom", "zero", "/dev:", "/run:", "mount", "systemd", "resolvconf"}
+
+
+_CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/var/tmp", "/var/lib"])  # noqa: S108 - where services have sockets
+@pytest.mark.parametrize("network", [False, True])
+def test_sockets_of_services_cannot_be_reached(tmp_path: Path, folder: str, network: bool) -> None:
+    command = ["python3", "-c", _CONNECT]
+    with tempfile.TemporaryDirectory(dir=folder) as made, socket.socket(socket.AF_UNIX) as service:
+        path = f"{made}/socket"
+        service.bind(path)
+        service.listen()
+        subprocess.run([*command, path], check=True)
+
+        with pytest.raises(BuildError, match=r"(?s)failed with exit status 1 .*No such file or directory"):
+            Space((tmp_path,), network=network).run([*command, path], tmp_path / "log")
 
 
 def test_its_own_folders_keep_what_it_wrote_and_the_owners(tmp_path: Path) -> None:

@@ -61,7 +61,11 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _compare(first: Path, second: Path) -> int:
-    differences = list(compare(first, second))
+    try:
+        differences = list(compare(first, second))
+    except (BuildError, OSError, ValueError) as error:
+        print(f"image: {error}", file=sys.stderr)
+        return 2
     print("\n".join(differences) or "the images are equal")
     return 1 if differences else 0
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.image import within
 from tools.image.disk import MIB
 from tools.image.ext4 import Ext4, Ext4Error
 from tools.image.process import BuildError
@@ -198,11 +199,15 @@ def _of_root(path: Path, error: Ext4Error) -> str:
 
 
 def remove_first_boot(root: Path) -> None:
-    """Remove from a root file system what Raspberry Pi OS does at its first boot."""
+    """Remove from a root file system what Raspberry Pi OS does at its first boot.
+
+    Raises BuildError if a link leads out of the root.
+    """
     for path in [*_enabled(root), *_left(root)]:
+        within.entry(root, path)
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     for link, unit in _ENABLED.items():
-        path = root / "etc/systemd/system" / link
+        path = within.entry(root, root / "etc/systemd/system" / link)
         path.parent.mkdir(exist_ok=True)
         if not path.is_symlink():
             path.symlink_to(f"/usr/lib/systemd/system/{unit}")

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.image import models
+from tools.image import models, within
 from tools.image.disk import BOOT_A, ROOT_A, SITE, Identity
 
 _FIRMWARE = "usr/lib/raspi-firmware"
@@ -47,12 +47,10 @@ disable_splash=1
 """
 # The names that the firmware looks for, by the flavour of the kernel.
 _INITRDS = {"v8": "initramfs8", "2712": "initramfs_2712"}
-# What configures a downloaded image at its first boot.
-_NOT_COPIED = (
-    *("cmdline.txt", "config.txt", "issue.txt", "user-data", "network-config", "meta-data", "custom.toml"),
-    *("userconf.txt", "userconf", "ssh", "ssh.txt", "firstrun.sh", "wpa_supplicant.conf", "autoboot.txt"),
-    # Firmware for cameras and debugging, which has no room.
-    *("start_*", "start4[cdx]*", "fixup_*", "fixup4[cdx]*", "start_cd*", "initramfs*"),
+# Of a downloaded image's boot partition: firmware, kernels and device trees, and nothing that configures it.
+_COPIED = (
+    *(*_PI_FIRMWARE, "LICENCE.broadcom", "COPYING.linux", "kernel8.img", "kernel_2712.img", "bcm27*.dtb"),
+    *("overlays/*.dtbo", "overlays/overlay_map.dtb"),
 )
 
 GRUB = """\
@@ -100,7 +98,10 @@ def write_raspberry_pi(
     firmware = root / "boot/firmware"
     shutil.copyfile(firmware / "bootcode.bin", site / "bootcode.bin")
     (site / "autoboot.txt").write_text(AUTOBOOT)
-    shutil.copytree(firmware, boot, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    for path in sorted(path for pattern in _COPIED for path in firmware.glob(pattern)):
+        target = boot / path.relative_to(firmware)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
     (boot / "config.txt").write_text(CONFIG_RASPBERRY_PI)
     (boot / "cmdline.txt").write_text(kernel_arguments(identity, "serial0") + "\n")
     for flavour, version in kernels.items():
@@ -140,8 +141,8 @@ def write_fstab(root: Path, identity: Identity) -> None:
     # It is on the disk of the root file system, so it always comes. On a busy virtual machine, udev needs
     # more than systemd's 90 s for it, and the site card would not be applied.
     site = "ro,noatime,nofail,x-systemd.device-timeout=5min,umask=0077"
-    (root / "boot/firmware").mkdir(parents=True, exist_ok=True)
-    (root / "etc/fstab").write_text(
+    within.content(root, root / "boot/firmware").mkdir(parents=True, exist_ok=True)
+    within.content(root, root / "etc/fstab").write_text(
         f"PARTUUID={identity.partuuid(ROOT_A)}\t/\text4\tro,noatime\t0\t0\n"
         f"PARTUUID={identity.partuuid(SITE)}\t/boot/firmware\tvfat\t{site}\t0\t2\n"
     )
@@ -151,6 +152,7 @@ def remove_from_root(root: Path) -> None:
     """Remove what the boot partition has from the root file system."""
     for pattern in _ON_BOOT:
         for path in root.glob(pattern):
+            within.entry(root, path)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -4,56 +4,38 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
+import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from tools.image import base, boot, clean, disk, install, models, process, sbom, seal, sources, writing
+from tools.image import (
+    base,
+    boot,
+    clean,
+    disk,
+    firmware,
+    install,
+    machine,
+    models,
+    process,
+    sbom,
+    seal,
+    sources,
+    within,
+    writing,
+)
+from tools.image.machine import Places
 from tools.image.process import BuildError
 from tools.image.settings import FOLDER, REPOSITORY, Settings, removed_packages
 from tools.image.space import Space
 from tools.image.steps import Steps
 
 _LOCK = REPOSITORY / "requirements/pi.txt"
-_PROGRAMS = ("mmdebstrap", "genimage", "mke2fs", "dumpe2fs", "debugfs", "mkfs.vfat", "mcopy", "xz", "unshare")
 # It never leaves the build: the profile that it is in is removed before the image is sealed.
 _PLACEHOLDER = "a-placeholder-of-the-image"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a build works: everything is below one folder, which keeps the downloaded packages."""
-
-    cache: Path
-    name: str
-
-    @property
-    def work(self) -> Path:
-        """The folder of this image, which each build begins by removing."""
-        return self.cache / self.name
-
-    @property
-    def root(self) -> Path:
-        """The root file system."""
-        return self.work / "root"
-
-    @property
-    def packages(self) -> Path:
-        """The downloaded packages of all builds."""
-        return self.cache / "packages"
-
-    @property
-    def parts(self) -> Path:
-        """The folder of the partitions' contents and files."""
-        return self.work / "parts"
-
-    def content(self, partition: disk.Partition) -> Path:
-        """Return the folder of what a partition contains."""
-        return self.parts / partition.label
 
 
 class Build:
@@ -65,14 +47,16 @@ class Build:
         self.out = out
         self.steps = steps
         self.tools = writing.Tools(self.places.work, settings.epoch, steps.note)
-        self._emulator = None if settings.architecture == _debian_architecture() else _emulator()
+        self._emulator = (
+            None if settings.architecture == machine.debian_architecture() else machine.emulator()
+        )
         self._identity: disk.Identity | None = None
         self._partitions = disk.partitions(settings.root_mib)
         self._base: base.Base | None = None
 
     def run(self) -> Path:
         """Build the image, and return its compressed file. Raises BuildError."""
-        _require_machine()
+        machine.require()
         if self.settings.base:
             self._base = base.check(self.settings.base, self.settings.architecture, self.settings.root_mib)
         self.places.packages.mkdir(parents=True, exist_ok=True)
@@ -143,10 +127,10 @@ class Build:
         """Make the downloaded root file system that of an appliance."""
         root = self.places.root
         downloaded.extract(root)
-        firmware = root / base.FIRMWARE
-        firmware.mkdir(parents=True, exist_ok=True)
+        mounted = within.content(root, root / base.FIRMWARE)
+        mounted.mkdir(parents=True, exist_ok=True)
         # It is mounted there on a Pi, and the packages' own hooks look for it.
-        self.tools.run(["mcopy", "-i", downloaded.fat, "-s", "-n", "-Q", "::*", firmware])
+        self.tools.run(["mcopy", "-i", downloaded.fat, "-s", "-n", "-Q", "::*", mounted])
         space = Space((self.places.cache,), network=True, emulator=self._emulator, root=root)
         environment = self.tools.environment(
             ARCHITECTURE=self.settings.architecture,
@@ -169,11 +153,15 @@ class Build:
         fetch: list[str | Path] = [sys.executable, "tools/wheelhouse.py", "--fetch", "--cache", wheels]
         # With the user's own settings of pip.
         process.run(fetch, self.tools.log, self.steps.note)
+        variables = {
+            "files_root": str(self.places.root),
+            "concentrator_cache": str(wheels),
+            "image_placeholder_psk": _PLACEHOLDER,
+        }
         command: list[str | Path] = [
             *(sys.executable, "tools/playbook.py", "playbooks/image.yml"),
             *("--inventory", FOLDER / "inventory/hosts.yml"),
-            *("--extra-vars", f"files_root={self.places.root} concentrator_cache={wheels}"),
-            *("--extra-vars", f"image_placeholder_psk={_PLACEHOLDER}"),
+            *("--extra-vars", json.dumps(variables)),
         ]
         self._in_root(
             command,
@@ -201,7 +189,14 @@ class Build:
                 promised = models.RASPBERRY_PI[flavour]
             files = self._initrd_files(flavour).read_text().splitlines()
             kernel = models.read_kernel(self.places.root, version, files)
-            if problems := [problem for model in promised for problem in models.missing(model, kernel)]:
+            problems = [problem for model in promised for problem in models.missing(model, kernel)]
+            # Raspberry Pi OS has its own, under other names.
+            for model in promised if not self._base else ():
+                absent, gaps = firmware.missing(model, self.places.root)
+                problems += absent
+                for gap in gaps:
+                    self.steps.note(gap)
+            if problems:
                 raise BuildError(
                     f"the kernel {version} does not run on all promised models:\n" + "\n".join(problems)
                 )
@@ -221,8 +216,13 @@ class Build:
         """Remove the traces of the build, and check that nothing breaks the seal."""
         clean.clean(self.places.root)
         clean.set_times(self.places.root, self.settings.epoch)
-        if problems := seal.broken(self.places.root):
-            raise BuildError("the image can't be sealed:\n" + "\n".join(map(str, problems)))
+        problems = [str(broken) for broken in seal.broken(self.places.root)]
+        for partition in self._partitions:
+            if partition.is_fat:
+                found = seal.broken_on_boot(self.places.content(partition))
+                problems += [f"{broken.rule}: {partition.label}: {broken.what}" for broken in found]
+        if problems:
+            raise BuildError("the image can't be sealed:\n" + "\n".join(problems))
 
     def write_manifest(self) -> None:
         """Write the manifest and the SBOM. The identities of the disk follow from them."""
@@ -282,8 +282,8 @@ class Build:
         """Compress the disk, and write its SHA-256."""
         result = self._result("img.xz")
         # Blocks of a fixed size: the result does not depend on the number of processors.
-        command = f"xz -1 --threads=2 --block-size=24MiB --stdout {image} > {result}"
-        self.tools.run(["sh", "-c", command])
+        command = 'exec xz -1 --threads=2 --block-size=24MiB --stdout "$0" > "$1"'
+        self.tools.run(["sh", "-c", command, image, result])
         with result.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._result("img.xz.sha256").write_text(f"{digest}  {result.name}\n")
@@ -321,24 +321,3 @@ class Build:
 
     def _result(self, suffix: str) -> Path:
         return self.out / f"{self.settings.name}.{suffix}"
-
-
-def _require_machine() -> None:
-    if os.geteuid() != 0:
-        raise BuildError("an image is built as root, so that its files have their owners: use make image")
-    if missing := [name for name in _PROGRAMS if not shutil.which(name, path=writing.PATH)]:
-        raise BuildError(f"missing programs: {', '.join(missing)}; install them with: tools/setup image")
-
-
-def _debian_architecture() -> str:
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-
-
-def _emulator() -> Path:
-    """Return QEMU for arm64 programs, which tools/setup unpacks without registering it on this machine."""
-    folder = REPOSITORY / ".cache/emulator/usr/bin"
-    # Debian 12 and 13 name it differently.
-    for path in (folder / "qemu-aarch64-static", folder / "qemu-aarch64"):
-        if path.exists():
-            return path.resolve()
-    raise BuildError("missing program: qemu-aarch64-static; install it with: tools/setup image")

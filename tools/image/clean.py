@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from tools.image import within
+
 # Folders that stay, empty.
 _EMPTIED = ("tmp", "var/tmp", "run", "dev", "proc", "sys", "var/cache/apt", "var/lib/apt/lists")
 _REMOVED = (
@@ -33,26 +35,29 @@ _REMOVED = (
 
 
 def clean(root: Path) -> None:
-    """Remove keys, logs, package lists and other traces of the build; the configuration stays."""
+    """Remove keys, logs, package lists and other traces of the build; the configuration stays.
+
+    Raises BuildError if a link leads out of the root.
+    """
     for name in _EMPTIED:
-        folder = root / name
+        folder = within.content(root, root / name)
         for path in folder.iterdir() if folder.is_dir() else []:
-            _remove(path)
+            _remove(root, path)
     for pattern in _REMOVED:
         for path in list(root.glob(pattern)):
-            _remove(path)
-    for path in (root / "var/log").rglob("*"):
+            _remove(root, path)
+    for path in within.content(root, root / "var/log").rglob("*"):
         # The folders belong to packages.
         if path.is_symlink() or not path.is_dir():
-            path.unlink()
+            within.entry(root, path).unlink()
     # systemd fills an empty file at the first boot. Without a file, it would reset which units are enabled.
-    (root / "etc/machine-id").write_bytes(b"")
+    within.content(root, root / "etc/machine-id").write_bytes(b"")
     # systemd-tmpfiles can't make it in a root that is read-only.
     if (root / "var/lib/dbus").is_dir():
-        (root / "var/lib/dbus/machine-id").symlink_to("/etc/machine-id")
+        within.entry(root, root / "var/lib/dbus/machine-id").symlink_to("/etc/machine-id")
     # Users, linker cache and journal catalog are up to date: the first boot need not make them again.
     for name in ("etc/.updated", "var/.updated"):
-        (root / name).write_bytes(b"")
+        within.content(root, root / name).write_bytes(b"")
 
 
 def set_times(root: Path, epoch: int) -> None:
@@ -62,7 +67,8 @@ def set_times(root: Path, epoch: int) -> None:
             os.utime(path, (epoch, epoch), follow_symlinks=False)
 
 
-def _remove(path: Path) -> None:
+def _remove(root: Path, path: Path) -> None:
+    within.entry(root, path)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -12,13 +12,22 @@ from itertools import zip_longest
 from pathlib import Path
 
 from tools.image import disk
+from tools.image.process import BuildError
 from tools.image.state import mbr
 
+_XZ = b"\xfd7zXZ\0"
 _CHUNK = 1024 * 1024
 
 
 def compare(first: Path, second: Path) -> Iterator[str]:
-    """Yield a line for each difference of two disks; none if they are equal byte by byte."""
+    """Yield a line for each difference of two disks; none if they are equal byte by byte.
+
+    Raises BuildError if one of them can't be read.
+    """
+    for path in (first, second):
+        with path.open("rb") as file:
+            if file.read(len(_XZ)) == _XZ:
+                raise BuildError(f"{path} is compressed: unpack it first (unxz --keep {path})")
     tables = [mbr.read(first), mbr.read(second)]
     if tables[0] != tables[1]:
         yield "the partition tables differ"
@@ -29,7 +38,11 @@ def compare(first: Path, second: Path) -> Iterator[str]:
         yield "the sectors before the first partition differ"
     for partition in disk.PARTITIONS:
         [entry] = [entry for entry in tables[0] if entry.number == partition.number]
-        if not _equal(first, second, entry.offset, entry.size):
+        if _equal(first, second, entry.offset, entry.size):
+            continue
+        if partition.is_empty:
+            yield f"{partition.label}: the content differs, which should be empty"
+        else:
             yield from _compare_partition(partition, entry, first, second)
 
 
@@ -42,7 +55,8 @@ def _compare_partition(
             file, tree = Path(folder) / f"{number}.img", Path(folder) / str(number)
             tree.mkdir()
             _cut(path, entry, file)
-            _unpack(partition, file, tree)
+            if problem := _unpack(partition, file, tree):
+                raise BuildError(f"{path}: the partition {partition.label} can't be read: {problem}")
             file.unlink()
             trees.append(tree)
         differences = list(compare_trees(*trees))
@@ -111,10 +125,22 @@ def _cut(path: Path, entry: mbr.Entry, file: Path) -> None:
             target.write(chunk)
 
 
-def _unpack(partition: disk.Partition, file: Path, tree: Path) -> None:
-    if partition.is_fat:
-        command = ["mcopy", "-i", str(file), "-s", "-p", "-m", "-n", "::*", str(tree)]
-    else:
-        command = ["debugfs", "-R", f"rdump / {tree}", str(file)]
+def _unpack(partition: disk.Partition, file: Path, tree: Path) -> str:
+    """Unpack a file system into a folder; return what went wrong, or nothing."""
+    if not partition.is_fat:
+        printed = _run("debugfs", "-R", f"rdump / {tree}", str(file)).stderr.splitlines()
+        # It prints its version first, and ends with 0 whatever happens. Only root can give files to others.
+        return "; ".join(line for line in printed[1:] if "while changing ownership" not in line)
+    # mcopy fails if there is nothing to copy.
+    listed = _run("mdir", "-b", "-i", str(file), "::")
+    if listed.returncode == 0 and listed.stdout.strip():
+        listed = _run("mcopy", "-i", str(file), "-s", "-p", "-m", "-n", "::*", str(tree))
+    return (listed.stderr.strip() or "no message") if listed.returncode else ""
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    subprocess.run(command, check=False, capture_output=True, env={**os.environ, "PATH": path, "TZ": "UTC"})
+    environment = {**os.environ, "PATH": path, "TZ": "UTC", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, errors="replace", env=environment
+    )

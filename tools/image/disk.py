@@ -159,6 +159,7 @@ def ext4_command(identity: Identity, partition: Partition, content: Path | None,
     return [
         *("mke2fs", "-q", "-t", "ext4", "-L", partition.label, "-m", "1"),
         *("-U", identity.uuid(partition.label)),
+        *filesystem.FEATURES,
         *(filesystem.MAKE if partition is STATE else ()),
         *("-E", f"hash_seed={seed},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"),
         *(["-d", str(content)] if content else []),

@@ -18,8 +18,12 @@ from pathlib import Path
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_ATTR_RDONLY = 1
-_MS_BIND = 0x1000
+_MS_BIND, _MS_REC = 0x1000, 0x4000
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# Services have sockets there as well as in /run.
+_HIDDEN = ("/tmp", "/var/tmp", "/var/lib", "/var/snap")  # noqa: S108 - nothing is written to them
+# mmdebstrap reads this machine's architectures and settings of apt.
+_KEPT = ("/var/lib/dpkg", "/var/lib/apt")
 _RESOLVER = Path("/etc/resolv.conf")
 # ELF, 64 bits, little-endian, an executable or a library for AArch64 (machine 183), as in QEMU's own list.
 _AARCH64 = (
@@ -45,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     _mount("-t", "proc", "proc", "/proc")
     _hide_services()
+    _hide_folders([*options.writable, Path.cwd(), Path(sys.prefix), Path(sys.base_prefix), *map(Path, _KEPT)])
     _make_devices(Path("/dev"))
     for folder in options.writable:
         _mount("--bind", str(folder), str(folder))
@@ -98,6 +103,25 @@ def _hide_services() -> None:
         resolver.write_bytes(text)
 
 
+def _hide_folders(kept: Sequence[Path]) -> None:
+    """Mount an empty folder over each of _HIDDEN, but for the folders that are kept below them."""
+    current = Path.cwd()
+    paths = sorted({path for each in kept for path in (each, each.resolve()) if path.is_dir()})
+    for folder in sorted({Path(name).resolve() for name in _HIDDEN if Path(name).is_dir()}):
+        if any(folder.is_relative_to(path) for path in paths):
+            # What contains it is the build's own.
+            continue
+        opened = {path: os.open(path, os.O_PATH) for path in paths if path.is_relative_to(folder)}
+        _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder))
+        for path, file in opened.items():
+            # One inside another one is there already.
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                _bind(f"/proc/self/fd/{file}", str(path), _MS_REC)
+            os.close(file)
+    os.chdir(current)
+
+
 def _replace_iptables(folder: Path) -> None:
     """Let ufw get the version of iptables, for which iptables-nft opens a socket that QEMU lacks."""
     # A downloaded base gets iptables later.
@@ -124,10 +148,10 @@ def _set_read_only(path: str, value: bool) -> None:
         raise OSError(ctypes.get_errno(), f"{path} can't be made {'read-only' if value else 'writable'}")
 
 
-def _bind(source: str, target: str) -> None:
+def _bind(source: str, target: str, flags: int = 0) -> None:
     """Bind-mount without resolving links of /proc, which mount(8) would do."""
     library = ctypes.CDLL(None, use_errno=True)
-    if library.mount(source.encode(), target.encode(), None, _MS_BIND, None):
+    if library.mount(source.encode(), target.encode(), None, _MS_BIND | flags, None):
         raise OSError(ctypes.get_errno(), f"{source} can't be mounted at {target}")
 
 

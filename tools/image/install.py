@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from tools.image import within
 from tools.image.settings import FOLDER, Settings
 from tools.image.state import places
 
@@ -24,18 +25,23 @@ _UNUSED = (
 
 
 def install(root: Path, settings: Settings) -> None:
-    """Copy the programs and units, and make the folders on which something is mounted."""
-    _copy(FOLDER / "files", root)
-    _copy(FOLDER / "state", root / PROGRAMS / "state")
+    """Copy the programs and units, and make the folders on which something is mounted.
+
+    Raises BuildError if a link leads out of the root.
+    """
+    _copy(root, FOLDER / "files", root)
+    _copy(root, FOLDER / "state", root / PROGRAMS / "state")
     wants = root / "usr/lib/systemd/system/ssh.service.wants"
-    _make(wants)
+    _make(root, wants)
     (wants / _KEYS).unlink(missing_ok=True)
     (wants / _KEYS).symlink_to(f"../{_KEYS}")
     for name in _UNUSED:
-        (root / "etc/systemd/system" / name).unlink(missing_ok=True)
+        within.entry(root, root / "etc/systemd/system" / name).unlink(missing_ok=True)
     for path in ("state", *(place.path.lstrip("/") for place in places.read())):
-        _make(root / path)
-    (root / MARKER).write_text(json.dumps({"name": settings.name, "epoch": settings.epoch}) + "\n")
+        _make(root, root / path)
+    within.content(root, root / MARKER).write_text(
+        json.dumps({"name": settings.name, "epoch": settings.epoch}) + "\n"
+    )
 
 
 def problems(root: Path) -> list[str]:
@@ -50,20 +56,22 @@ def problems(root: Path) -> list[str]:
     return found
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(root: Path, source: Path, target: Path) -> None:
     """Copy a folder into another one. The modes depend on no umask, and folders that exist keep theirs."""
     for path in sorted(path for path in source.rglob("*") if "__pycache__" not in path.parts):
         copied = target / path.relative_to(source)
         if path.is_dir():
-            _make(copied)
+            _make(root, copied)
         else:
-            _make(copied.parent)
+            _make(root, copied.parent)
+            within.content(root, copied)
             shutil.copyfile(path, copied)
             copied.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
-def _make(folder: Path) -> None:
+def _make(root: Path, folder: Path) -> None:
+    within.content(root, folder)
     if not folder.is_dir():
-        _make(folder.parent)
+        _make(root, folder.parent)
         folder.mkdir()
         folder.chmod(0o755)

@@ -25,8 +25,11 @@ class Package:
     @property
     def purl(self) -> str:
         """Its package URL (https://github.com/package-url/purl-spec, type deb)."""
-        version = quote(self.version, safe="")
-        return f"pkg:deb/debian/{self.name}@{version}?arch={self.architecture}&distro=debian-13"
+        package = f"{self.name}@{quote(self.version, safe='')}?arch={self.architecture}"
+        if "+rpt" in self.version:
+            # Raspberry Pi's own build: Debian's advisories do not cover it.
+            return f"pkg:deb/raspberrypi/{package}"
+        return f"pkg:deb/debian/{package}&distro=debian-13"
 
 
 @dataclass(frozen=True, order=True)

@@ -7,7 +7,7 @@ random seeds) and everything that belongs to the machine that built it is a mist
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,10 @@ _SECRETS = (
     (re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n"), "a private key"),
     (re.compile(rb"^\$ANSIBLE_VAULT;", re.MULTILINE), "an Ansible vault"),
     (
-        re.compile(rb"^\s*(psk|wep-key\d|leap-password|password|sae_password)\s*=\s*\S", re.MULTILINE),
+        re.compile(
+            rb"^\s*(-\s+)?['\"]?(psk|wep-key\d|leap-password|password|sae_password)['\"]?[ \t]*[=:][ \t]*\S",
+            re.M,
+        ),
         "a password",
     ),
 )
@@ -58,6 +61,11 @@ class Broken(NamedTuple):
 def broken(root: Path) -> list[Broken]:
     """Return everything in the root file system that breaks a rule, in the order of the rules."""
     return [Broken(rule.name, what) for rule in RULES for what in rule.broken(root)]
+
+
+def broken_on_boot(folder: Path) -> list[Broken]:
+    """Return everything among the files of a FAT partition that breaks the rule of secrets."""
+    return [Broken("secrets", what) for what in _with_secrets(folder, _files(folder, "."))]
 
 
 def _files(root: Path, *folders: str) -> Iterator[Path]:
@@ -139,17 +147,23 @@ def _people(root: Path) -> Iterator[str]:
 
 
 def _secrets(root: Path) -> Iterator[str]:
-    for path in _files(root, *_SEARCHED):
-        name = str(path.relative_to(root))
-        if path.is_symlink() or not path.is_file() or _NO_SECRETS.search(name):
-            continue
-        if path.stat().st_size <= _MAX_SEARCHED:
-            content = path.read_bytes()
-            yield from (f"{name} has {what}" for pattern, what in _SECRETS if pattern.search(content))
+    searched = _files(root, *_SEARCHED)
+    yield from _with_secrets(
+        root, (path for path in searched if not _NO_SECRETS.search(str(path.relative_to(root))))
+    )
     yield from _named(root, "etc/apt/auth.conf", "etc/apt/auth.conf.d/*", "var/cache/debconf/passwords.dat.*")
     debconf = root / "var/cache/debconf/passwords.dat"
     if debconf.is_file() and debconf.stat().st_size:
         yield "var/cache/debconf/passwords.dat is not empty"
+
+
+def _with_secrets(root: Path, files: Iterable[Path]) -> Iterator[str]:
+    for path in files:
+        if not path.is_symlink() and path.is_file() and path.stat().st_size <= _MAX_SEARCHED:
+            content = path.read_bytes()
+            for pattern, what in _SECRETS:
+                if pattern.search(content):
+                    yield f"{path.relative_to(root)} has {what}"
 
 
 def _of_the_builder(root: Path) -> Iterator[str]:

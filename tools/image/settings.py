@@ -108,10 +108,10 @@ def disabled_units() -> list[str]:
 
 
 def _tracked() -> list[str]:
-    """Return the files that reach the image, or decide what does."""
+    """Return the files that reach the image, or decide what does, also those that are not committed."""
     folders = ("src", "roles", "templates", "playbooks", "tools", "requirements", "pyproject.toml")
-    names = _git("ls-files", "-z", "--", *folders).split("\0")
-    return sorted(name for name in names if name and (REPOSITORY / name).is_file())
+    names = _git("ls-files", "-z", "-co", "--exclude-standard", "--", *folders).split("\0")
+    return sorted(name for name in set(names) if name and (REPOSITORY / name).is_file())
 
 
 def _git(*arguments: str) -> str:

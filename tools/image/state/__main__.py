@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ def _mount_memory() -> None:
 
 
 def _unmount() -> None:
-    subprocess.run(["/bin/umount", "-q", str(_FOLDER)], check=False)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(["/bin/umount", "-q", str(_FOLDER)], check=False, timeout=mounts.SECONDS)
 
 
 def _log(level: int, text: str) -> None:

@@ -2,6 +2,8 @@
 
 The state partition grows, is checked and mounted. One that can't be repaired is set aside: the spare
 partition replaces it from then on, with the image's defaults. Without either, all changes are kept in memory.
+So they are at a boot at which a spare partition that is in use fails: it is not made again, and the state
+partition is not tried, so that samples stay together.
 Whatever happens, the Pi boots. A power cut at any point leaves a card with which the next boot continues.
 """
 
@@ -80,8 +82,13 @@ def mount_state(disk: Partitions, numbers: tuple[int, int], mounter: Mounter) ->
     """Mount the state partition, or what replaces it. numbers: of the state partition and the spare."""
     state, spare = numbers
     report = Report()
-    if _use_spare(disk, spare, mounter, report):
-        return report
+    try:
+        if _use_spare(disk, spare, mounter, report):
+            return report
+    except OSError as error:
+        # It may have the only copy of what came since: the next boot tries it again.
+        report.why = f"the spare partition may be in use, and can't be used: {error}"
+        return _use_memory(mounter, report)
     try:
         grow_partition(disk, state)
     except (OSError, ValueError) as error:
@@ -92,6 +99,10 @@ def mount_state(disk: Partitions, numbers: tuple[int, int], mounter: Mounter) ->
     report.why = why
     if _replace(disk, spare, mounter, report):
         return report
+    return _use_memory(mounter, report)
+
+
+def _use_memory(mounter: Mounter, report: Report) -> Report:
     report.kind, report.device = "memory", ""
     mounter.memory()
     return report
@@ -105,7 +116,7 @@ def _use(disk: Partitions, number: int, mounter: Mounter, report: Report) -> str
         if health is Health.BROKEN:
             return f"it can't be repaired: {printed}"
         mounter.mount(device)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return str(error)
     report.device = device.name
     report.repaired = health is Health.REPAIRED
@@ -118,24 +129,39 @@ def _use(disk: Partitions, number: int, mounter: Mounter, report: Report) -> str
 
 
 def _use_spare(disk: Partitions, spare: int, mounter: Mounter, report: Report) -> bool:
-    """Mount the spare partition if it has replaced the state partition at an earlier boot."""
+    """Mount the spare partition if it has replaced the state partition at an earlier boot.
+
+    Raises OSError if it may have, and can't be used.
+    """
     try:
         device = disk.partition(spare)
-        filesystem.is_smaller(device)
-    except (OSError, ValueError):
+    except OSError:
+        return False
+    if not filesystem.was_made(device):
         return False
     if (why := _use(disk, spare, mounter, report)) is not None:
-        report.problems.append(f"the spare partition can't be used: {why}")
-        return False
-    try:
-        noted = json.loads((mounter.folder / SET_ASIDE).read_text(encoding="utf-8"))
-        report.why, report.set_aside = str(noted["why"]), float(noted["when"])
-    except (OSError, ValueError, KeyError, TypeError):
-        # The spare partition of a fresh card, or one that was not finished.
+        raise OSError(why)
+    if not _is_in_use(mounter.folder, report):
         mounter.unmount()
         report.device, report.repaired = "", False
         return False
     report.kind = "spare"
+    return True
+
+
+def _is_in_use(folder: Path, report: Report) -> bool:
+    """Return whether the spare partition, mounted at `folder`, was finished at an earlier boot."""
+    try:
+        noted = json.loads((folder / SET_ASIDE).read_text(encoding="utf-8"))
+        report.why, report.set_aside = str(noted["why"]), float(noted["when"])
+    except FileNotFoundError:
+        # A repair moves folders that lost their names to lost+found.
+        folders = [path for path in (*folder.glob("*"), *folder.glob("lost+found/*")) if path.is_dir()]
+        if all(path.name == "lost+found" for path in folders):
+            return False
+        report.why = "the reason is lost: the spare partition has no note"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        report.why = f"the reason is lost: {error!r}"
     return True
 
 

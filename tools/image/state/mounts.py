@@ -10,12 +10,25 @@ from pathlib import Path
 
 from .places import Place
 
+SECONDS = 120.0
+"""The time that a mount may take."""
+_PROGRAM = "/bin/mount"
 _MEMORY = "size=64m,nosuid,nodev"
 
 
 def mount(*arguments: str) -> None:
     """Call mount(8). Raises OSError with its message."""
-    done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            [_PROGRAM, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"mount {arguments[-1]}: it did not end within {SECONDS:g} s") from None
     if done.returncode:
         raise OSError(f"mount {arguments[-1]}: {done.stderr.strip() or 'no message'}")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tools.image import boot
+from tests.image import raspios
+from tools.image import boot, disk
 
 
 def test_a_kernel_is_on_the_boot_partition_only(tmp_path: Path) -> None:
@@ -25,3 +26,26 @@ def test_a_kernel_is_on_the_boot_partition_only(tmp_path: Path) -> None:
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if not path.is_dir()}
     assert left == {"boot/config-7.3", "usr/lib/modules/7.3/modules.dep"}
     assert (tmp_path / "boot/firmware").is_dir()
+
+
+def test_of_raspberry_pi_os_only_firmware_kernels_and_trees_are_copied(tmp_path: Path) -> None:
+    firmware, site, first = (tmp_path / name for name in ("root/boot/firmware", "site", "first"))
+    others = dict.fromkeys(
+        ("wifi-backup.txt", "keys/id_ed25519", "start4x.elf", "kernel7l.img", "overlays/x.sh"), ""
+    )
+    for name, text in {**raspios.BOOT, **others}.items():
+        (firmware / name).parent.mkdir(parents=True, exist_ok=True)
+        (firmware / name).write_text(text)
+    (tmp_path / "root/boot/initrd.img-6.12-rpi-v8").write_text("packed")
+    site.mkdir()
+    first.mkdir()
+
+    boot.write_raspberry_pi(tmp_path / "root", disk.Identity("inputs"), site, first, {"v8": "6.12-rpi-v8"})
+
+    copied = {str(path.relative_to(first)) for path in first.rglob("*") if path.is_file()}
+    assert copied == {
+        *("bootcode.bin", "start.elf", "start4.elf", "fixup.dat", "fixup4.dat", "bcm2711-rpi-4-b.dtb"),
+        *("kernel8.img", "kernel_2712.img", "overlays/vc4-kms-v3d.dtbo"),
+        *("config.txt", "cmdline.txt", "initramfs8"),
+    }
+    assert (first / "initramfs8").read_text() == "packed"

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tools.image import build, models
+from tools.image import disk, machine, models
 from tools.image.build import Build
 from tools.image.process import BuildError
 from tools.image.settings import Settings
@@ -19,7 +19,7 @@ VERSION = "6.12"
 @pytest.fixture
 def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     """A build for a PC whose root file system can be sealed."""
-    monkeypatch.setattr(build, "_emulator", lambda: None)
+    monkeypatch.setattr(machine, "emulator", lambda: None)
     settings = Settings("amd64", "stable", 1_700_000_000)
     made = Build(settings, tmp_path / "cache", tmp_path / "out", Steps(10, io.StringIO()))
     root = made.places.root
@@ -52,6 +52,15 @@ def test_a_broken_seal_ends_the_build(built: Build) -> None:
     (built.places.root / "etc/shadow").write_text("root:$y$j9T$salt$hash:20000:0:99999:7:::\n")
 
     with pytest.raises(BuildError, match=r"(?s)can't be sealed.*passwords: etc/shadow: root has a password"):
+        built.seal()
+
+
+def test_a_secret_on_a_boot_partition_ends_the_build(built: Build) -> None:
+    folder = built.places.content(disk.BOOT_A)
+    folder.mkdir(parents=True)
+    (folder / "wpa_supplicant.conf").write_text('network={\n  psk="secret"\n}\n')
+
+    with pytest.raises(BuildError, match=r"(?s)can't be sealed.*secrets: boot-a: wpa_supplicant.conf has a"):
         built.seal()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tools.image import disk
 from tools.image.compare import compare, compare_trees
+from tools.image.process import BuildError
 from tools.image.state import mbr
 from tools.image.state.mbr import Entry
 
@@ -86,6 +87,43 @@ def test_another_layout_is_named(tmp_path: Path) -> None:
     second.write_bytes(table((0x0C, 8, 2)) + content[512:])
 
     assert list(compare(first, second)) == ["the partition tables differ"]
+
+
+def test_a_file_system_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "a.img"), image(tmp_path / "b.img")
+    for number, path in enumerate((first, second)):
+        content = bytearray(path.read_bytes())
+        content[17 * 512] = number
+        path.write_bytes(content)
+
+    with pytest.raises(BuildError, match=r"a.img: the partition root-a can't be read: .*not open"):
+        list(compare(first, second))
+
+
+def test_a_fat_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "a.img"), image(tmp_path / "b.img")
+    content = bytearray(second.read_bytes())
+    content[8 * 512] = 1
+    second.write_bytes(content)
+
+    with pytest.raises(BuildError, match=r"a.img: the partition site can't be read: "):
+        list(compare(first, second))
+
+
+def test_an_empty_partition_has_no_files_to_compare(tmp_path: Path) -> None:
+    first, second = image(tmp_path / "a.img"), image(tmp_path / "b.img")
+    content = bytearray(second.read_bytes())
+    content[25 * 512] = 1
+    second.write_bytes(content)
+
+    assert list(compare(first, second)) == ["spare: the content differs, which should be empty"]
+
+
+def test_a_compressed_image_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "a.img.xz").write_bytes(b"\xfd7zXZ\0" + bytes(600))
+
+    with pytest.raises(BuildError, match=r"a.img.xz is compressed: unpack it first .unxz --keep .*a.img.xz"):
+        list(compare(tmp_path / "a.img.xz", image(tmp_path / "b.img")))
 
 
 def test_each_path_that_differs_is_named_with_what_differs(tmp_path: Path) -> None:

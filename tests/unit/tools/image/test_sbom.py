@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from tools.image import sbom
 from tools.image.sbom import Package, Wheel
 
@@ -91,6 +92,18 @@ def test_the_sbom_is_cyclonedx_and_the_same_each_time() -> None:
     references = [component["bom-ref"] for component in document["components"]]
     assert document["dependencies"] == [{"ref": "image", "dependsOn": references}]
     assert document["components"][0]["supplier"] == {"name": "Debian OpenSSH Maintainers"}
+
+
+@pytest.mark.parametrize(
+    "version", ["1:6.12.47-1+rpt1", "1:10.0p1-7+rpt1+deb13u1", "20250908-1~bookworm+rpt2"]
+)
+def test_packages_of_raspberry_pi_are_not_debians(version: str) -> None:
+    purl = Package("linux-image-rpi-v8", version, "arm64", "linux").purl
+
+    assert purl.startswith("pkg:deb/raspberrypi/linux-image-rpi-v8@")
+    assert "distro" not in purl
+    # A version that only has the letters.
+    assert Package("x", "1.0rpt", "arm64", "x").purl.startswith("pkg:deb/debian/x@")
 
 
 def test_tools_whose_output_is_in_the_image_are_listed_too(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ BREAKS = [
     ("secrets", "etc/NetworkManager/system-connections/field.nmconnection", "[wifi-security]\npsk=secret\n"),
     ("secrets", "var/lib/smart-meter-guard/profiles/field.nmconnection", "[wifi-security]\npsk=secret\n"),
     ("secrets", "etc/wpa_supplicant/wpa_supplicant.conf", 'network={\n    psk="secret"\n}\n'),
+    ("secrets", "srv/backup.yml", "users:\n  - password: secret\n"),
+    ("secrets", "srv/backup.json", '{\n  "password": "secret"\n}\n'),
     ("secrets", "root/vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n"),
     ("secrets", "etc/apt/auth.conf.d/mirror.conf", "machine mirror.example login me password secret\n"),
     ("secrets", "etc/apt/auth.conf", "machine mirror.example login me\n"),
@@ -113,6 +115,18 @@ def test_each_of_these_breaks_a_rule(root: Path, rule: str, file: str, text: str
 
     assert [broken.rule for broken in found] == [rule]
     assert file in str(found[0])
+
+
+def test_secrets_on_a_boot_partition_break_a_rule(tmp_path: Path) -> None:
+    write(tmp_path / "config.txt", "arm_64bit=1\n")
+    assert seal.broken_on_boot(tmp_path) == []
+    write(tmp_path / "user-data", "#cloud-config\nchpasswd:\n  - password: secret\n")
+    write(tmp_path / "keys/host", KEY)
+
+    assert [str(broken) for broken in seal.broken_on_boot(tmp_path)] == [
+        "secrets: keys/host has a private key",
+        "secrets: user-data has a password",
+    ]
 
 
 def test_a_missing_machine_id_breaks_a_rule(root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ def test_the_digest_depends_on_settings_and_packages() -> None:
     )
     digests = {built.digest("dash\t1\n"), built.digest("dash\t2\n"), *(o.digest("dash\t1\n") for o in others)}
     assert len(digests) == 5
+
+
+def test_new_files_count_and_ignored_ones_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    for name in ("tools/new.py", "tools/x.pyc", "docs/other.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".gitignore").write_text("*.pyc\n")
+    (tmp_path / "tools/old.py").touch()
+    subprocess.run(["git", "-C", tmp_path, "add", "tools/old.py"], check=True)
+    monkeypatch.setattr(settings, "REPOSITORY", tmp_path)
+
+    assert settings._tracked() == ["tools/new.py", "tools/old.py"]
 
 
 def test_the_epoch_is_the_last_commits_or_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,6 +218,91 @@ def test_a_spare_without_a_note_does_not_replace_a_whole_state(card: Card, kerne
     assert kernel.mounted == ["card7", "-", "card8"]
 
 
+def use_the_spare(card: Card, kernel: Kernel) -> None:
+    """Set the state partition aside, which can be read again afterwards."""
+    damage(card, 8)
+    mount_state(card, NUMBERS, kernel.mounter())
+    kernel.write_back(card.partition(7))
+    put(card.partition(7), "sample", "21.4")
+    filesystem.make(card.partition(8), "state")
+    kernel.mounted.clear()
+
+
+def test_a_spare_in_use_that_fails_at_one_boot_is_neither_replaced_nor_made_again(
+    card: Card, kernel: Kernel
+) -> None:
+    use_the_spare(card, kernel)
+    kernel.fails = lambda device: device.name == "card7"
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, report.device) == ("memory", "")
+    assert report.why.startswith("the spare partition may be in use, and can't be used: mount")
+    assert kernel.mounted == ["memory"]
+    kernel.fails = lambda _: False
+    assert mount_state(card, NUMBERS, kernel.mounter()).kind == "spare"
+    assert get(card.partition(7), "sample") == "21.4"
+
+
+def test_a_spare_whose_superblock_is_lost_is_repaired_from_its_copy(card: Card, kernel: Kernel) -> None:
+    use_the_spare(card, kernel)
+    with card.partition(7).open("r+b") as file:
+        file.write(bytes(4096))
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, report.device, report.repaired) == ("spare", "card7", True)
+    assert get(card.partition(7), "sample") == "21.4"
+
+
+def test_a_spare_that_cannot_be_read_is_left_alone(
+    card: Card, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> bool:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(filesystem, "was_made", fail)
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, kernel.mounted) == ("memory", ["memory"])
+    assert "Input/output error" in report.why
+
+
+@pytest.mark.parametrize("left", ["own", "lost+found/#12"])
+def test_a_spare_that_lost_its_note_and_has_folders_is_in_use(card: Card, kernel: Kernel, left: str) -> None:
+    filesystem.make(card.partition(7), "spare")
+    (kernel.folder / left).mkdir(parents=True)
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, report.device) == ("spare", "card7")
+    assert report.why == "the reason is lost: the spare partition has no note"
+
+
+def test_a_spare_whose_note_cannot_be_read_is_in_use(card: Card, kernel: Kernel) -> None:
+    filesystem.make(card.partition(7), "spare")
+    put(card.partition(7), boot.SET_ASIDE, "torn")
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, report.device) == ("spare", "card7")
+    assert report.why.startswith("the reason is lost: JSONDecodeError")
+
+
+def test_a_state_whose_check_fails_in_another_way_is_set_aside(
+    card: Card, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> tuple[Health, str]:
+        raise ValueError("not text")
+
+    monkeypatch.setattr(filesystem, "check", fail)
+
+    report = mount_state(card, NUMBERS, kernel.mounter())
+
+    assert (report.kind, report.why) == ("spare", "not text")
+
+
 def test_a_state_that_cannot_be_mounted_is_set_aside(card: Card, kernel: Kernel) -> None:
     kernel.fails = lambda device: device.name == "card8"
 

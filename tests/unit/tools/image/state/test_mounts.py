@@ -36,6 +36,17 @@ def test_a_folder_in_memory_has_the_images_mode_and_a_limit(tmp_path: Path) -> N
     assert arguments[-1] == str(tmp_path)
 
 
+def test_a_mount_that_does_not_end_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "mount"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(mounts, "_PROGRAM", str(program))
+    monkeypatch.setattr(mounts, "SECONDS", 0.2)
+
+    with pytest.raises(OSError, match=r"mount /state: it did not end within 0\.2 s"):
+        mounts.mount("/dev/mmcblk0p8", "/state")
+
+
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     root = tmp_path / "image"
