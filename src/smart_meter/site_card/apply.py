@@ -83,7 +83,7 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
             return _absent(_misnamed(folder), partition)
         card = read(data)
         before = records.load(root)
-        if before is not None and _is_applied(card, before):
+        if before is not None and _is_applied(card, before) and target.keeps_changes():
             lines: tuple[str, ...] = (f"the card of {card.host} is applied already",)
             outcome, lacking = Outcome(Result.UNCHANGED, lines), before.lacking
         else:
@@ -153,6 +153,10 @@ def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Out
     try:
         # Its room on the state partition is taken before the first file changes. It is the last in its place.
         record = _record(card, before, staging.digests, target.lacking)
+        if not target.keeps_changes():
+            # What an earlier start wrote to the state partition is back with it; what this one writes is lost.
+            kept = before is not None and _is_applied(card, before)
+            record = replace(record, identity=record.identity if kept else "")
         staging.file(records.PATH, record.text().encode(), 0o600)
     except BaseException:
         staging.discard()

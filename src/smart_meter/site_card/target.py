@@ -35,8 +35,16 @@ _BYPORT = "/etc/authbind/byport"
 _SUDOERS = "/etc/sudoers.d/90-smart-meter-card"
 _RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
 _IMAGE_REPORT = "/run/smart-meter-image/state.json"
+_FOLDERS = (
+    "/etc",
+    "/home",
+    "/root",
+    "/usr/local/sbin",
+    "/var/lib/smart-meter-guard",
+    os.path.dirname(RECORD),
+)
 # As the initrd's mounts.py reports a folder.
-_IN_MEMORY = re.compile(rf"(?:/etc|{os.path.dirname(RECORD)}) is kept in memory")
+_IN_MEMORY = re.compile(rf"(?:{'|'.join(map(re.escape, _FOLDERS))}) is kept in memory")
 _NO_HOME = 12  # useradd(8): the user is there, and there was no room for its home
 _PROFILES = frozenset(PROFILES.values())
 Numbers = Callable[[str, str], tuple[int, int]]
