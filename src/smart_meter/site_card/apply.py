@@ -154,10 +154,13 @@ def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Out
         # Its room on the state partition is taken before the first file changes. It is the last in its place.
         record = _record(card, before, staging.digests, target.lacking)
         if not target.keeps_changes():
-            # What an earlier start wrote to the state partition is back with it; what this one writes is lost.
+            # What an earlier start wrote will be back with the state partition. What this one writes is lost.
             kept = before is not None and _is_applied(card, before)
             record = replace(record, identity=record.identity if kept else "")
         staging.file(records.PATH, record.text().encode(), 0o600)
+        if before is not None and before.identity:
+            # After a power cut, no card counts as applied: the files are of both.
+            staging.marker(records.PATH, replace(before, identity="").text().encode())
     except BaseException:
         staging.discard()
         target.discard()

@@ -20,9 +20,10 @@ LAYOUT = 1
 class Record:
     """The card that was applied last.
 
-    identity: as card.identity returns it. applied: when, in Unix seconds of the Pi's clock. salt, secrets:
-    by name, the salted SHA-256 of the secrets that it came with, or that an earlier card did. files: by path,
-    the SHA-256 of each file as the card wrote it. lacking: the secrets that neither the card nor the Pi had.
+    identity: as card.identity returns it; empty if any card has to be applied. applied: when, in Unix seconds
+    of the Pi's clock. salt, secrets: by name, the salted SHA-256 of the secrets that it came with, or that
+    an earlier card did. files: by path, the SHA-256 of each file as the card wrote it. lacking: the secrets
+    that neither the card nor the Pi had.
     """
 
     host: str
