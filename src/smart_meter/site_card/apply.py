@@ -85,7 +85,7 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
         before = records.load(root)
         if before is not None and _is_applied(card, before) and target.keeps_changes():
             lines: tuple[str, ...] = (f"the card of {card.host} is applied already",)
-            outcome, lacking = Outcome(Result.UNCHANGED, lines), before.lacking
+            outcome, lacking = Outcome(Result.UNCHANGED, lines), records.still_lacking(before, root)
         else:
             outcome, lacking = _apply(card, before, root, target), target.lacking
     except CardError as error:

@@ -149,6 +149,20 @@ def test_a_secret_that_was_nowhere_is_a_warning(pi: VirtualPi) -> None:
     assert "passphrase: neither the card nor the Pi has it, so the field zone has no Wi-Fi" in check.found
 
 
+def test_a_passphrase_of_the_inventory_is_no_longer_lacking(pi: VirtualPi) -> None:
+    field = "/etc/NetworkManager/system-connections/smart-meter-field.nmconnection"
+    text = pi.text(field)
+    (pi.root / field.lstrip("/")).unlink()
+    (pi.root / "var/lib/smart-meter-guard/profiles/smart-meter-field.nmconnection").unlink()
+    (pi.root / RECORD.lstrip("/")).unlink()
+    apply(pi.boot, pi.root, pi.run, pi.numbers)
+    pi.write(field, text.replace("psk=", "psk=of-the-inventory-"))
+
+    assert judged(pi).level is Level.OK
+    apply(pi.boot, pi.root, pi.run, pi.numbers)
+    assert pi.answer.startswith("The site card of pi-north was applied.\n")
+
+
 def test_another_user_than_root_may_not_read_the_boot_partition(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
