@@ -25,6 +25,7 @@ from smart_meter.site_card.record import Record
 _NAME = "site card"
 _EXPECTED = "applied, and without its secrets"
 _SHOWN = 3
+_UNIT = "etc/systemd/system/smart-meter-site-card.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class SiteCard:
 
     applied: None if none was. present: by path, the SHA-256 of the files in the record, as they are now.
     identity: that of the card on the boot partition; empty if it can't be read, None if there is none.
+    takes_cards: whether the Pi applies cards at boot.
     secrets: the names of the secrets that it still has. misnamed: files that may be cards and are not read.
     is_full: whether the boot partition has no room for a card. lacking: the secrets that the Pi still lacks.
     """
@@ -44,6 +46,7 @@ class SiteCard:
     misnamed: tuple[str, ...] = ()
     is_full: bool = False
     lacking: tuple[str, ...] = ()
+    takes_cards: bool = True
 
 
 def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> SiteCard | None:
@@ -61,7 +64,12 @@ def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> Si
         present[path] = hashlib.sha256(content).hexdigest()
     lacking = () if applied is None else tuple(record.still_lacking(applied, root))
     found = SiteCard(
-        applied, present, misnamed=tuple(misnamed(folder)), is_full=is_full(folder), lacking=lacking
+        applied,
+        present,
+        misnamed=tuple(misnamed(folder)),
+        is_full=is_full(folder),
+        lacking=lacking,
+        takes_cards=(root / _UNIT).exists(),
     )
     try:
         card = read(read_small(folder / NAME, MAX_BYTES, follow=False))
@@ -75,11 +83,11 @@ def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> Si
 
 
 def judge(found: SiteCard | None) -> Check | None:
-    """Judge the site card; None if this Pi has none and never had one."""
+    """Judge the site card; None if this Pi has none and never had one, or takes none."""
     if found is None:
         return unknown(_NAME, "only root may read which was applied", _EXPECTED, AS_ROOT)
     applied = found.applied
-    if applied is None and found.identity is None and not found.misnamed:
+    if applied is None and not (found.takes_cards and (found.identity is not None or found.misnamed)):
         return None
     if found.identity is not None and (applied is None or found.identity != applied.identity):
         fix = f"{ANSWER} beside it has the reason, if it was refused; otherwise restart the Pi: sudo reboot"
