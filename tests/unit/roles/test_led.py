@@ -368,6 +368,7 @@ def test_a_changed_script_is_restarted() -> None:
 def test_its_files_are_written_on_every_pi_and_removed_where_it_is_not_wanted() -> None:
     fresh = provisioned("appliance")
     fresh["files"] |= dict.fromkeys(FILES)
+    fresh["units"]["smart-meter-led.service"] = ["inactive", ""]
     assert set(that_would_be_written("appliance", fresh)) == FILES | {str(RULE.parent)}
     assert that_would_run("appliance", fresh, appliance_led=False) == []
 
