@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,10 @@ _REFUSED = "The site card was refused. The Pi keeps its settings."
 _INCOMPLETE = "The site card could not be applied completely: some files are new."
 _NONE = f"There is no {NAME} in this folder. The Pi keeps its settings."
 _AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
+_NEW_CARD = "write a new memory card, and keep the old one: it has the samples."
+_ONCE_MORE = f"Switch the Pi on once more. If it stays so, {_NEW_CARD}"
+_FULL_STATE = f"The memory card has no room left for settings: {_NEW_CARD}"
+_IN_THE_WAY = f"After that, switch the Pi on again: it applies this {NAME}."
 _IN_MEMORY = (
     "The state partition can't be used: all changes are lost at the next restart. So the site card keeps its "
     "secrets, and is applied again at each start; replace the memory card, and make its site card again."
@@ -91,13 +96,14 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
     except CardError as error:
         return _refuse([*(str(problem) for problem in error.problems), *others], partition)
     except _IncompleteError as error:
-        return _refuse([str(error), *others], partition, _INCOMPLETE)
+        return _refuse([str(error), *others], partition, _INCOMPLETE, _ONCE_MORE)
     except InTheWayError as error:
         problem = f"{error}; move it away on the Pi, or flash the image again"
-        return _refuse([problem, *others], partition)
+        return _refuse([problem, *others], partition, again=_IN_THE_WAY)
     except OSError as error:
         problem = f"{error.filename or 'the state partition'}: {error.strerror}; nothing was changed"
-        return _refuse([problem, *others], partition)
+        again = _FULL_STATE if error.errno == errno.ENOSPC else _ONCE_MORE
+        return _refuse([problem, *others], partition, again=again)
     failures = []
     try:
         if target.keeps_changes():
@@ -118,8 +124,17 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
 def _absent(others: Sequence[str], partition: BootPartition) -> Outcome:
     if others:
         return _refuse(others, partition, _NONE, "After that, switch the Pi on again.")
+    failures = []
+    if partition.has_answer():
+        # Its text was about a card that is gone.
+        try:
+            partition.answer(
+                [_NONE, "", f"For other settings, put a new {NAME} in it and switch the Pi on again."]
+            )
+        except OSError as error:
+            failures.append(_not_up_to_date(error))
     return Outcome(
-        Result.ABSENT, (f"there is no {NAME} on the boot partition: the settings stay as they are",)
+        Result.ABSENT, (f"there is no {NAME} on the boot partition: the settings stay as they are", *failures)
     )
 
 

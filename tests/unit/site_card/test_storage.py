@@ -39,6 +39,7 @@ def test_a_failure_between_two_renames_is_reported_as_such(
     assert start(pi).result is Result.REFUSED
     assert pi.answer.startswith("The site card could not be applied completely: some files are new.\n")
     assert "Input/output error; the next start applies the card again" in pi.answer
+    assert pi.answer.splitlines()[-1].startswith("Switch the Pi on once more. If it stays so, write a new")
     assert not list(pi.root.rglob(".*.new"))
     monkeypatch.undo()
     assert start(pi).result is Result.APPLIED
@@ -134,6 +135,7 @@ def test_a_full_card_changes_nothing(pi: VirtualPi, number: int, monkeypatch: py
     assert outcome.result is Result.REFUSED
     assert pi.state() == before
     assert "No space left on device; nothing was changed" in pi.answer
+    assert pi.answer.splitlines()[-1].startswith("The memory card has no room left for settings:")
 
 
 def test_a_power_cut_between_two_renames_is_made_up_for_at_the_next_start(
