@@ -101,7 +101,8 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
         problem = f"{error}; move it away on the Pi, or flash the image again"
         return _refuse([problem, *others], partition, again=_IN_THE_WAY)
     except OSError as error:
-        problem = f"{error.filename or 'the state partition'}: {error.strerror}; nothing was changed"
+        what = "the start" if error.errno == errno.ETIMEDOUT else error.filename or "the state partition"
+        problem = f"{what}: {error.strerror}; nothing was changed"
         again = _FULL_STATE if error.errno == errno.ENOSPC else _ONCE_MORE
         return _refuse([problem, *others], partition, again=again)
     failures = []

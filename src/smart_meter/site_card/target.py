@@ -45,7 +45,8 @@ _FOLDERS = (
 )
 # As the initrd's mounts.py reports a folder.
 _IN_MEMORY = re.compile(rf"(?:{'|'.join(map(re.escape, _FOLDERS))}) is kept in memory")
-_NO_HOME = 12  # useradd(8): the user is there, and there was no room for its home
+# useradd's statuses after which the user may be there. 12: no room for its home. 124: commands.run ended it.
+_MADE = (0, 12, 124)
 _PROFILES = frozenset(PROFILES.values())
 Numbers = Callable[[str, str], tuple[int, int]]
 
@@ -106,7 +107,7 @@ class Target:
         if self._user(name) is None:
             groups = "adm,sudo,netdev"
             done = self._run(["useradd", "--create-home", "--shell", "/bin/bash", "--groups", groups, name])
-            if done.status in (0, _NO_HOME):
+            if done.status in _MADE:
                 self._new_user = name
             if done.status:
                 raise refused("login.user", f'the user "{name}" can\'t be created: {_line(done.output)}')
