@@ -34,7 +34,7 @@ _ZONES = "/usr/share/zoneinfo/"
 _BYPORT = "/etc/authbind/byport"
 _SUDOERS = "/etc/sudoers.d/90-smart-meter-card"
 _RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
-_IMAGE_REPORT = "/run/smart-meter-image/state.json"
+IMAGE_REPORT = "/run/smart-meter-image/state.json"
 _FOLDERS = (
     "/etc",
     "/home",
@@ -72,7 +72,7 @@ class Target:
     def keeps_changes(self) -> bool:
         """Return whether a card's files survive a restart; on an image, they may be in memory only."""
         try:
-            report = json.loads(read_small(self._at(_IMAGE_REPORT), follow=False))
+            report = json.loads(read_small(self._at(IMAGE_REPORT), follow=False))
             problems = [str(problem) for problem in report.get("problems", [])]
             return report.get("kind") != "memory" and not any(map(_IN_MEMORY.match, problems))
         except (OSError, ValueError, AttributeError, TypeError):
