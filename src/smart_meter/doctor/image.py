@@ -10,9 +10,10 @@ from typing import Any
 
 from smart_meter.config.small_file import read_small
 from smart_meter.doctor.check import Check, bad, ok, warning
+from smart_meter.site_card.target import IMAGE_REPORT
 
 MARKER = Path("/usr/lib/smart-meter/image")
-REPORT = Path("/run/smart-meter-image/state.json")
+REPORT = Path(IMAGE_REPORT)
 STATE = "/state"
 _RELEASED = 1_780_000_000  # Unix time, before the first image
 

@@ -14,6 +14,10 @@ _MUCH_A_DAY = 20e9
 _DAY = 86400.0
 _YEAR = 365.25 * _DAY
 _LEAST_YEARS = 5
+# An image installs no packages, so iotop is not at hand.
+_WRITERS = (
+    "sudo grep ^write_bytes /proc/[0-9]*/io | sort -t: -k3 -n | tail -5 shows which processes wrote most"
+)
 # A cell of a common card can be written about 1,000 times, and its controller writes about ten times what it
 # is given, since it erases whole blocks for small writes.
 _OVERWRITES = 100
@@ -141,7 +145,7 @@ def judge_card(card: Card | None, uptime: float | None) -> Check:
         return warning(name, found, expected, replace)
     # Shortly after boot, what booting wrote must not be taken for the usual rate.
     if card.written is not None and uptime and card.written / max(uptime, _DAY / 4) * _DAY > _MUCH_A_DAY:
-        fix = "sudo apt-get install iotop; sudo iotop -ao shows which program writes"
+        fix = _WRITERS
         return warning(name, found, expected, fix)
     if card.life is None:
         found += "; an SD card does not report its wear"
@@ -164,7 +168,7 @@ def judge_life(card: Card | None, uptime: float | None) -> Check:
     lasts = "over 100 years" if years > 100 else f"{years:.0f} years" if years >= 2 else f"{years:.1f} years"
     found = f"{size(a_year)} a year at the rate since boot: a card of {size(card.size)} lasts {lasts}"
     if years < _LEAST_YEARS:
-        fix = "sudo apt-get install iotop; sudo iotop -ao shows which program writes; or use a larger card"
+        fix = f"{_WRITERS}; or use a larger card"
         return warning(name, found, expected, fix)
     return ok(name, found, expected)
 

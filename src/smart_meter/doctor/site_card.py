@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from smart_meter.site_card.record import Record
 _NAME = "site card"
 _EXPECTED = "applied, and without its secrets"
 _SHOWN = 3
+_UNIT = "etc/systemd/system/smart-meter-site-card.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ class SiteCard:
 
     applied: None if none was. present: by path, the SHA-256 of the files in the record, as they are now.
     identity: that of the card on the boot partition; empty if it can't be read, None if there is none.
+    takes_cards: whether the Pi applies cards at boot.
     secrets: the names of the secrets that it still has. misnamed: files that may be cards and are not read.
-    is_full: whether the boot partition has no room for a card.
+    is_full: whether the boot partition has no room for a card. lacking: the secrets that the Pi still lacks.
     """
 
     applied: Record | None
@@ -43,6 +45,8 @@ class SiteCard:
     secrets: tuple[str, ...] = ()
     misnamed: tuple[str, ...] = ()
     is_full: bool = False
+    lacking: tuple[str, ...] = ()
+    takes_cards: bool = True
 
 
 def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> SiteCard | None:
@@ -58,24 +62,32 @@ def collect(folder: Path = Path("/boot/firmware"), root: Path = Path("/")) -> Si
         except OSError:
             continue
         present[path] = hashlib.sha256(content).hexdigest()
-    others = tuple(misnamed(folder))
+    lacking = () if applied is None else tuple(record.still_lacking(applied, root))
+    found = SiteCard(
+        applied,
+        present,
+        misnamed=tuple(misnamed(folder)),
+        is_full=is_full(folder),
+        lacking=lacking,
+        takes_cards=(root / _UNIT).exists(),
+    )
     try:
         card = read(read_small(folder / NAME, MAX_BYTES, follow=False))
     except PermissionError:
         return None
     except FileNotFoundError:
-        return SiteCard(applied, present, None, (), others, is_full(folder))
+        return found
     except (OSError, CardError):
-        return SiteCard(applied, present, "", (), others, is_full(folder))
-    return SiteCard(applied, present, identity(card), tuple(card.secrets), others, is_full(folder))
+        return replace(found, identity="")
+    return replace(found, identity=identity(card), secrets=tuple(card.secrets))
 
 
 def judge(found: SiteCard | None) -> Check | None:
-    """Judge the site card; None if this Pi has none and never had one."""
+    """Judge the site card; None if this Pi has none and never had one, or takes none."""
     if found is None:
         return unknown(_NAME, "only root may read which was applied", _EXPECTED, AS_ROOT)
     applied = found.applied
-    if applied is None and found.identity is None and not found.misnamed:
+    if applied is None and not (found.takes_cards and (found.identity is not None or found.misnamed)):
         return None
     if found.identity is not None and (applied is None or found.identity != applied.identity):
         fix = f"{ANSWER} beside it has the reason, if it was refused; otherwise restart the Pi: sudo reboot"
@@ -106,9 +118,9 @@ def judge(found: SiteCard | None) -> Check | None:
             _EXPECTED,
             "delete what does not belong there: the answer to the next card needs room",
         )
-    if applied is not None and applied.lacking:
+    if found.lacking:
         fix = "from the controller: make site-card HOST=NAME; copy it to the boot partition, restart the Pi"
-        lacking = "; ".join(f"{name}: {LACKING[name]}" for name in applied.lacking if name in LACKING)
+        lacking = "; ".join(f"{name}: {LACKING[name]}" for name in found.lacking if name in LACKING)
         return warning(_NAME, f"{_last(applied, found)}; {lacking}", _EXPECTED, fix)
     return ok(_NAME, _last(applied, found), _EXPECTED)
 

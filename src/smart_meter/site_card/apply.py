@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,10 @@ _REFUSED = "The site card was refused. The Pi keeps its settings."
 _INCOMPLETE = "The site card could not be applied completely: some files are new."
 _NONE = f"There is no {NAME} in this folder. The Pi keeps its settings."
 _AGAIN = f"After that, put the new {NAME} in this folder and switch the Pi on again."
+_NEW_CARD = "write a new memory card, and keep the old one: it has the samples."
+_ONCE_MORE = f"Switch the Pi on once more. If it stays so, {_NEW_CARD}"
+_FULL_STATE = f"The memory card has no room left for settings: {_NEW_CARD}"
+_IN_THE_WAY = f"After that, switch the Pi on again: it applies this {NAME}."
 _IN_MEMORY = (
     "The state partition can't be used: all changes are lost at the next restart. So the site card keeps its "
     "secrets, and is applied again at each start; replace the memory card, and make its site card again."
@@ -83,21 +88,23 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
             return _absent(_misnamed(folder), partition)
         card = read(data)
         before = records.load(root)
-        if before is not None and _is_applied(card, before):
+        if before is not None and _is_applied(card, before) and target.keeps_changes():
             lines: tuple[str, ...] = (f"the card of {card.host} is applied already",)
-            outcome, lacking = Outcome(Result.UNCHANGED, lines), before.lacking
+            outcome, lacking = Outcome(Result.UNCHANGED, lines), records.still_lacking(before, root)
         else:
             outcome, lacking = _apply(card, before, root, target), target.lacking
     except CardError as error:
         return _refuse([*(str(problem) for problem in error.problems), *others], partition)
     except _IncompleteError as error:
-        return _refuse([str(error), *others], partition, _INCOMPLETE)
+        return _refuse([str(error), *others], partition, _INCOMPLETE, _ONCE_MORE)
     except InTheWayError as error:
         problem = f"{error}; move it away on the Pi, or flash the image again"
-        return _refuse([problem, *others], partition)
+        return _refuse([problem, *others], partition, again=_IN_THE_WAY)
     except OSError as error:
-        problem = f"{error.filename or 'the state partition'}: {error.strerror}; nothing was changed"
-        return _refuse([problem, *others], partition)
+        what = "the start" if error.errno == errno.ETIMEDOUT else error.filename or "the state partition"
+        problem = f"{what}: {error.strerror}; nothing was changed"
+        again = _FULL_STATE if error.errno == errno.ENOSPC else _ONCE_MORE
+        return _refuse([problem, *others], partition, again=again)
     failures = []
     try:
         if target.keeps_changes():
@@ -118,8 +125,17 @@ def apply(folder: Path, root: Path, run: Run, numbers: Numbers | None = None) ->
 def _absent(others: Sequence[str], partition: BootPartition) -> Outcome:
     if others:
         return _refuse(others, partition, _NONE, "After that, switch the Pi on again.")
+    failures = []
+    if partition.has_answer():
+        # Its text was about a card that is gone.
+        try:
+            partition.answer(
+                [_NONE, "", f"For other settings, put a new {NAME} in it and switch the Pi on again."]
+            )
+        except OSError as error:
+            failures.append(_not_up_to_date(error))
     return Outcome(
-        Result.ABSENT, (f"there is no {NAME} on the boot partition: the settings stay as they are",)
+        Result.ABSENT, (f"there is no {NAME} on the boot partition: the settings stay as they are", *failures)
     )
 
 
@@ -153,7 +169,14 @@ def _apply(card: Card, before: Record | None, root: Path, target: Target) -> Out
     try:
         # Its room on the state partition is taken before the first file changes. It is the last in its place.
         record = _record(card, before, staging.digests, target.lacking)
+        if not target.keeps_changes():
+            # What an earlier start wrote will be back with the state partition. What this one writes is lost.
+            kept = before is not None and _is_applied(card, before)
+            record = replace(record, identity=record.identity if kept else "")
         staging.file(records.PATH, record.text().encode(), 0o600)
+        if before is not None and before.identity:
+            # After a power cut, no card counts as applied: the files are of both.
+            staging.marker(records.PATH, replace(before, identity="").text().encode())
     except BaseException:
         staging.discard()
         target.discard()

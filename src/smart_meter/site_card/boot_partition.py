@@ -78,6 +78,10 @@ class BootPartition:
             os.replace(new, old)
             _sync(self._folder)
 
+    def has_answer(self) -> bool:
+        """Return whether there is an answer to an earlier card."""
+        return (self._folder / ANSWER).is_file()
+
     def answer(self, lines: list[str]) -> None:
         """Write the answer for people, unless it is there already. Raises OSError.
 

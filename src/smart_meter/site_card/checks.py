@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from smart_meter.config import Config, ConfigError, loads
 from smart_meter.config.toml_table import Problem, show
 from smart_meter.site_card import firewall, keyfile
-from smart_meter.site_card.card import MAKE_AGAIN, NAME, Card, CardError
+from smart_meter.site_card.card import MAKE_AGAIN, NAME, PASSWORD, Card, CardError
 from smart_meter.site_card.forms import FORMS
 from smart_meter.site_card.places import (
     BY_KEY,
@@ -120,6 +120,8 @@ def _zones(config: Config, profiles: list[keyfile.Profile]) -> Iterator[str]:
 def _check_login(card: Card, problem: Callable[[str, str], None]) -> None:
     text = card.files.get(SSHD)
     if text is None:
+        if not card.keys and PASSWORD not in card.secrets:
+            problem("login.keys", "is empty, and there is no password either: nobody could log in")
         return
     for line in text.split("\n"):
         if not _SSHD_LINE.fullmatch(line):

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from smart_meter.config.small_file import read_small
+from smart_meter.site_card.card import PASSPHRASE
+from smart_meter.site_card.keyfile import passphrase_of
+from smart_meter.site_card.places import BY_KEY, PROFILES
 
 PATH = "/var/lib/smart-meter-card/applied.json"
 LAYOUT = 1
@@ -20,9 +23,10 @@ LAYOUT = 1
 class Record:
     """The card that was applied last.
 
-    identity: as card.identity returns it. applied: when, in Unix seconds of the Pi's clock. salt, secrets:
-    by name, the salted SHA-256 of the secrets that it came with, or that an earlier card did. files: by path,
-    the SHA-256 of each file as the card wrote it. lacking: the secrets that neither the card nor the Pi had.
+    identity: as card.identity returns it; empty if any card has to be applied. applied: when, in Unix seconds
+    of the Pi's clock. salt, secrets: by name, the salted SHA-256 of the secrets that it came with, or that
+    an earlier card did. files: by path, the SHA-256 of each file as the card wrote it. lacking: the secrets
+    that neither the card nor the Pi had.
     """
 
     host: str
@@ -40,6 +44,22 @@ class Record:
     def text(self) -> str:
         """Return it as the file has it."""
         return json.dumps({"layout": LAYOUT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+
+def still_lacking(record: Record, root: Path) -> list[str]:
+    """Return the secrets that the Pi still lacks: `make provision` may have written a profile with one."""
+    return [name for name in record.lacking if name != PASSPHRASE or not _has_passphrase(root)]
+
+
+def _has_passphrase(root: Path) -> bool:
+    for key in PROFILES.values():
+        try:
+            content = read_small(root / BY_KEY[key].path.lstrip("/"), follow=False)
+        except OSError:
+            continue
+        if passphrase_of(content.decode(errors="replace")):
+            return True
+    return False
 
 
 def digest(salt: str, secret: str) -> str:

@@ -30,6 +30,7 @@ class Staging:
     def __init__(self, root: Path, numbers: Callable[[str, str], tuple[int, int]]) -> None:
         self._root = root
         self._numbers = numbers
+        self._marker: tuple[Path, Path] | None = None
         self._ready: list[Path] = []
         self._unwanted: list[Path] = []
         self.changed: list[str] = []
@@ -53,14 +54,16 @@ class Staging:
                 return
         self.folder(os.path.dirname(path))
         new = self._beside(place)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            os.fchown(descriptor, user, users)
-            os.fchmod(descriptor, mode)
-            file.flush()
-            os.fsync(descriptor)
+        _write(new, content, mode, (user, users))
         self.changed.append(path)
+
+    def marker(self, path: str, content: bytes) -> None:
+        """Prepare what a file, which is there, contains from before the first change until the last one."""
+        place = self.at(path)
+        new = place.with_name(f".{place.name}.marker.new")
+        new.unlink(missing_ok=True)
+        self._marker = (new, place)
+        _write(new, content, 0o600)
 
     def keep(self, path: str) -> None:
         """Note the digest of a file that stays as it is."""
@@ -112,6 +115,11 @@ class Staging:
 
         The last file is renamed once everything else is on the storage. Raises OSError.
         """
+        if self._marker:
+            new, place = self._marker
+            os.rename(new, place)
+            self._marker = None
+            _sync({place.parent})
         for path in self._unwanted:
             path.unlink(missing_ok=True)
         self._rename(len(self._ready) - 1)
@@ -128,9 +136,9 @@ class Staging:
 
     def discard(self) -> None:
         """Remove what was prepared and not put in place."""
-        for path in self._ready:
+        for new in (*map(_new, self._ready), *(self._marker or ())[:1]):
             with suppress(OSError):
-                _new(path).unlink()
+                new.unlink()
 
     def _beside(self, place: Path) -> Path:
         """Return where to prepare a file; an earlier start may have left something there."""
@@ -142,6 +150,17 @@ class Staging:
 
 def _new(place: Path) -> Path:
     return place.with_name(f".{place.name}.new")
+
+
+def _write(new: Path, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        if owner:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+        file.flush()
+        os.fsync(descriptor)
 
 
 def _sync(folders: set[Path]) -> None:

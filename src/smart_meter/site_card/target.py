@@ -34,10 +34,19 @@ _ZONES = "/usr/share/zoneinfo/"
 _BYPORT = "/etc/authbind/byport"
 _SUDOERS = "/etc/sudoers.d/90-smart-meter-card"
 _RULES = ("/etc/ufw/user.rules", "/etc/ufw/user6.rules")
-_IMAGE_REPORT = "/run/smart-meter-image/state.json"
+IMAGE_REPORT = "/run/smart-meter-image/state.json"
+_FOLDERS = (
+    "/etc",
+    "/home",
+    "/root",
+    "/usr/local/sbin",
+    "/var/lib/smart-meter-guard",
+    os.path.dirname(RECORD),
+)
 # As the initrd's mounts.py reports a folder.
-_IN_MEMORY = re.compile(rf"(?:/etc|{os.path.dirname(RECORD)}) is kept in memory")
-_NO_HOME = 12  # useradd(8): the user is there, and there was no room for its home
+_IN_MEMORY = re.compile(rf"(?:{'|'.join(map(re.escape, _FOLDERS))}) is kept in memory")
+# useradd's statuses after which the user may be there. 12: no room for its home. 124: commands.run ended it.
+_MADE = (0, 12, 124)
 _PROFILES = frozenset(PROFILES.values())
 Numbers = Callable[[str, str], tuple[int, int]]
 
@@ -63,7 +72,7 @@ class Target:
     def keeps_changes(self) -> bool:
         """Return whether a card's files survive a restart; on an image, they may be in memory only."""
         try:
-            report = json.loads(read_small(self._at(_IMAGE_REPORT), follow=False))
+            report = json.loads(read_small(self._at(IMAGE_REPORT), follow=False))
             problems = [str(problem) for problem in report.get("problems", [])]
             return report.get("kind") != "memory" and not any(map(_IN_MEMORY.match, problems))
         except (OSError, ValueError, AttributeError, TypeError):
@@ -98,7 +107,7 @@ class Target:
         if self._user(name) is None:
             groups = "adm,sudo,netdev"
             done = self._run(["useradd", "--create-home", "--shell", "/bin/bash", "--groups", groups, name])
-            if done.status in (0, _NO_HOME):
+            if done.status in _MADE:
                 self._new_user = name
             if done.status:
                 raise refused("login.user", f'the user "{name}" can\'t be created: {_line(done.output)}')

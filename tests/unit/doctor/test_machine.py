@@ -91,6 +91,14 @@ SD = Card("mmcblk0", "SD", written=int(1e9))
 DAY = 86400.0
 
 
+def test_what_writes_most_is_found_with_the_programs_of_an_image() -> None:
+    card = replace(SD, written=int(90e9), size=int(1e9))
+
+    for check in (judge_card(card, DAY), judge_life(card, DAY)):
+        assert check.level is Level.WARNING
+        assert check.fix.startswith("sudo grep ^write_bytes /proc/[0-9]*/io")
+
+
 @pytest.mark.parametrize(
     ("card", "level", "found"),
     [

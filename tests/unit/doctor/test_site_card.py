@@ -108,6 +108,8 @@ def test_a_card_with_another_name_is_a_warning(pi: VirtualPi) -> None:
 
 
 def test_a_card_with_another_name_is_a_warning_also_on_a_pi_that_never_had_one(tmp_path: Path) -> None:
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd/system/smart-meter-site-card.service").touch()
     for number in range(5):
         (tmp_path / f"site-card.toml ({number}).txt").write_bytes(data())
 
@@ -115,6 +117,14 @@ def test_a_card_with_another_name_is_a_warning_also_on_a_pi_that_never_had_one(t
 
     assert check is not None
     assert check.found.endswith('(2).txt" and 2 more on the boot partition is not read; none was applied')
+
+
+@pytest.mark.parametrize("name", ["custom.toml", "site-card.toml"])
+def test_a_pi_that_takes_no_cards_has_no_check(tmp_path: Path, name: str) -> None:
+    """Raspberry Pi Imager writes custom.toml."""
+    (tmp_path / name).write_bytes(data())
+
+    assert site_card.judge(site_card.collect(tmp_path, tmp_path)) is None
 
 
 @pytest.mark.parametrize(
@@ -147,6 +157,20 @@ def test_a_secret_that_was_nowhere_is_a_warning(pi: VirtualPi) -> None:
 
     assert check.level is Level.WARNING
     assert "passphrase: neither the card nor the Pi has it, so the field zone has no Wi-Fi" in check.found
+
+
+def test_a_passphrase_of_the_inventory_is_no_longer_lacking(pi: VirtualPi) -> None:
+    field = "/etc/NetworkManager/system-connections/smart-meter-field.nmconnection"
+    text = pi.text(field)
+    (pi.root / field.lstrip("/")).unlink()
+    (pi.root / "var/lib/smart-meter-guard/profiles/smart-meter-field.nmconnection").unlink()
+    (pi.root / RECORD.lstrip("/")).unlink()
+    apply(pi.boot, pi.root, pi.run, pi.numbers)
+    pi.write(field, text.replace("psk=", "psk=of-the-inventory-"))
+
+    assert judged(pi).level is Level.OK
+    apply(pi.boot, pi.root, pi.run, pi.numbers)
+    assert pi.answer.startswith("The site card of pi-north was applied.\n")
 
 
 def test_another_user_than_root_may_not_read_the_boot_partition(

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,11 @@ class Led:
     def serve(self, health: str) -> None:
         self.write("run/smart-meter/state.json", state(health))
 
-    def image(self, kind: str = "state", *, applied: bool = True) -> None:
+    def image(self, kind: str = "state", *, applied: bool = True, problems: Sequence[str] = ()) -> None:
         self.write("usr/lib/smart-meter/image", "")
-        self.write("run/smart-meter-image/state.json", json.dumps(asdict(Report(kind=kind))))
+        self.write(
+            "run/smart-meter-image/state.json", json.dumps(asdict(Report(kind=kind, problems=list(problems))))
+        )
         if applied:
             self.write(APPLIED.lstrip("/"), "{}")
 
@@ -220,6 +223,23 @@ def test_a_state_partition_that_is_not_in_use_is_the_card_s_fault(led: Led, kind
     assert led.shown == "card"
 
 
+@pytest.mark.parametrize("fault", ["kept in memory until the next restart: mount", "read-only: mount"])
+def test_a_folder_that_is_not_on_the_state_partition_is_the_card_s_fault(led: Led, fault: str) -> None:
+    led.image(problems=[f"/etc is {fault}"])
+    led.serve("good")
+    led.run()
+
+    assert led.shown == "card"
+
+
+def test_any_other_problem_of_the_state_partition_does_not_hide_the_health(led: Led) -> None:
+    led.image(problems=["the state partition was not grown: no room"])
+    led.serve("stale")
+    led.run()
+
+    assert led.shown == "stale"
+
+
 def test_an_image_in_order_and_another_pi_without_a_name_show_their_health(led: Led) -> None:
     led.name = "debian"
     led.serve("good")
@@ -323,7 +343,8 @@ def look_at(*, led: bool, active: bool = True) -> dict[str, Any]:
     return look
 
 
-START, STOP = "Live | Show the health on the activity LED", "Live | Give the activity LED back to the kernel"
+START, STOP = "Live | Show the health on the activity LED", "LED | Give it back to the kernel"
+REMOVE = "LED | Remove what shows the health on it"
 
 
 @pytest.mark.parametrize(
@@ -344,9 +365,18 @@ def test_it_runs_where_there_is_a_led(
 ) -> None:
     look = look_at(led=has_led, active=active)
 
-    found = that_would_run("appliance", look, file="live.yml", __appliance_differs=[], **settings)
+    found = [
+        *that_would_run("appliance", look, file="led.yml", __appliance_differs=[], **settings),
+        *that_would_run("appliance", look, file="live.yml", __appliance_differs=[], **settings),
+    ]
 
     assert set(found) & {START, STOP} == ({task} if task else set())
+
+
+def test_it_is_stopped_before_its_unit_is_removed() -> None:
+    found = that_would_run("appliance", look_at(led=True), appliance_led=False)
+
+    assert found == [STOP, REMOVE]
 
 
 def test_a_changed_script_is_restarted() -> None:
@@ -360,8 +390,9 @@ def test_a_changed_script_is_restarted() -> None:
 def test_its_files_are_written_on_every_pi_and_removed_where_it_is_not_wanted() -> None:
     fresh = provisioned("appliance")
     fresh["files"] |= dict.fromkeys(FILES)
+    fresh["units"]["smart-meter-led.service"] = ["inactive", ""]
     assert set(that_would_be_written("appliance", fresh)) == FILES | {str(RULE.parent)}
     assert that_would_run("appliance", fresh, appliance_led=False) == []
 
     found = that_would_run("appliance", provisioned("appliance"), appliance_led=False)
-    assert found == ["LED | Remove what shows the health on it"]
+    assert found == [STOP, REMOVE]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from smart_meter.site_card.card import Card, CardError
@@ -9,7 +11,7 @@ from smart_meter.site_card.checks import check
 from smart_meter.site_card.keyfile import NO_PSK
 from smart_meter.site_card.places import BY_KEY, NOT_ON_AN_IMAGE, OF_THE_IMAGE, PLACES, masked
 from tests.unit.roles.site import REPOSITORY
-from tests.unit.site_card.sample import GOLDEN, RULES, card, edited, files
+from tests.unit.site_card.sample import GOLDEN, KEY, PASSPHRASE, RULES, card, edited, files
 
 
 def problems(bad: Card) -> list[str]:
@@ -229,6 +231,13 @@ def test_rules_that_shut_out_a_zone_are_refused() -> None:
 def test_keys_are_needed_where_ssh_accepts_only_keys() -> None:
     assert "login.keys: is empty" in problems(card(keys=()))[0]
     check(card({"sshd": None}, keys=()))
+
+
+def test_keys_or_a_password_are_needed() -> None:
+    without = card({"sshd": None}, keys=(), sudo_asks=False, secrets={"passphrase": PASSPHRASE})
+
+    assert "nobody could log in" in problems(without)[0]
+    check(replace(without, keys=(KEY,)))
 
 
 def test_what_ansible_writes_first_into_each_file_may_differ() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from smart_meter.site_card import boot_partition, staging
 from smart_meter.site_card.apply import Result
-from tests.unit.site_card.sample import PASSPHRASE, PASSWORD, VirtualPi, data
+from tests.unit.site_card.sample import PASSPHRASE, PASSWORD, VirtualPi, card, data, files
 from tests.unit.site_card.starts import RECORD, of_another_user, start
 
 STEPS = frozenset({"open", "fsync", "rename", "replace", "symlink", "fchmod", "chown"})
@@ -95,6 +95,35 @@ def test_after_a_power_cut_at_any_step_the_next_start_completes_the_card(
         assert PASSPHRASE.encode() not in pi.card
         assert PASSWORD.encode() not in pi.card
     assert count > 25
+
+
+def test_after_a_power_cut_the_earlier_card_is_applied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    texts = {"config": files()["config"].replace('name = "RPI#1"', 'name = "RPI#2"'), "watchdog": None}
+    other = data(card(texts, timezone="Etc/UTC", secrets={"passphrase": "staple-battery"}))
+    whole = VirtualPi(tmp_path / "whole")
+    whole.put(data())
+    start(whole)
+    expected = settings(whole)
+    count = 0
+    for steps in range(0, 400, 2):
+        pi = VirtualPi(tmp_path / str(steps))
+        pi.put(data())
+        start(pi)
+        pi.put(other)
+        if not cut_after(pi, steps):
+            break
+        count += 1
+        pi.put(data())
+
+        result = start(pi).result
+
+        assert result in (Result.APPLIED, Result.UNCHANGED), steps
+        # What was prepared beside the files stays until the next card.
+        assert {name: value for name, value in settings(pi).items() if not name.endswith(".new")} == expected
+    assert count > 10
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])

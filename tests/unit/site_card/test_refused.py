@@ -62,6 +62,16 @@ def test_a_bad_card_leaves_the_settings_of_a_good_one(pi: VirtualPi) -> None:
     assert start(pi).result is Result.UNCHANGED
 
 
+@pytest.mark.parametrize("content", [data(), b"x"])
+def test_once_the_card_is_gone_the_answer_is_no_longer_about_it(pi: VirtualPi, content: bytes) -> None:
+    pi.put(content)
+    start(pi)
+    (pi.boot / "site-card.toml").unlink()
+
+    assert start(pi).result is Result.ABSENT
+    assert pi.answer.startswith("There is no site-card.toml in this folder. The Pi keeps its settings.\n")
+
+
 def test_after_a_good_card_the_answer_is_no_longer_that_of_the_bad_one(pi: VirtualPi) -> None:
     refused(pi, b"x")
 
@@ -115,4 +125,5 @@ def test_a_folder_in_the_place_of_a_file_changes_nothing(pi: VirtualPi) -> None:
 
     assert start(pi).result is Result.REFUSED
     assert "10-smart-meter.conf is a folder; move it away" in pi.answer
+    assert pi.answer.splitlines()[-1] == "After that, switch the Pi on again: it applies this site-card.toml."
     assert pi.text("/etc/hostname") == "smart-meter\n"

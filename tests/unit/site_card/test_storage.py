@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import pytest
 from tools.image.state import mounts
 from tools.image.state.places import Place
 
-from smart_meter.site_card import staging
+from smart_meter.site_card import staging, target
 from smart_meter.site_card.apply import Result
 from smart_meter.site_card.card import canonical, read, without_secrets
+from smart_meter.site_card.places import PLACES
 from tests.unit.site_card.sample import VirtualPi, card, data
-from tests.unit.site_card.starts import RECORD, Os, applied, full_at, start
+from tests.unit.site_card.starts import CONFIG, RECORD, Os, applied, full_at, start
 
 
 def test_a_failure_between_two_renames_is_reported_as_such(
@@ -37,6 +39,7 @@ def test_a_failure_between_two_renames_is_reported_as_such(
     assert start(pi).result is Result.REFUSED
     assert pi.answer.startswith("The site card could not be applied completely: some files are new.\n")
     assert "Input/output error; the next start applies the card again" in pi.answer
+    assert pi.answer.splitlines()[-1].startswith("Switch the Pi on once more. If it stays so, write a new")
     assert not list(pi.root.rglob(".*.new"))
     monkeypatch.undo()
     assert start(pi).result is Result.APPLIED
@@ -55,7 +58,7 @@ def reported_by_the_initrd(place: str, folder: Path) -> str:
     return json.dumps({"kind": "state", "problems": problems})
 
 
-@pytest.mark.parametrize("case", ["memory", "/etc"])
+@pytest.mark.parametrize("case", ["memory", "/etc", "/home", "/usr/local/sbin", "/var/lib/smart-meter-guard"])
 def test_a_card_whose_files_are_in_memory_only_keeps_its_secrets(
     pi: VirtualPi, case: str, tmp_path: Path
 ) -> None:
@@ -70,6 +73,47 @@ def test_a_card_whose_files_are_in_memory_only_keeps_its_secrets(
     assert "So the site card keeps its secrets" in outcome.lines[1]
     assert "The state partition can't be used" in pi.answer
     assert "were removed" not in pi.answer
+
+
+def test_a_card_whose_files_are_lost_at_each_start_is_applied_at_each(pi: VirtualPi, tmp_path: Path) -> None:
+    """The record is on the state partition, and /etc is the image's again."""
+    shutil.copytree(pi.root / "etc", tmp_path / "image")
+    pi.write("/run/smart-meter-image/state.json", reported_by_the_initrd("/etc", tmp_path))
+    pi.put(data())
+    for _ in range(2):
+        assert start(pi).result is Result.APPLIED
+        assert pi.text("/etc/hostname") == "pi-north\n"
+        assert pi.card == data()
+        shutil.rmtree(pi.root / "etc")
+        shutil.copytree(tmp_path / "image", pi.root / "etc")
+    pi.write("/run/smart-meter-image/state.json", '{"kind": "state", "problems": []}')
+
+    assert start(pi).result is Result.APPLIED
+    assert pi.text("/etc/hostname") == "pi-north\n"
+    assert read(pi.card).secrets == {}
+    assert start(pi).result is Result.UNCHANGED
+
+
+def test_a_card_applied_for_one_start_does_not_undo_make_configure(pi: VirtualPi, tmp_path: Path) -> None:
+    image, state = tmp_path / "image", tmp_path / "of-state"
+    shutil.copytree(pi.root / "etc", image)
+    applied(pi)
+    pi.write(CONFIG, "# by make configure\n")
+    (pi.root / "etc").rename(state)
+    shutil.copytree(image, pi.root / "etc")
+    pi.write("/run/smart-meter-image/state.json", reported_by_the_initrd("/etc", tmp_path))
+    assert start(pi).result is Result.APPLIED
+    shutil.rmtree(pi.root / "etc")
+    state.rename(pi.root / "etc")
+    pi.write("/run/smart-meter-image/state.json", '{"kind": "state", "problems": []}')
+
+    assert start(pi).result is Result.UNCHANGED
+    assert pi.text(CONFIG) == "# by make configure\n"
+
+
+def test_every_place_that_a_card_writes_to_counts() -> None:
+    for path in filter(None, (path for place in PLACES for path in (place.path, place.copy, place.link))):
+        assert path.startswith(tuple(f"{folder}/" for folder in target._FOLDERS)), path
 
 
 @pytest.mark.parametrize("report", ["", "[]", "{}", '{"kind": "state", "problems": 1}', '{"kind": "spare"}'])
@@ -91,6 +135,7 @@ def test_a_full_card_changes_nothing(pi: VirtualPi, number: int, monkeypatch: py
     assert outcome.result is Result.REFUSED
     assert pi.state() == before
     assert "No space left on device; nothing was changed" in pi.answer
+    assert pi.answer.splitlines()[-1].startswith("The memory card has no room left for settings:")
 
 
 def test_a_power_cut_between_two_renames_is_made_up_for_at_the_next_start(

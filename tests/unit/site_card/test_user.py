@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
+import signal
 from contextlib import suppress
 
 import pytest
 
+from smart_meter.cli.commands import site_card
 from smart_meter.site_card import staging
-from smart_meter.site_card.apply import Result
+from smart_meter.site_card.apply import Result, apply
 from tests.unit.site_card.sample import KEY, PASSWORD, VirtualPi, data
 from tests.unit.site_card.starts import Os, of_another_user, refused, start
 
@@ -69,3 +72,27 @@ def test_a_user_that_was_created_does_not_stay_if_there_is_no_room_for_the_rest(
     assert "nothing was changed" in pi.answer
     monkeypatch.undo()
     assert start(pi).result is Result.APPLIED
+
+
+def test_a_start_that_takes_too_long_gets_an_answer_and_leaves_no_user(
+    pi: VirtualPi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pi.put(data(of_another_user()))
+    before = pi.state()
+
+    def fsync(descriptor: int) -> None:
+        # The user is there, and systemd ends the service.
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/.shadow.new"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(staging, "os", Os(fsync))
+    monkeypatch.setattr(site_card, "apply", lambda folder, root, _: apply(folder, root, pi.run, pi.numbers))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        status = site_card.execute(argparse.Namespace(action="apply", folder=str(pi.boot), root=str(pi.root)))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+    assert status == 1
+    assert pi.state() == before
+    assert "the start: took too long; nothing was changed" in pi.answer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.action == "check":
         return _check(Path(arguments.file or NAME))
     root = Path(arguments.root)
+    signal.signal(signal.SIGTERM, _out_of_time)
     outcome = apply(Path(arguments.folder), root, run)
     is_bad = outcome.result is Result.REFUSED
     for line in outcome.lines:
@@ -27,6 +30,12 @@ def execute(arguments: argparse.Namespace) -> int:
         for line in take_effect(outcome, run):
             print(line)
     return 1 if is_bad else 0
+
+
+def _out_of_time(*_: object) -> None:
+    """Let the present step fail, so that everything is cleaned up and the answer is written."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise TimeoutError(errno.ETIMEDOUT, "took too long")
 
 
 def _check(path: Path) -> int:
