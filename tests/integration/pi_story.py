@@ -68,9 +68,9 @@ class Story:
         return self.mbpoll(zone, "-r", "0", address, "--", *values)
 
     @contextmanager
-    def opta(self, mode: str) -> Iterator[OptaReads]:
+    def opta(self, mode: str, *options: str) -> Iterator[OptaReads]:
         """Run tests/integration/opta.py during the block; the result is complete after the block."""
-        program = [sys.executable, "-m", "tests.integration.opta", mode, ADDRESS]
+        program = [sys.executable, "-m", "tests.integration.opta", mode, ADDRESS, *options]
         reads = OptaReads()
         with self.lab.popen("control", program, cwd=REPOSITORY) as process:
             assert process.stdout is not None

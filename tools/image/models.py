@@ -75,6 +75,8 @@ _WIFI = (
     # The radio's bus on a Pi 3, 4 and Zero 2 W.
     Driver("MMC_SDHCI_IPROC", "sdhci-iproc"),
 )
+# The activity LED, which shows the Pi's health (docs/technician.md).
+_LED = Driver("LEDS_GPIO", "leds-gpio", "gpio-leds")
 # What changes is mounted over the root file system from the initrd.
 _OVERLAY = Driver("OVERLAY_FS", "overlay", for_root=True)
 _ALWAYS = (_EXT4, _OVERLAY, _BLOCK)
@@ -83,12 +85,19 @@ STABLE = (
     Model(
         "Raspberry Pi 3 B",
         "bcm2837-rpi-3-b.dtb",
-        (*_ALWAYS, _CARD_PI_3, _USB_HOST, Driver("USB_NET_SMSC95XX", "smsc95xx", "usb424,ec00"), *_WIFI),
+        (
+            *_ALWAYS,
+            _CARD_PI_3,
+            _USB_HOST,
+            Driver("USB_NET_SMSC95XX", "smsc95xx", "usb424,ec00"),
+            *_WIFI,
+            _LED,
+        ),
     ),
     Model(
         "Raspberry Pi 3 B+",
         "bcm2837-rpi-3-b-plus.dtb",
-        (*_ALWAYS, _CARD_PI_3, _USB_HOST, Driver("USB_LAN78XX", "lan78xx", "usb424,7800"), *_WIFI),
+        (*_ALWAYS, _CARD_PI_3, _USB_HOST, Driver("USB_LAN78XX", "lan78xx", "usb424,7800"), *_WIFI, _LED),
     ),
     Model(
         "Raspberry Pi 4 B",
@@ -98,10 +107,11 @@ STABLE = (
             Driver("BCMGENET", "genet", "brcm,bcm2711-genet-v5"),
             Driver("BROADCOM_PHY", "broadcom"),
             *_WIFI,
+            _LED,
         ),
     ),
     # It has no Ethernet.
-    Model("Raspberry Pi Zero 2 W", "bcm2837-rpi-zero-2-w.dtb", (*_ALWAYS, _CARD_PI_3, *_WIFI)),
+    Model("Raspberry Pi Zero 2 W", "bcm2837-rpi-zero-2-w.dtb", (*_ALWAYS, _CARD_PI_3, *_WIFI, _LED)),
 )
 PC = (
     Model(

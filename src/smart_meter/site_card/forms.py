@@ -51,7 +51,7 @@ FORMS: dict[str, frozenset[str]] = {
     ),
     "journal": frozenset(
         {
-            "c641b1c3ef96497c671110729a6d7004778b47150d7685ca5135e3130103a25f",
+            "b379a1dc6db815f6b58bd452f29cb6c50ac2745a696866012d382f7fcdccded6",
         }
     ),
     "time": frozenset(
