@@ -21,6 +21,9 @@ CONFIG = "/etc/smart-meter/config.toml"
 WAITING, FRESH, STALE, RESTORED = range(4)
 SOCKET = "smart-meter.socket"
 PORT_FILE = "/etc/authbind/byport/502"
+GOLDEN = REPOSITORY / "tests/unit/roles/golden/default/etc/systemd/system"
+# Those that stay, and have no file of their own to write.
+ROOTS_UNITS = ("smart-meter-led.service", "smart-meter-wifi.service")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,31 @@ def test_the_service_has_no_privileges_and_can_not_gain_any(story: Story) -> Non
 
     assert {name: found[name] for name in sets} == dict.fromkeys(sets, 0)
     assert (found["NoNewPrivs"], found["Seccomp"]) == (1, 2)
+
+
+def test_the_service_can_write_nothing_in_run_but_its_own_folder(story: Story) -> None:
+    inside = ["nsenter", f"--target={main_process(story)}", "--mount"]
+
+    # Root, so that nothing but the mount refuses it.
+    other = story.pi.run([*inside, "touch", "/run/other"], check=False)
+    own = story.pi.run([*inside, "touch", "/run/smart-meter/own"], check=False)
+
+    assert "Read-only file system" in other.stderr
+    assert (own.returncode, own.stderr) == (0, "")
+    story.pi.run(["rm", "/run/smart-meter/own"])
+
+
+@pytest.mark.parametrize("unit", ROOTS_UNITS)
+@pytest.mark.parametrize("path", ["/run/other", "/etc/other"])
+def test_a_unit_of_root_writes_nothing_that_is_not_its_task(story: Story, unit: str, path: str) -> None:
+    lines = (GOLDEN / unit).read_text().splitlines()
+    options = ("Protect", "Private", "Restrict", "ReadOnlyPaths", "CapabilityBoundingSet", "NoNewPrivileges")
+    sandbox = [f"--property={line}" for line in lines if line.startswith(options)]
+    command = ["systemd-run", "--quiet", "--wait", "--pipe", *sandbox]
+
+    written = story.pi.run([*command, "sh", "-c", f"echo 0 > {path}"], check=False)
+
+    assert "Read-only file system" in written.stderr
 
 
 def add_event(story: Story, kind: str, text: str, user: str = "root") -> CompletedProcess[str]:

@@ -25,7 +25,7 @@ FORMS: dict[str, frozenset[str]] = {
     ),
     "wifi_unit": frozenset(
         {
-            "b57e5c527e62e087f1ba1c9e45a3539fba1c9594e70d01c2c8303dde2af71cbd",
+            "3b774d50c79d963b0fb667f2864f45fd8f65e31ecdeed4fae91c626d163ce254",
         }
     ),
     "wifi_program": frozenset(
@@ -40,8 +40,8 @@ FORMS: dict[str, frozenset[str]] = {
     ),
     "service": frozenset(
         {
-            "0bedc7ce8a2f77de43b2b4b27aadfc7f63041dfe728c971108553cd7f53520c3",
-            "611c3048d7c9946360beb6c0638a1fe41180ccd2e388a0675917be841bf821ea",
+            "6a2f231db65a7d81c3141b23375f02b471ba30af516e97e22df2bde49a8a4d45",
+            "f969395a0cc910dc11e67baf66a88f5b2fa9c549b5e83f1cf90a3a0cc3ecea70",
         }
     ),
     "socket": frozenset(
