@@ -80,11 +80,21 @@ class Settings:
         """Return what identifies a build's inputs: settings, packages with versions, and this repository."""
         digest = hashlib.sha256(f"{self.architecture} {self.kernel} {self.epoch}\n{manifest}".encode())
         if self.base:
-            with self.base.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(_digest_of(self.base))
         for path in _tracked():
             digest.update(path.encode() + b"\0" + (REPOSITORY / path).read_bytes() + b"\0")
         return digest.hexdigest()
+
+
+def _digest_of(base: Path) -> bytes:
+    try:
+        with base.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise SettingsError(
+            f"image_base: {base} can't be read: {error.strerror}; "
+            "give the path of an unpacked Raspberry Pi OS Lite"
+        ) from error
 
 
 def source_epoch() -> int:

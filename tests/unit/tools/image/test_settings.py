@@ -139,3 +139,12 @@ def test_what_the_repository_decides_depends_on_neither_packages_nor_the_epoch()
     assert built.inputs() == Settings("arm64", "stable", 2).inputs()
     assert built.inputs() != Settings("amd64", "stable", 1).inputs()
     assert built.inputs() != built.digest("")
+
+
+def test_a_base_that_is_missing_is_named_with_the_fix(tmp_path: Path) -> None:
+    settings = Settings("arm64", "stable", 0, tmp_path / "missing.img")
+
+    with pytest.raises(
+        SettingsError, match=r"image_base: .*/missing.img can't be read: No such file.*; give the"
+    ):
+        settings.inputs()
