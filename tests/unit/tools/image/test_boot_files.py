@@ -49,3 +49,14 @@ def test_of_raspberry_pi_os_only_firmware_kernels_and_trees_are_copied(tmp_path:
         *("config.txt", "cmdline.txt", "initramfs8"),
     }
     assert (first / "initramfs8").read_text() == "packed"
+
+
+def test_no_check_of_the_site_partition_delays_the_network(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+
+    boot.write_fstab(tmp_path, disk.Identity("inputs"))
+
+    passes = {
+        fields[1]: fields[5] for fields in map(str.split, (tmp_path / "etc/fstab").read_text().splitlines())
+    }
+    assert passes == {"/": "0", "/boot/firmware": "0"}
