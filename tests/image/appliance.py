@@ -99,7 +99,8 @@ class ImagePi(Pi):
             return drive(str(self.card), "unsafe")
         line = self.folder / "nbd"
         line.unlink(missing_ok=True)
-        # It puts itself into the background once it listens, and ends with QEMU. Its cache is a temporary file.
+        # It puts itself into the background once it listens, and ends with QEMU.
+        # Its cache is a temporary file.
         server: list[str | Path] = ["nbdkit", "--unix", line, "--filter=exitlast", "--filter=cache"]
         server += ["file", self.card, f"cache={self.flushes.value}"]
         run(cgroups.in_group(group, server), env={"PATH": SYSTEM_PATH, "TMPDIR": str(self.card.parent)})

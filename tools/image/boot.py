@@ -140,7 +140,7 @@ def write_fstab(root: Path, identity: Identity) -> None:
     """Write /etc/fstab of the first system. The initrd mounts everything else (places.txt)."""
     # It is on the disk of the root file system, so it always comes. On a busy virtual machine, udev needs
     # more than systemd's 90 s for it, and the site card would not be applied.
-    # It is not checked: on a full one with a lost cluster, as an interrupted copy leaves, fsck.fat -a (4.2) never
+    # It is not checked: on a full one with a lost cluster, as an interrupted copy leaves, fsck.fat 4.2 never
     # ends, systemd-fsck has no time limit, and the network would wait for it.
     site = "ro,noatime,nofail,x-systemd.device-timeout=5min,umask=0077"
     within.content(root, root / "boot/firmware").mkdir(parents=True, exist_ok=True)
